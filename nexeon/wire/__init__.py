@@ -1,0 +1,1 @@
+"""Bytes, SSE, JSON and YAML; knows no format."""
