@@ -1,0 +1,128 @@
+"""What a store keeps. Frozen records; money is integer nano-USD, times are Unix seconds, `None` means "no limit"."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypedDict
+
+EntryKind = Literal["grant", "charge", "refund", "adjustment", "expiry", "shortfall"]
+
+
+class Detail(TypedDict, total=False):
+    """What a call was about: given at `reserve` as far as it is known then, completed at `settle`.
+
+    `usage` and `price` are JSON objects; at `reserve`, `usage` is the estimate.
+    """
+
+    request: str
+    model: str
+    provider: str
+    usage: dict[str, Any]
+    price: dict[str, Any]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Owns a wallet and keys. `name` is unique."""
+
+    id: str
+    name: str
+    created: float
+    disabled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A client's key. Only its SHA-256 is kept. Empty `models` (globs) or `scopes` permit everything.
+
+    After a rotation the secret before it stays good until `previous_until`.
+    """
+
+    id: str
+    account: str
+    name: str
+    created: float
+    hash: str = field(repr=False)
+    last4: str
+    models: tuple[str, ...] = ()
+    scopes: tuple[str, ...] = ()
+    rpm: int | None = None
+    tpm: int | None = None
+    concurrency: int | None = None
+    expires: float | None = None
+    disabled: bool = False
+    previous_hash: str = field(default="", repr=False)
+    previous_until: float | None = None
+
+    def expired(self, now: float) -> bool:
+        return self.expires is not None and self.expires <= now
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderKey:
+    """The operator's key at a provider. `account` names the organisation there; `sealed` is the encrypted secret."""
+
+    id: str
+    provider: str
+    account: str
+    created: float
+    sealed: str = field(repr=False)
+    last4: str
+    label: str = ""
+    weight: int = 1
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """One line of an account's ledger. `balance` is the sum up to and with it; `previous` the entry before it, or "".
+
+    `amount` is signed. A `shortfall` moves nothing: `uncollected` is what a charge could not take from the wallet.
+    """
+
+    id: str
+    account: str
+    kind: EntryKind
+    amount: int
+    balance: int
+    previous: str
+    created: float
+    request: str = ""
+    key: str = ""
+    model: str = ""
+    provider: str = ""
+    usage: dict[str, Any] = field(default_factory=dict)
+    price: dict[str, Any] = field(default_factory=dict)
+    estimated: bool = False
+    uncollected: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """Credit held for one call. `started`: it had begun to answer, so an orphan settles instead of being released."""
+
+    id: str
+    account: str
+    key: str
+    amount: int
+    created: float
+    expires: float
+    started: bool = False
+    detail: Detail = field(default_factory=Detail)
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """An account's wallet at one moment, in nano-USD."""
+
+    balance: int
+    reserved: int
+
+    @property
+    def available(self) -> int:
+        return self.balance - self.reserved
+
+
+Record = Account | ApiKey | ProviderKey

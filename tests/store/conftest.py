@@ -1,0 +1,43 @@
+"""Every engine, for the contract suite."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from nexeon.store.memory import MemoryStore
+from nexeon.store.protocol import Store
+
+
+class Clock:
+    """Time that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1_700_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+Opener = Callable[[Path, Clock], Awaitable[Store]]
+
+
+async def _memory(folder: Path, clock: Clock) -> Store:
+    return MemoryStore(clock=clock)
+
+
+ENGINES: dict[str, Opener] = {"memory": _memory}
+
+
+@pytest.fixture(params=sorted(ENGINES))
+async def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> AsyncIterator[Store]:
+    opened = await ENGINES[request.param](tmp_path / "store", clock)
+    yield opened
+    await opened.close()
