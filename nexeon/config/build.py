@@ -1,0 +1,170 @@
+"""A checked tree → the frozen configuration: paths made absolute, sizes in bytes, money in nano-USD."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, TypeVar
+
+from nexeon.config import model as out
+from nexeon.config.references import KEY_SLOT, PLACEHOLDER
+from nexeon.config.source import Tree
+from nexeon.data import data_path
+from nexeon.wire.yamlfile import YamlPath
+
+_T = TypeVar("_T")
+_NANO: Final = 10**9
+_UNITS: Final = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_BUILTIN: Final = "builtin"
+_FOLDER_ENGINE: Final = "tinydb"
+
+
+def build(tree: Tree, files: tuple[Path, ...], *, home: Path, shipped: Path | None) -> out.Config:
+    """`home` is the store's folder where no file names one, or only `shipped`, whose own folder is no place for it."""
+    value = tree.value
+    models = MappingProxyType({name: _model(name, part) for name, part in value.get("models", {}).items()})
+    return out.Config(
+        server=_section(out.Server, value.get("server"), body_limit=_size),
+        store=_store(tree, home, shipped),
+        admin=out.Admin(_socket(tree)),
+        mappings=tuple(folder for _, folder in mapping_folders(tree)),
+        estimate=_section(out.Estimate, value.get("estimate")),
+        materialise=_section(out.Materialise, value.get("materialise"), max_bytes=_size),
+        routes=tuple(_route(part) for part in value.get("routes", ())),
+        providers=MappingProxyType({name: _provider(name, part) for name, part in value.get("providers", {}).items()}),
+        models=models,
+        aliases=MappingProxyType({alias: model for model in models.values() for alias in model.aliases}),
+        files=files,
+    )
+
+
+def mapping_folders(tree: Tree) -> list[tuple[YamlPath, Path]]:
+    """The folders with the path that names each; the shipped one only where it is asked for."""
+    named = tree.value.get("mappings", [_BUILTIN])
+    return [
+        (("mappings", index), data_path("mappings") if name == _BUILTIN else _resolve(tree, ("mappings", index), name))
+        for index, name in enumerate(named if isinstance(named, list) else ())
+        if isinstance(name, str)
+    ]
+
+
+def _resolve(tree: Tree, path: YamlPath, text: str) -> Path:
+    """Relative to the file that names it."""
+    place = tree.place(path)
+    base = place.file.parent if place else Path.cwd()
+    return Path(os.path.normpath(base / Path(text).expanduser()))
+
+
+def _store(tree: Tree, home: Path, shipped: Path | None) -> out.StoreConfig:
+    url: str = tree.value.get("store", {}).get("url", "")
+    engine, _, rest = url.partition(":")
+    if url and engine != _FOLDER_ENGINE:
+        return out.StoreConfig("postgresql", url)
+    path = ("store", "url")
+    place = tree.place(path)
+    ours = not url or (place is not None and place.file == shipped and not Path(rest).is_absolute())
+    folder = home if ours else _resolve(tree, path, rest)
+    return out.StoreConfig(_FOLDER_ENGINE, f"{_FOLDER_ENGINE}:{folder}", folder)
+
+
+def _socket(tree: Tree) -> Path | None:
+    text = tree.value.get("admin", {}).get("socket")
+    return _resolve(tree, ("admin", "socket"), text) if text else None
+
+
+def _section(kind: type[_T], value: Mapping[str, Any] | None, **convert: Callable[[Any], Any]) -> _T:
+    given = value or {}
+    return kind(**{key: convert[key](item) if key in convert else item for key, item in given.items()})
+
+
+def _size(value: int | str) -> int:
+    if isinstance(value, int):
+        return value
+    digits, unit = re.fullmatch(r"([0-9]+) ?([A-Za-z]*)", value).groups()  # type: ignore[union-attr]
+    return int(digits) * _UNITS[unit or "B"]
+
+
+def _route(value: Mapping[str, Any]) -> out.Route:
+    path: str = value["path"]
+    parts = PLACEHOLDER.split(path)
+    pattern = "".join(f"(?P<{part}>.+)" if index % 2 else re.escape(part) for index, part in enumerate(parts))
+    return out.Route(
+        path=path,
+        methods=tuple(value.get("methods", ("POST",))),
+        format=value["format"],
+        stream=value.get("stream"),
+        pattern=re.compile(pattern + r"\Z"),
+    )
+
+
+def _provider(name: str, value: Mapping[str, Any]) -> out.Provider:
+    prefix, suffix = KEY_SLOT.split(value["auth"]["value"])
+    return out.Provider(
+        name=name,
+        base_url=value["base_url"].rstrip("/"),
+        formats=tuple(value["formats"]),
+        auth=out.Auth(value["auth"]["header"], prefix, suffix),
+        headers=MappingProxyType(dict(value.get("headers", {}))),
+        api_key=value.get("api_key") or None,
+        key_account=value.get("key_account", "default"),
+        dialect=value.get("dialect") or None,
+        timeouts=_section(out.Timeouts, value.get("timeouts")),
+        proxy=value.get("proxy") or None,
+        max_connections=value.get("max_connections", 1000),
+    )
+
+
+def _model(name: str, value: Mapping[str, Any]) -> out.Model:
+    price = _price(value["price"])
+    return out.Model(
+        id=name,
+        owned_by=value["owned_by"],
+        created=value["created"],
+        price=price,
+        context_window=value.get("context_window"),
+        max_output_tokens=value.get("max_output_tokens"),
+        targets=tuple(
+            out.Target(
+                provider=target["provider"],
+                model=target["model"],
+                format=target.get("format"),
+                weight=target.get("weight", 1),
+                price=_price(target["price"]) if "price" in target else price,
+            )
+            for target in value["targets"]
+        ),
+        aliases=tuple(value.get("aliases", ())),
+    )
+
+
+def _price(value: Mapping[str, Any]) -> out.Price:
+    tiers = [(tier["above"], _flat({**value, **tier})) for tier in value.get("tiers", ())]
+    services = {name: _flat({**value, **part}) for name, part in value.get("service_tiers", {}).items()}
+    return _flat(value, tiers=tuple(sorted(tiers, key=lambda tier: -tier[0])), service_tiers=MappingProxyType(services))
+
+
+def _flat(value: Mapping[str, Any], **more: Any) -> out.Price:
+    def nano(*names: str) -> int:
+        for name in names:
+            if name in value:
+                return round(Decimal(str(value[name])) * _NANO)  # the text's own decimals, not the float's
+        return 0
+
+    return out.Price(
+        input=nano("input"),
+        output=nano("output"),
+        cached_input=nano("cached_input", "input"),
+        cache_write=nano("cache_write", "input"),
+        cache_write_1h=nano("cache_write_1h", "cache_write", "input"),
+        reasoning=nano("reasoning", "output"),
+        audio_input=nano("audio_input", "input"),
+        audio_output=nano("audio_output", "output"),
+        image=nano("image", "output"),
+        request=nano("request"),
+        web_search=nano("web_search"),
+        **more,
+    )

@@ -1,0 +1,179 @@
+"""The configuration as the rest of the gateway sees it: frozen, resolved, defaults filled in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """`body_limit` in bytes; `keepalive` (0: off) and `drain` in seconds."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    body_limit: int = 64 * 1024 * 1024
+    keepalive: float = 15.0
+    drain: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class StoreConfig:
+    """`url` is kept out of the repr, since it may carry a password; `folder` is absolute, for the engines with one."""
+
+    engine: str
+    url: str = field(repr=False)
+    folder: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Admin:
+    """`socket` is None where the store's own default holds."""
+
+    socket: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a request reserves before its usage is known."""
+
+    max_output_tokens: int = 8192
+    bytes_per_token: float = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Materialise:
+    """Limits for fetching a URL's bytes; `timeout` in seconds."""
+
+    enabled: bool = True
+    max_bytes: int = 20 * 1024 * 1024
+    timeout: float = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """`pattern` matches a whole URL path, with a group for each `{name}`; `stream` is None where the body says."""
+
+    path: str
+    methods: tuple[str, ...]
+    format: str
+    stream: bool | None
+    pattern: re.Pattern[str] = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """The header that carries a provider key."""
+
+    header: str
+    prefix: str = field(repr=False)
+    suffix: str = field(repr=False)
+
+    def render(self, key: str) -> str:
+        """The header's value for `key`."""
+        return f"{self.prefix}{key}{self.suffix}"
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds: until connected, from request to answer's headers, between two pieces of an answer."""
+
+    connect: float = 10.0
+    first_byte: float = 600.0
+    idle: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """`base_url` has no slash at its end; `formats` are in order of preference."""
+
+    name: str
+    base_url: str
+    formats: tuple[str, ...]
+    auth: Auth
+    headers: Mapping[str, str] = field(repr=False)
+    api_key: str | None = field(repr=False)
+    key_account: str
+    dialect: str | None
+    timeouts: Timeouts
+    proxy: str | None = field(repr=False)
+    max_connections: int
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """Integer nano-USD: per 1M tokens by class, `request` per call, `web_search` per search; every class is filled in.
+
+    `tiers` are (above how many input tokens, price), highest first; `service_tiers` are prices by the tier's name.
+    """
+
+    input: int
+    output: int
+    cached_input: int
+    cache_write: int
+    cache_write_1h: int
+    reasoning: int
+    audio_input: int
+    audio_output: int
+    image: int
+    request: int = 0
+    web_search: int = 0
+    tiers: tuple[tuple[int, Price], ...] = ()
+    service_tiers: Mapping[str, Price] = field(default_factory=dict)
+
+    def at(self, input_tokens: int = 0, service_tier: str | None = None) -> Price:
+        """What holds for a request with so many input tokens (cached ones included) in that service tier."""
+        if service_tier is not None and service_tier in self.service_tiers:
+            return self.service_tiers[service_tier]
+        for above, price in self.tiers:
+            if input_tokens > above:
+                return price
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """`provider` is a key of `Config.providers`; `format` is None where the client's or the provider's first holds."""
+
+    provider: str
+    model: str
+    format: str | None
+    weight: float
+    price: Price
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """`created` in Unix seconds; the limits are None where unknown."""
+
+    id: str
+    owned_by: str
+    created: int
+    price: Price
+    context_window: int | None
+    max_output_tokens: int | None
+    targets: tuple[Target, ...]
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A merged, checked configuration. `files` are its sources, left to right."""
+
+    server: Server
+    store: StoreConfig
+    admin: Admin
+    mappings: tuple[Path, ...]
+    estimate: Estimate
+    materialise: Materialise
+    routes: tuple[Route, ...]
+    providers: Mapping[str, Provider]
+    models: Mapping[str, Model]
+    aliases: Mapping[str, Model] = field(repr=False)
+    files: tuple[Path, ...]
+
+    def model(self, name: str) -> Model | None:
+        """The model by its id or an alias."""
+        return self.models.get(name) or self.aliases.get(name)
