@@ -28,7 +28,10 @@ class NexeonError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong with one place of one file; `str()` gives `file:line · path: message`."""
+    """One thing wrong with one place of one file.
+
+    `str()` gives `file:line · path: message`, without the path where the message names it itself.
+    """
 
     message: str
     file: str = ""
@@ -38,7 +41,7 @@ class Problem:
 
     def __str__(self) -> str:
         place = self.file + (f":{self.line}" if self.line else "")
-        parts = [part for part in (place, self.path) if part]
+        parts = [part for part in (place, "" if self.path in self.message else self.path) if part]
         return f"{' · '.join(parts)}: {self.message}" if parts else self.message
 
 
