@@ -1,0 +1,22 @@
+"""The context that every mapping sees as `ctx`."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import Any
+
+
+def new_context(**facts: Any) -> dict[str, Any]:
+    """A context with the facts given (`schemas/canonical.schema.json`, `context`, names them all).
+
+    `token` and `now` are made where they are not given. `dropped` collects what was lost.
+    """
+    ctx: dict[str, Any] = {name: value for name, value in facts.items() if value is not None}
+    ctx.setdefault("token", secrets.token_hex(12))
+    ctx.setdefault("now", int(time.time()))
+    ctx.setdefault("format", "")
+    ctx["dropped"] = []
+    ctx["lost"] = []
+    ctx["ids"] = 0
+    return ctx

@@ -1,0 +1,597 @@
+"""The filters, tests and functions of the mapping language: pure, generic, and tolerant of what is missing.
+
+A filter gets the value first. A missing or null value gives MISSING unless the filter says otherwise; a value of a type
+it cannot work on raises TypeError, which the engine turns into a failure with a place.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import Any, Final
+
+import orjson
+
+from nexeon.mapping.missing import MISSING
+from nexeon.mapping.seals import break_seal, close_envelope, make_seal
+from nexeon.wire.json import dumps, is_object, loads
+
+Filter = Callable[..., Any]
+
+FILTERS: Final[dict[str, Filter]] = {}
+CONTEXT_FILTERS: Final[set[str]] = set()
+"""Filters that get the context as the keyword `ctx`."""
+PASS_MISSING: Final[set[str]] = set()
+"""Filters that want to see missing and null values themselves."""
+
+
+def kind(value: Any) -> str:
+    """The value's type in the language's own words."""
+    if value is MISSING:
+        return "missing"
+    names = {dict: "a map", list: "a list", str: "text", bool: "a boolean", int: "a number", float: "a number"}
+    return "null" if value is None else names.get(type(value), type(value).__name__)
+
+
+def filter_(name: str | None = None, *, context: bool = False, missing: bool = False) -> Callable[[Filter], Filter]:
+    """Registers a filter; `context` passes `ctx`, `missing` hands missing and null values over."""
+
+    def register(function: Filter) -> Filter:
+        label = name or function.__name__
+        FILTERS[label] = function
+        if context:
+            CONTEXT_FILTERS.add(label)
+        if missing:
+            PASS_MISSING.add(label)
+        return function
+
+    return register
+
+
+def _need(value: Any, wanted: type, name: str) -> Any:
+    if type(value) is not wanted:
+        raise TypeError(f"`{name}` needs {kind(wanted())}, not {kind(value)}")
+    return value
+
+
+# JSON
+
+
+@filter_("json")
+def to_json(value: Any) -> str:
+    return dumps(value).decode("utf-8", "surrogatepass")
+
+
+@filter_("parse")
+def from_json(value: Any) -> Any:
+    try:
+        return loads(_need(value, str, "parse").encode("utf-8", "surrogatepass"))
+    except ValueError:
+        return MISSING
+
+
+@filter_(missing=True)
+def embed(value: Any, *otherwise: Any) -> Any:
+    """JSON text of an object, put into the output as it is."""
+    if type(value) is str:
+        if is_object(value):
+            return orjson.Fragment(value)
+    elif type(value) is dict:
+        return value
+    if otherwise:
+        return otherwise[0]
+    raise TypeError("this is not the JSON text of an object")
+
+
+# text
+
+
+@filter_()
+def string(value: Any) -> str:
+    return text(value)
+
+
+@filter_("int")
+def to_int(value: Any) -> Any:
+    """The whole number, of a number or of text; MISSING where it is none."""
+    if type(value) is bool:
+        raise TypeError("`int` needs a number or text, not a boolean")
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError):
+        return MISSING
+
+
+@filter_("number")
+def to_number(value: Any) -> Any:
+    if type(value) in (int, float):
+        return value
+    try:
+        return loads(value.encode()) if type(value) is str else MISSING
+    except ValueError:
+        return MISSING
+
+
+@filter_()
+def join(value: Any, separator: str = "") -> str:
+    return separator.join(text(item) for item in _need(value, list, "join") if item is not None and item is not MISSING)
+
+
+@filter_()
+def split(value: Any, separator: str) -> list[str]:
+    return str(_need(value, str, "split")).split(separator)
+
+
+@filter_()
+def trim(value: Any) -> str:
+    return str(_need(value, str, "trim")).strip()
+
+
+@filter_()
+def lower(value: Any) -> str:
+    return str(_need(value, str, "lower")).lower()
+
+
+@filter_()
+def upper(value: Any) -> str:
+    return str(_need(value, str, "upper")).upper()
+
+
+@filter_()
+def startswith(value: Any, prefix: str) -> bool:
+    return type(value) is str and value.startswith(prefix)
+
+
+@filter_()
+def endswith(value: Any, suffix: str) -> bool:
+    return type(value) is str and value.endswith(suffix)
+
+
+@filter_()
+def replace(value: Any, old: str, new: str) -> str:
+    return str(_need(value, str, "replace")).replace(old, new)
+
+
+@lru_cache(maxsize=256)
+def _pattern(regex: str) -> re.Pattern[str]:
+    return re.compile(regex)
+
+
+@filter_()
+def match(value: Any, regex: str) -> Any:
+    """The groups of a full match (a group that took no part is null), or MISSING."""
+    if type(value) is not str:
+        return MISSING
+    found = _pattern(regex).fullmatch(value)
+    return list(found.groups()) if found else MISSING
+
+
+# lists and maps
+
+
+@filter_()
+def length(value: Any) -> int:
+    if type(value) not in (list, dict, str):
+        raise TypeError(f"`length` needs a list, a map or text, not {kind(value)}")
+    return len(value)
+
+
+@filter_()
+def first(value: Any) -> Any:
+    return value[0] if _need(value, list, "first") else MISSING
+
+
+@filter_()
+def last(value: Any) -> Any:
+    return value[-1] if _need(value, list, "last") else MISSING
+
+
+@filter_("sum")
+def total(value: Any) -> Any:
+    return sum(item for item in _need(value, list, "sum") if item is not None)
+
+
+@filter_("min")
+def least(value: Any, *more: Any) -> Any:
+    values = [item for item in (*(value if type(value) is list else [value]), *more) if item is not None and item is not MISSING]
+    return min(values) if values else MISSING
+
+
+@filter_("max")
+def greatest(value: Any, *more: Any) -> Any:
+    values = [item for item in (*(value if type(value) is list else [value]), *more) if item is not None and item is not MISSING]
+    return max(values) if values else MISSING
+
+
+@filter_()
+def sort(value: Any) -> list[Any]:
+    return sorted(_need(value, list, "sort"))
+
+
+@filter_()
+def unique(value: Any) -> list[Any]:
+    seen: list[Any] = []
+    for item in _need(value, list, "unique"):
+        if not any(equal(item, other) for other in seen):
+            seen.append(item)
+    return seen
+
+
+@filter_()
+def reverse(value: Any) -> list[Any]:
+    return list(reversed(_need(value, list, "reverse")))
+
+
+@filter_()
+def keys(value: Any) -> list[str]:
+    return list(_need(value, dict, "keys"))
+
+
+@filter_()
+def values(value: Any) -> list[Any]:
+    return list(_need(value, dict, "values").values())
+
+
+@filter_()
+def items(value: Any) -> list[list[Any]]:
+    return [[key, item] for key, item in _need(value, dict, "items").items()]
+
+
+@filter_()
+def omit(value: Any, *names: str) -> dict[str, Any]:
+    return {key: item for key, item in _need(value, dict, "omit").items() if key not in names}
+
+
+@filter_()
+def pick(value: Any, *names: str) -> dict[str, Any]:
+    return {key: item for key, item in _need(value, dict, "pick").items() if key in names}
+
+
+@filter_()
+def merge(value: Any, other: Any) -> dict[str, Any]:
+    base: dict[str, Any] = _need(value, dict, "merge")
+    return base if other is MISSING or other is None else {**base, **_need(other, dict, "merge")}
+
+
+def _field(item: Any, key: str) -> Any:
+    return item.get(key, MISSING) if type(item) is dict else MISSING
+
+
+@filter_()
+def pluck(value: Any, key: str) -> list[Any]:
+    found = (_field(item, key) for item in _need(value, list, "pluck"))
+    return [item for item in found if item is not MISSING]
+
+
+@filter_()
+def where(value: Any, key: str, *wanted: Any) -> list[Any]:
+    """Items whose field equals one of the values; without values, those that have the field."""
+    rows = _need(value, list, "where")
+    if not wanted:
+        return [item for item in rows if _field(item, key) is not MISSING]
+    return [item for item in rows if _any_equal(_field(item, key), wanted)]
+
+
+@filter_()
+def reject(value: Any, key: str, *unwanted: Any) -> list[Any]:
+    """The opposite of `where`."""
+    rows = _need(value, list, "reject")
+    if not unwanted:
+        return [item for item in rows if _field(item, key) is MISSING]
+    return [item for item in rows if not _any_equal(_field(item, key), unwanted)]
+
+
+@filter_()
+def flatten(value: Any) -> list[Any]:
+    flat: list[Any] = []
+    for item in _need(value, list, "flatten"):
+        flat.extend(item) if type(item) is list else flat.append(item)
+    return flat
+
+
+@filter_()
+def compact(value: Any) -> list[Any]:
+    return [item for item in _need(value, list, "compact") if not is_empty(item)]
+
+
+@filter_()
+def index(value: Any, key: str, field: str | None = None) -> dict[str, Any]:
+    table = {}
+    for item in _need(value, list, "index"):
+        name = _field(item, key)
+        entry = item if field is None else _field(item, field)
+        if type(name) is str and entry is not MISSING:
+            table[name] = entry
+    return table
+
+
+@filter_()
+def chunk(value: Any, key: str, *together: Any) -> list[list[Any]]:
+    """Runs of neighbours whose field has one of the values, a list each; every other item a list of its own."""
+    runs: list[list[Any]] = []
+    running = False
+    for item in _need(value, list, "chunk"):
+        joins = _any_equal(_field(item, key), together)
+        if joins and running:
+            runs[-1].append(item)
+        else:
+            runs.append([item])
+        running = joins
+    return runs
+
+
+@filter_()
+def merge_adjacent(value: Any, key: str, parts: str) -> list[Any]:
+    """Neighbours with an equal field become one (the first's other fields stay), their lists joined."""
+    merged: list[Any] = []
+    for item in _need(value, list, "merge_adjacent"):
+        before = merged[-1] if merged else None
+        if before is not None and equal(_field(before, key), _field(item, key)):
+            merged[-1] = {**before, parts: [*(before.get(parts) or []), *(item.get(parts) or [])]}
+        else:
+            merged.append(item)
+    return merged
+
+
+# bytes and addresses
+
+_DATA_URL = re.compile(r"data:([^;,]*)((?:;[^;,]*)*),(.*)", re.DOTALL)
+
+
+@filter_()
+def data_url(value: Any) -> Any:
+    """`{media_type, data}` of a base64 data URL, else MISSING."""
+    found = _DATA_URL.fullmatch(value) if type(value) is str and value.startswith("data:") else None
+    if found is None or ";base64" not in found.group(2):
+        return MISSING
+    return {"media_type": found.group(1) or "text/plain", "data": found.group(3)}
+
+
+@filter_()
+def to_data_url(value: Any, media_type: Any) -> str:
+    label = media_type if type(media_type) is str else "application/octet-stream"
+    return f"data:{label};base64,{_need(value, str, 'to_data_url')}"
+
+
+@filter_("base64")
+def to_base64(value: Any) -> str:
+    return base64.b64encode(_need(value, str, "base64").encode()).decode()
+
+
+@filter_("unbase64")
+def from_base64(value: Any) -> Any:
+    """The text in base64, or MISSING where it is no base64 of UTF-8."""
+    try:
+        return base64.b64decode(_need(value, str, "unbase64"), validate=True).decode()
+    except ValueError:
+        return MISSING
+
+
+@filter_()
+def urlencode(value: Any) -> str:
+    from urllib.parse import quote
+
+    return quote(_need(value, str, "urlencode"), safe="")
+
+
+# identifiers
+
+_ID_PREFIX = re.compile(r"[A-Za-z]+[_-]")
+
+
+@filter_()
+def gateway_id(value: Any, prefix: str | None = None) -> str:
+    """A provider's id with the gateway's mark after its prefix, or after `prefix` instead of its own."""
+    identifier: str = _need(value, str, "gateway_id")
+    found = _ID_PREFIX.match(identifier)
+    own = found.group() if found else ""
+    rest = identifier[len(own) :]
+    return (own if prefix is None else prefix) + (rest if rest.startswith("nex-") else "nex-" + rest)
+
+
+@filter_()
+def provider_id(value: Any, prefix: str | None = None) -> str:
+    """`gateway_id` undone; an id without the mark stays."""
+    identifier: str = _need(value, str, "provider_id")
+    found = _ID_PREFIX.match(identifier)
+    own = found.group() if found else ""
+    rest = identifier[len(own) :]
+    if own == "nex-":
+        own, rest = "", identifier
+    if not rest.startswith("nex-"):
+        return identifier
+    return (own if prefix is None else prefix) + rest.removeprefix("nex-")
+
+
+@filter_()
+def fit_id(value: Any, longest: int = 64) -> str:
+    """An identifier within `[A-Za-z0-9_-]` and the length; one that fits stays, others get a stable stand-in."""
+    identifier: str = _need(value, str, "fit_id")
+    if len(identifier) <= longest and _pattern("[A-Za-z0-9_-]+").fullmatch(identifier):
+        return identifier
+    packed = "nex_" + base64.urlsafe_b64encode(identifier.encode("utf-8", "surrogatepass")).decode().rstrip("=")
+    if len(packed) <= longest:
+        return packed
+    return ("nex_" + hashlib.sha256(identifier.encode("utf-8", "surrogatepass")).hexdigest())[:longest]
+
+
+def new_id(prefix: str, *, ctx: dict[str, Any]) -> str:
+    """An identifier unique in the request and the same in a replay of it."""
+    ctx["ids"] = count = ctx.get("ids", 0) + 1
+    return f"{prefix}{ctx['token']}{count}"
+
+
+def counted(end: int) -> list[int]:
+    return list(range(end))
+
+
+FUNCTIONS: Final[dict[str, tuple[Callable[..., Any], bool]]] = {"new_id": (new_id, True), "range": (counted, False)}
+"""Functions by name, and whether they get the context."""
+
+# seals
+
+
+@filter_("seal", context=True, missing=True)
+def seal(value: Any, kind: str, *, ctx: dict[str, Any]) -> Any:
+    return make_seal(value, kind, ctx)
+
+
+@filter_(context=True)
+def unseal(value: Any, *kinds: str, ctx: dict[str, Any]) -> Any:
+    return break_seal(value, kinds, ctx)
+
+
+@filter_()
+def envelope(value: Any) -> str:
+    return close_envelope(_need(value, dict, "envelope"))
+
+
+# what expressions compile to
+
+
+def text(value: Any) -> str:
+    """A scalar as text; maps and lists have none."""
+    if type(value) is str:
+        return value
+    if type(value) is bool:
+        return "true" if value else "false"
+    if type(value) in (int, float):
+        return str(value)
+    raise TypeError(f"{kind(value)} is no text (`| json` makes it so)")
+
+
+def concat(*parts: Any) -> Any:
+    """Text put together; MISSING where a part is missing or null."""
+    for part in parts:
+        if part is MISSING or part is None:
+            return MISSING
+    return "".join([part if type(part) is str else text(part) for part in parts])
+
+
+def equal(a: Any, b: Any) -> bool:
+    """Deep equality in which booleans are not numbers."""
+    if type(a) is bool or type(b) is bool:
+        return a is b
+    if type(a) is list and type(b) is list:
+        return len(a) == len(b) and all(map(equal, a, b))
+    if type(a) is dict and type(b) is dict:
+        return a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a)
+    return bool(a == b)
+
+
+def _any_equal(value: Any, wanted: Iterable[Any]) -> bool:
+    return any(equal(value, one) for one in wanted)
+
+
+def contains(container: Any, value: Any) -> bool:
+    """`value in container`: a key of a map, an item of a list, a part of text."""
+    if container is MISSING or container is None or value is MISSING:
+        return False
+    if type(container) is dict:
+        return type(value) is str and value in container
+    if type(container) is str:
+        return type(value) is str and value in container
+    if type(container) is list:
+        return _any_equal(value, container)
+    raise TypeError(f"`in` needs a list, a map or text, not {kind(container)}")
+
+
+def item(value: Any, key: Any) -> Any:
+    """`value[key]`, MISSING where there is none."""
+    if type(value) is dict:
+        return value.get(key, MISSING) if type(key) is str else MISSING
+    if type(value) is list and type(key) is int:
+        return value[key] if -len(value) <= key < len(value) else MISSING
+    return MISSING
+
+
+def lookup(table: dict[Any, Any], key: Any) -> Any:
+    """A table's entry."""
+    return MISSING if type(key) in (dict, list) else table.get(key, MISSING)
+
+
+def cut(value: Any, start: int | None, stop: int | None) -> Any:
+    """`value[start:stop]`."""
+    if value is MISSING or value is None:
+        return MISSING
+    if type(value) not in (list, str):
+        raise TypeError(f"a slice needs a list or text, not {kind(value)}")
+    return value[start:stop]
+
+
+def is_empty(value: Any) -> bool:
+    return value is MISSING or value is None or (type(value) in (str, list, dict) and not value)
+
+
+def each(value: Any) -> Iterable[Any]:
+    """What `$for` goes over."""
+    if type(value) is list:
+        return value
+    if value is MISSING or value is None:
+        return ()
+    raise TypeError(f"`$for` needs a list, not {kind(value)}")
+
+
+def pairs(value: Any) -> Iterable[tuple[Any, Any]]:
+    """What `$for` with two names goes over."""
+    if type(value) is dict:
+        return list(value.items())
+    if type(value) is list:
+        return enumerate(value)
+    if value is MISSING or value is None:
+        return ()
+    raise TypeError(f"`$for` needs a map or a list, not {kind(value)}")
+
+
+_NUMBERS: Final = frozenset((int, float))
+
+
+def _arithmetic(sign: str, operate: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    def apply(a: Any, b: Any) -> Any:
+        if type(a) in _NUMBERS and type(b) in _NUMBERS:
+            if sign in "/%" and b == 0:
+                raise TypeError("division by zero")
+            return operate(a, b)
+        if a is MISSING or a is None or b is MISSING or b is None:
+            return MISSING
+        if sign == "+" and type(a) is type(b) and type(a) in (list, str):
+            return a + b
+        raise TypeError(f"`{sign}` cannot take {kind(a)} and {kind(b)}")
+
+    return apply
+
+
+add = _arithmetic("+", lambda a, b: a + b)
+subtract = _arithmetic("-", lambda a, b: a - b)
+multiply = _arithmetic("*", lambda a, b: a * b)
+divide = _arithmetic("/", lambda a, b: a / b)
+floor_divide = _arithmetic("//", lambda a, b: a // b)
+modulo = _arithmetic("%", lambda a, b: a % b)
+
+
+def _ordering(sign: str, compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
+    def apply(a: Any, b: Any) -> bool:
+        if (type(a) in _NUMBERS and type(b) in _NUMBERS) or (type(a) is str and type(b) is str):
+            return compare(a, b)
+        if a is MISSING or a is None or b is MISSING or b is None:
+            return False
+        raise TypeError(f"`{sign}` cannot compare {kind(a)} and {kind(b)}")
+
+    return apply
+
+
+less = _ordering("<", lambda a, b: a < b)
+at_most = _ordering("<=", lambda a, b: a <= b)
+more = _ordering(">", lambda a, b: a > b)
+at_least = _ordering(">=", lambda a, b: a >= b)
+
+
+def negate(value: Any) -> Any:
+    if value is MISSING or value is None:
+        return MISSING
+    if type(value) in _NUMBERS:
+        return -value
+    raise TypeError(f"`-` cannot take {kind(value)}")

@@ -1,0 +1,101 @@
+"""One mapping file's functions and tables, compiled together."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+from nexeon.errors import MappingError
+from nexeon.mapping.compiler import TemplateCompiler
+from nexeon.mapping.runtime import Transform, namespace
+from nexeon.mapping.scope import Scope, Unit
+from nexeon.mapping.source import Map, Node, Source, plain
+
+_SIGNATURE: Final = re.compile(r"([a-z_][a-z0-9_]*)\(([^)]*)\)")
+
+
+class Module:
+    """Compiles a file's templates; all its problems are raised at once by `finish`."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.unit = Unit(source.name, problems=list(source.problems))
+        self._definitions: list[ast.stmt] = []
+        self._roots: list[tuple[str, str]] = []
+        self._names: dict[str, Any] | None = None
+        root = source.root if isinstance(source.root, Map) else Map([], 1)
+        self._tables(root.get("tables"))
+        self._define(root.get("define"))
+
+    def _tables(self, node: Node | None) -> None:
+        if node is None:
+            return
+        if not isinstance(node, Map):
+            self.unit.problem("`tables` is a map of maps", node.line)
+            return
+        for entry in node:
+            table = plain(entry.node)
+            if isinstance(table, dict):
+                self.unit.tables[entry.name] = table
+            else:
+                self.unit.problem(f"the table `{entry.name}` is no map", entry.key.line)
+
+    def _define(self, node: Node | None) -> None:
+        if node is None:
+            return
+        if not isinstance(node, Map):
+            self.unit.problem("`define` is a map of functions", node.line)
+            return
+        bodies: list[tuple[str, list[str], Node]] = []
+        for entry in node:
+            found = _SIGNATURE.fullmatch(entry.name.strip())
+            if found is None:
+                self.unit.problem(f"`{entry.name}` is no function: write `name(a, b)`", entry.key.line)
+                continue
+            parameters = [part.strip() for part in found.group(2).split(",") if part.strip()]
+            self.unit.functions[found.group(1)] = tuple(parameters)
+            bodies.append((found.group(1), parameters, entry.node))
+        for name, parameters, body in bodies:  # after all signatures are known: functions may call each other
+            self._definitions.append(TemplateCompiler(self.unit, Scope()).function("f_" + name, parameters, body))
+
+    def add(self, node: Node, root: str, name: str) -> Callable[[], Transform]:
+        """Compiles a template whose input is called `root`; the transform is there after `finish`."""
+        identifier = "t_" + re.sub(r"\W", "_", name)
+        self._definitions.append(TemplateCompiler(self.unit, Scope()).function(identifier, [root], node))
+
+        def transform() -> Transform:
+            assert self._names is not None
+            return Transform(self._names[identifier], self.unit.file, root)
+
+        return transform
+
+    def add_expression(self, text: str, line: int, root: str, name: str) -> Callable[[], Transform]:
+        """The same for one bare expression."""
+        from nexeon.mapping.source import Scalar
+
+        inner = text.strip()
+        if not inner.startswith("{{"):
+            inner = "{{ " + inner + " }}"
+        return self.add(Scalar(inner, line, True), root, name)
+
+    def function(self, name: str) -> Callable[[], Transform]:
+        """A `define:` function of one parameter, as a transform."""
+
+        def transform() -> Transform:
+            assert self._names is not None
+            return Transform(self._names["f_" + name], self.unit.file, name)
+
+        return transform
+
+    def finish(self) -> None:
+        """Makes the functions; raises MappingError with all problems."""
+        if self.unit.problems:
+            raise MappingError(self.unit.problems)
+        tree = ast.Module(self._definitions, [])
+        ast.fix_missing_locations(tree)
+        names = namespace()
+        names |= {"table_" + name: table for name, table in self.unit.tables.items()}
+        exec(compile(tree, self.unit.file, "exec"), names)  # made by us from an allow-list of nodes
+        self._names = names

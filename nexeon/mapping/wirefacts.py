@@ -1,0 +1,116 @@
+"""How a format travels: the `wire` section of a format file, ready for use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+from nexeon.mapping.paths import Path
+
+
+def _paths(texts: Any) -> tuple[Path, ...]:
+    return tuple(Path(text) for text in texts or ())
+
+
+@dataclass(frozen=True, slots=True)
+class SealPlace:
+    """Where a client may send back an envelope; a foreign one loses its `field`, or the whole list `item` around it."""
+
+    path: Path
+    item: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFacts:
+    """`wire.request`."""
+
+    path: str
+    stream_path: str
+    model: Path | None
+    stream: Path | None
+    usage_asked: Path | None
+    usage_set: tuple[tuple[Path, Any], ...]
+    force: tuple[tuple[Path, Any], ...]
+    objects: tuple[Path, ...]
+    ids: tuple[Path, ...]
+    seals: tuple[SealPlace, ...]
+    max_tokens: tuple[Path, ...]
+
+    def url_path(self, model: str, *, stream: bool) -> str:
+        """What comes after the provider's base URL, the upstream model's name put in."""
+        template = self.stream_path if stream else self.path
+        return template.replace("{{ model }}", quote(model, safe="/:@"))
+
+
+@dataclass(frozen=True, slots=True)
+class StreamFacts:
+    """`wire.stream`."""
+
+    event: str | None
+    done: str | None
+    ids: tuple[Path, ...]
+    usage_only: str | None
+    usage_field: Path | None
+    ping: Mapping[str, Any]
+    serial: bool
+    group: frozenset[str]
+    number: str | None
+    array_query: str | None
+    array_sse: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class WireFacts:
+    """`wire`."""
+
+    request: RequestFacts
+    stream: StreamFacts
+    response_ids: tuple[Path, ...] = field(default=())
+
+
+def wire_facts(data: Mapping[str, Any]) -> WireFacts:
+    """The facts of a `wire` section that its schema has accepted; raises ValueError for a bad path."""
+    request = data["request"]
+    stream = data.get("stream", {})
+    usage = request.get("usage", {})
+    array = stream.get("array", {})
+    model = request.get("model")
+    flag = request.get("stream")
+    usage_field = stream.get("usage_field")
+    return WireFacts(
+        request=RequestFacts(
+            path=request["path"],
+            stream_path=request.get("stream_path", request["path"]),
+            model=Path(model) if model else None,
+            stream=Path(flag) if flag else None,
+            usage_asked=Path(usage["asked"]) if "asked" in usage else None,
+            usage_set=tuple((Path(path), value) for path, value in usage.get("set", {}).items()),
+            force=tuple((Path(path), value) for path, value in request.get("force", {}).items()),
+            objects=_paths(request.get("objects")),
+            ids=_paths(request.get("ids")),
+            seals=tuple(_seal_place(place) for place in request.get("seals", ())),
+            max_tokens=_paths(request.get("max_tokens")),
+        ),
+        stream=StreamFacts(
+            event=stream.get("event"),
+            done=stream.get("done"),
+            ids=_paths(stream.get("ids")),
+            usage_only=stream.get("usage_only"),
+            usage_field=Path(usage_field) if usage_field else None,
+            ping=stream.get("ping", {}),
+            serial=stream.get("serial", False),
+            group=frozenset(stream.get("group", ())),
+            number=stream.get("number"),
+            array_query=array.get("query"),
+            array_sse=array.get("sse"),
+        ),
+        response_ids=_paths(data.get("response", {}).get("ids")),
+    )
+
+
+def _seal_place(place: Mapping[str, Any]) -> SealPlace:
+    path: str = place["path"]
+    item = path.rsplit("[*]", 1)[0] + "[*]" if place.get("foreign") == "item" and "[*]" in path else None
+    return SealPlace(Path(path), Path(item) if item else None)
