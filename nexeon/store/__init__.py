@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from nexeon.errors import StoreError
+import asyncio
+import time
+from pathlib import Path
+
+from nexeon.errors import StoreError, StoreLocked
 from nexeon.store.money import to_nano, to_usd
 from nexeon.store.protocol import Store
 from nexeon.store.records import (
@@ -30,11 +34,25 @@ __all__ = [
 ]
 
 
-async def open_store(url: str) -> Store:
-    """`memory:`. Raises StoreError for another URL."""
-    from nexeon.store.memory import MemoryStore
+async def open_store(url: str, *, wait: float = 0.0) -> Store:
+    """`tinydb:FOLDER` (made where it is missing) or `memory:`. Waits up to `wait` seconds for another holder.
 
-    scheme, _, _ = url.partition(":")
+    Raises StoreError for another URL, StoreLocked (names the holder), StoreCorrupt, StoreUnavailable.
+    """
+    scheme, _, rest = url.partition(":")
     if scheme == "memory":
+        from nexeon.store.memory import MemoryStore
+
         return MemoryStore()
-    raise StoreError(f"store.url `{url}`: no engine is called `{scheme}`; use tinydb:FOLDER or memory:")
+    if scheme != "tinydb" or not rest:
+        raise StoreError(f"store.url `{url}` is of no engine: use tinydb:FOLDER or memory:")
+    from nexeon.store.tinydb_engine import TinyStore
+
+    deadline = time.monotonic() + wait
+    while True:
+        try:
+            return await TinyStore.open(Path(rest))
+        except StoreLocked:
+            if time.monotonic() >= deadline:
+                raise
+        await asyncio.sleep(0.05)

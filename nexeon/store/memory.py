@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from nexeon.errors import Conflict, InsufficientCredit, NotFound, StoreError, StoreUnavailable
+from nexeon.store.money import to_usd
 from nexeon.store.records import (
     Account,
     ApiKey,
@@ -42,6 +43,8 @@ log = logging.getLogger(__name__)
 
 # How many closed reservations are remembered, so that a settlement that comes twice charges once.
 _REMEMBERED = 10_000
+# What 64 bits hold, in every engine and in JSON.
+_MOST = 2**63 - 1
 
 
 class MemoryStore:
@@ -66,15 +69,12 @@ class MemoryStore:
         if not self._open:
             raise StoreUnavailable("the store is closed")
 
-    def _record(self, change: Change) -> None:
-        """Takes an applied change to be written."""
+    def _apply(self, change: Change) -> None:
+        """Makes the change at once, and takes it to be written."""
+        self._state.apply(change)
 
     async def _durable(self) -> None:
-        """Returns once all that was recorded up to this call is durable. Raises StoreUnavailable."""
-
-    def _apply(self, change: Change) -> None:
-        self._state.apply(change)
-        self._record(change)
+        """Returns once all that was applied up to this call is durable. Raises StoreUnavailable."""
 
     # The way of a request
 
@@ -206,6 +206,8 @@ class MemoryStore:
     ) -> LedgerEntry:
         await self._admit()
         wallet = self._wallet(account)
+        if wallet.balance + amount > _MOST:
+            raise Conflict(f"a wallet holds at most {to_usd(_MOST)} USD")
         if -amount > wallet.balance - wallet.reserved:
             raise InsufficientCredit(needed=-amount, available=wallet.balance - wallet.reserved)
         facts: Detail = {**_detail(detail or {}), "reason": reason}

@@ -9,6 +9,7 @@ import pytest
 
 from nexeon.store.memory import MemoryStore
 from nexeon.store.protocol import Store
+from nexeon.store.tinydb_engine import TinyStore
 
 
 class Clock:
@@ -33,7 +34,11 @@ async def _memory(folder: Path, clock: Clock) -> Store:
     return MemoryStore(clock=clock)
 
 
-ENGINES: dict[str, Opener] = {"memory": _memory}
+async def _tinydb(folder: Path, clock: Clock) -> Store:
+    return await TinyStore.open(folder, clock=clock)
+
+
+ENGINES: dict[str, Opener] = {"memory": _memory, "tinydb": _tinydb}
 
 
 @pytest.fixture(params=sorted(ENGINES))

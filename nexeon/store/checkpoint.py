@@ -1,0 +1,102 @@
+"""The live state as a TinyDB file, and the TinyDB storage that writes it: whole, checksummed and atomically.
+
+The file opens with TinyDB's own storage, too; what that one writes is refused here, because it has no checksum.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+from tinydb import TinyDB
+from tinydb.storages import Storage
+
+from nexeon.errors import StoreCorrupt
+from nexeon.store.codec import build
+from nexeon.store.files import replace_file, reported
+from nexeon.store.records import Account, ApiKey, ProviderKey, Record, Reservation
+from nexeon.store.state import Hold, Put, State, Wallet
+
+VERSION = 1
+_HEAD = b'{"checksum":{"1":{"sha256":"%s"}},'
+_LENGTH = len(_HEAD % (b"0" * 64))
+
+
+class CheckpointStorage(Storage):
+    """Replaces the file in one step. The tables are read once and kept until the next write."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._tables: dict[str, dict[str, Any]] | None = None
+
+    def read(self) -> dict[str, dict[str, Any]] | None:
+        """`None` where there is no file. Raises StoreCorrupt, StoreUnavailable."""
+        if self._tables is None and self._path.exists():
+            with reported(f"{self._path} cannot be read"):
+                data = self._path.read_bytes()
+            body = b"{" + data[_LENGTH:]
+            if data[:_LENGTH] != _HEAD % hashlib.sha256(body).hexdigest().encode():
+                raise StoreCorrupt(f"{self._path} is damaged or was edited: restore the store folder from a backup")
+            self._tables = orjson.loads(body)
+        return self._tables
+
+    def write(self, data: Mapping[str, Mapping[Any, Any]]) -> None:
+        """Raises OSError; the file is then what it was."""
+        body = orjson.dumps(data, option=orjson.OPT_NON_STR_KEYS)
+        replace_file(self._path, _HEAD % hashlib.sha256(body).hexdigest().encode() + body[1:])
+        self._tables = None
+
+
+class Snapshot:
+    """What a checkpoint holds: a copy of the state that later changes do not touch."""
+
+    def __init__(self, state: State) -> None:
+        self.tables: dict[str, dict[str, Any]] = {
+            "accounts": _numbered(state.accounts.values()),
+            "wallets": _numbered(
+                {"account": account, "balance": wallet.balance, "last": wallet.last}
+                for account, wallet in state.wallets.items()
+            ),
+            "keys": _numbered(state.keys.values()),
+            "provider_keys": _numbered(state.provider_keys.values()),
+            "reservations": _numbered(state.reservations.values()),
+        }
+        self.entries = list(state.entries.values())
+        self.count = state.count
+
+    def save(self, path: Path, *, generation: int, archived: int) -> None:
+        """`archived` is the size of the archive that goes with it. Raises OSError."""
+        head = {"version": VERSION, "generation": generation, "entries": self.count, "archived": archived}
+        CheckpointStorage(path).write({"state": {"1": head}, **self.tables})
+
+
+def load(path: Path) -> tuple[State, int, int]:
+    """The state, the generation of the journal that follows, and the archive's size; of a new store without a file.
+
+    Raises StoreCorrupt, StoreUnavailable.
+    """
+    state = State()
+    with TinyDB(path, storage=CheckpointStorage) as database:
+        heads = database.table("state").all()
+        if not heads:
+            return state, 1, 0
+        head = heads[0]
+        if head["version"] != VERSION:
+            raise StoreCorrupt(f"{path} is of version {head['version']}; this program reads version {VERSION}")
+        tables: dict[str, type[Record]] = {"accounts": Account, "keys": ApiKey, "provider_keys": ProviderKey}
+        for table, kind in tables.items():
+            for document in database.table(table):
+                state.apply(Put(build(kind, document)))
+        for document in database.table("wallets"):
+            state.wallets[document["account"]] = Wallet(document["balance"], 0, document["last"])
+        for document in database.table("reservations"):
+            state.apply(Hold(build(Reservation, document)))
+        state.count = head["entries"]
+    return state, head["generation"], head["archived"]
+
+
+def _numbered(records: Iterable[Any]) -> dict[str, Any]:
+    return {str(number): record for number, record in enumerate(records, 1)}
