@@ -65,7 +65,7 @@ def load_config(
 ) -> Config:
     """Read, merge, check and resolve the files (without any: `default_files()`).
 
-    `formats` and `dialects` are the names that may be used; without them, those that the mapping folders hold.
+    `formats` and `dialects` are the names that may be used; None leaves them unchecked.
     Raises ConfigError with all problems of all files; no message holds a secret.
     """
     files = tuple(paths) if paths else default_files()
@@ -77,8 +77,8 @@ def load_config(
         check_folders(tree, [item for item in folders if item[1] != data_path("mappings")])
         check_references(
             tree,
-            formats=_names(folders, "formats") if formats is None else formats,
-            dialects=_names(folders, "dialects") if dialects is None else dialects,
+            formats=formats,
+            dialects=dialects,
         )
     if tree.problems:
         raise ConfigError(sorted(tree.problems, key=lambda problem: _order(files, problem.file, problem.line)))
@@ -96,11 +96,6 @@ def _fill_routes(tree: Tree, environ: Mapping[str, str]) -> None:
         shipped, _ = read_files((data_path(_FILE),), environ)
         tree.value["routes"] = shipped.value.get("routes", [])
         tree.places.update({path: place for path, place in shipped.places.items() if path[:1] == ("routes",)})
-
-
-def _names(folders: Sequence[tuple[object, Path]], kind: str) -> set[str] | None:
-    """The names that the mapping folders define; None where they define none of that kind."""
-    return {file.stem for _, folder in folders for file in (folder / kind).glob("*.yaml")} or None
 
 
 def _order(files: Sequence[Path], file: str, line: int) -> tuple[int, int]:
