@@ -1,0 +1,139 @@
+"""A wire format: one mapping file, compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from nexeon.errors import MappingError, Problem
+from nexeon.mapping.missing import MISSING
+from nexeon.mapping.module import Module
+from nexeon.mapping.paths import Path
+from nexeon.mapping.runtime import Transform
+from nexeon.mapping.source import Map, Source, plain
+from nexeon.mapping.wirefacts import WireFacts, wire_facts
+
+Context = dict[str, Any]
+SECTIONS: Final = {"request": ("body", "request"), "response": ("body", "response"), "stream": ("event", "piece"), "error": ("body", "error")}
+"""Each section's root name when decoding and when encoding."""
+
+
+class Format:
+    """What the mapping file of one format says, as functions. Made by `load_library`.
+
+    Decoding takes parsed JSON and gives the canonical form, encoding the other way round. All raise MappingFailure.
+    """
+
+    def __init__(self, source: Source) -> None:
+        assert isinstance(source.root, Map)
+        data = plain(source.root)
+        self.source = source
+        self.name: str = data["format"]
+        self.data: Mapping[str, Any] = data
+        self.params: dict[str, str] = data.get("params", {})
+        self.module = Module(source)
+        makers = {}
+        for section, (decode_root, encode_root) in SECTIONS.items():
+            node = source.root.get(section)
+            if not isinstance(node, Map):
+                continue
+            for direction, root in (("decode", decode_root), ("encode", encode_root)):
+                template = node.get(direction)
+                if template is not None:
+                    makers[section, direction] = self.module.add(template, root, f"{section}.{direction}")
+        usage_only = data["wire"].get("stream", {}).get("usage_only")
+        make_usage_only = self.module.add_expression(usage_only, source.root.line, "event", "usage_only") if usage_only else None
+        try:
+            self.wire: WireFacts = wire_facts(data["wire"])
+        except ValueError as error:
+            self.module.unit.problem(f"wire: {error}", source.root.line)
+        self._policy(data.get("policy", {}))
+        self.module.finish()
+        self.transforms: dict[tuple[str, str], Transform] = {key: make() for key, make in makers.items()}
+        self._usage_only = make_usage_only() if make_usage_only else None
+        self.decode_request = self._whole("request", "decode")
+        self.encode_request = self._whole("request", "encode")
+        self.decode_response = self._whole("response", "decode")
+        self.encode_response = self._whole("response", "encode")
+        self.decode_error = self._whole("error", "decode")
+        self.encode_error = self._whole("error", "encode")
+        self.decode_event = self._many("decode")
+        self.encode_piece = self._many("encode")
+
+    def __repr__(self) -> str:
+        return f"Format({self.name!r})"
+
+    def _transform(self, section: str, direction: str) -> Transform:
+        try:
+            return self.transforms[section, direction]
+        except KeyError:
+            raise MappingError([Problem(f"`{section}` has no `{direction}`", self.source.name)]) from None
+
+    def _whole(self, section: str, direction: str) -> Callable[[Any, Context], Any]:
+        transform = self._transform(section, direction)
+
+        def run(value: Any, ctx: Context) -> Any:
+            result = transform(value, ctx)
+            return {} if result is MISSING else result
+
+        return run
+
+    def _many(self, direction: str) -> Callable[[Any, Context], list[Any]]:
+        transform = self._transform("stream", direction)
+
+        def run(value: Any, ctx: Context) -> list[Any]:
+            result = transform(value, ctx)
+            if type(result) is list:
+                return result
+            return [] if result is MISSING or result is None else [result]
+
+        return run
+
+    def usage_only(self, event: Any, ctx: Context) -> bool:
+        """Whether an event exists only because the gateway asked for usage."""
+        return self._usage_only is not None and self._usage_only(event, ctx) is True
+
+    def param(self, path: str) -> str:
+        """What this format's clients call a canonical path."""
+        return self.params.get(path, path)
+
+    # policy
+
+    def _policy(self, policy: Mapping[str, Any]) -> None:
+        own = f"extra.{self.name}."
+        self._own_extra: dict[str, Any] = {}
+        self._losses: list[tuple[Path, str | None]] = []
+        self.policy = dict(policy)
+        for path, verdict in policy.items():
+            if path.startswith(own):
+                self._own_extra[path.removeprefix(own)] = verdict
+            elif verdict == "drop":
+                self._losses.append((Path(path), None))
+            elif isinstance(verdict, dict):
+                self._losses.append((Path(path), verdict["reject"]))
+
+    def lost(self, request: Mapping[str, Any], client: Format) -> tuple[list[str], list[tuple[str, str]]]:
+        """What a canonical request loses here: (names dropped, (name, message) refused), in the client's own names."""
+        dropped: list[str] = []
+        refused: list[tuple[str, str]] = []
+        for path, message in self._losses:
+            value = path.get(request)
+            if value is MISSING or value is None:
+                continue
+            name = client.param(path.text)
+            if message is None:
+                dropped.append(name)
+            else:
+                refused.append((name, message))
+        extra = request.get("extra")
+        if extra:
+            for owner, fields in extra.items():
+                if owner == self.name:
+                    continue
+                for field in fields:
+                    verdict = client._own_extra.get(field, "drop")
+                    if verdict == "drop":
+                        dropped.append(field)
+                    elif isinstance(verdict, dict):
+                        refused.append((field, verdict["reject"]))
+        return dropped, refused

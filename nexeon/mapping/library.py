@@ -1,0 +1,130 @@
+"""All mapping files of a deployment, loaded and compiled together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import jsonschema_rs
+
+from nexeon.errors import MappingError, Problem
+from nexeon.mapping.dialect import Dialect, ModelDialect
+from nexeon.mapping.format import Format
+from nexeon.mapping.scope import did_you_mean
+from nexeon.mapping.source import Map, Node, Scalar, Seq, Source, plain, read
+from nexeon.mapping.wirefacts import WireFacts
+
+
+@dataclass(slots=True)
+class Library:
+    """Formats and dialects by name."""
+
+    formats: dict[str, Format] = field(default_factory=dict)
+    dialects: dict[str, Dialect] = field(default_factory=dict)
+    folders: tuple[Path, ...] = ()
+
+    def format(self, name: str) -> Format:
+        """The format, or a KeyError's better: a MappingError that knows the near misses."""
+        if name not in self.formats:
+            raise MappingError([Problem(f"unknown format `{name}`{did_you_mean(name, self.formats)}")])
+        return self.formats[name]
+
+    def dialect(self, name: str | None, format_name: str, model: str) -> ModelDialect:
+        """A dialect's rules for a model; with no dialect (or one that says nothing of the format), none."""
+        if name is not None and name in self.dialects:
+            return self.dialects[name].for_model(format_name, model)
+        if name is not None:
+            raise MappingError([Problem(f"unknown dialect `{name}`{did_you_mean(name, self.dialects)}")])
+        wire: WireFacts = self.formats[format_name].wire
+        return ModelDialect({}, wire, {part: [] for part in ("request", "response", "event", "error")})
+
+
+def load_library(folders: Sequence[Path], schema: Mapping[str, Any] | None = None) -> Library:
+    """Compiles every file under `formats/` and `dialects/` of the folders; a later folder's file replaces an earlier
+    one of the same format or dialect. Raises MappingError with every problem of every file.
+
+    `schema`: the mapping schema (`schemas/mapping.schema.json`), where files are to be validated first.
+    """
+    problems: list[Problem] = []
+    library = Library(folders=tuple(folders))
+    sources: dict[str, dict[str, Source]] = {"formats": {}, "dialects": {}}
+    for folder in folders:
+        if not folder.is_dir():
+            problems.append(Problem(f"no such folder: {folder}"))
+        for part, key in (("formats", "format"), ("dialects", "dialect")):
+            for path in sorted((folder / part).glob("*.yaml")):
+                try:
+                    source = read(path, f"{part}/{path.name}")
+                except MappingError as error:
+                    problems += error.problems
+                    continue
+                found = validate(source, key, schema)
+                problems += found
+                if not found and isinstance(source.root, Map):
+                    name = source.root.get(key)
+                    assert isinstance(name, Scalar)
+                    sources[part][str(name.value)] = source
+    for name, source in sources["formats"].items():
+        try:
+            library.formats[name] = Format(source)
+        except MappingError as error:
+            problems += error.problems
+    facts = {name: plain(source.root) for name, source in sources["formats"].items()}
+    for name, source in sources["dialects"].items():
+        try:
+            library.dialects[name] = Dialect(source, facts)
+        except MappingError as error:
+            problems += error.problems
+    if problems:
+        raise MappingError(problems)
+    return library
+
+
+def validate(source: Source, key: str, schema: Mapping[str, Any] | None) -> list[Problem]:
+    """Checks a file's shape against one definition of the mapping schema; without one, only what must be there."""
+    data = plain(source.root)
+    if not isinstance(data, dict) or not isinstance(data.get(key), str):
+        return [Problem(f"a file here begins with `{key}: NAME`", source.name, source.root.line)]
+    if schema is None:
+        return []
+    definition = {"$schema": schema.get("$schema"), "$defs": schema["$defs"], "$ref": f"#/$defs/{key}"}
+    if jsonschema_rs.is_valid(definition, json.loads(json.dumps(data, default=str))):
+        return []
+    validator = jsonschema.Draft202012Validator(definition)
+    problems = []
+    for error in validator.iter_errors(data):
+        best = jsonschema.exceptions.best_match([error])
+        path = ".".join(str(part) for part in best.absolute_path)
+        problems.append(Problem(_explain(best), source.name, line_of(source.root, list(best.absolute_path)), path))
+    return problems
+
+
+def _explain(error: jsonschema.ValidationError) -> str:
+    if error.validator == "additionalProperties" and isinstance(error.instance, dict):
+        known = list(error.schema.get("properties", {}))
+        for name in error.instance:
+            if name not in known:
+                return f"unknown key `{name}`{did_you_mean(str(name), known)}"
+    return error.message
+
+
+def line_of(node: Node, path: Sequence[str | int]) -> int:
+    """The line where a path of a file stands, or of its nearest parent."""
+    line = node.line
+    for step in path:
+        following: Node | None = None
+        if isinstance(node, Map):
+            for entry in node:
+                if entry.key.value == step:
+                    following, line = entry.node, entry.key.line
+        elif isinstance(node, Seq) and isinstance(step, int) and step < len(node.items):
+            following = node.items[step]
+            line = following.line
+        if following is None:
+            break
+        node = following
+    return line

@@ -1,0 +1,138 @@
+"""Filters that rewrite whole trees: key styles, schema dialects, values that come path by path."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any, Final
+
+from nexeon.mapping.functions import filter_, kind
+from nexeon.mapping.missing import MISSING
+
+# keys in snake_case
+
+
+@lru_cache(maxsize=2048)
+def _camel(key: str) -> str:
+    return re.sub(r"(?<=[A-Za-z0-9])_([a-z0-9])", lambda found: found.group(1).upper(), key)
+
+
+@filter_()
+def camel_keys(value: Any, *free: str) -> Any:
+    """The tree with `snake_case` keys in camelCase; below a key named in `free` (in camelCase) nothing changes.
+
+    A tree without such keys is given back as it is. Where a map has both spellings, the camelCase one counts.
+    """
+    return _to_camel(value, frozenset(free)) if _has_snake(value, frozenset(free)) else value
+
+
+def _has_snake(value: Any, free: frozenset[str]) -> bool:
+    if type(value) is dict:
+        for key, item in value.items():
+            if "_" in key and _camel(key) != key:
+                return True
+            if type(item) in (dict, list) and key not in free and _has_snake(item, free):
+                return True
+    elif type(value) is list:
+        for item in value:
+            if type(item) in (dict, list) and _has_snake(item, free):
+                return True
+    return False
+
+
+def _to_camel(value: Any, free: frozenset[str]) -> Any:
+    if type(value) is list:
+        return [_to_camel(item, free) for item in value]
+    if type(value) is not dict:
+        return value
+    result: dict[str, Any] = {}
+    for key, item in value.items():
+        name = _camel(key)
+        if name == key or name not in value:
+            result[name] = item if name in free else _to_camel(item, free)
+    return result
+
+
+# schemas
+
+_SCHEMAS: Final = ("properties", "$defs")
+_WHOLE: Final = ("maxItems", "minItems", "maxLength", "minLength", "maxProperties", "minProperties")
+_RENAMED: Final = {"defs": "$defs", "ref": "$ref"}
+
+
+@filter_()
+def json_schema(value: Any) -> Any:
+    """An OpenAPI 3.0 schema (type names in any case, `nullable`, `example`, numbers as text) as JSON Schema."""
+    if type(value) is list:
+        return [json_schema(item) for item in value]
+    if type(value) is not dict:
+        return value
+    result: dict[str, Any] = {}
+    nullable = value.get("nullable") is True
+    for key, item in value.items():
+        name = _camel(_RENAMED.get(key, key))
+        if name == "type":
+            result[name] = _types(item, nullable=nullable)
+        elif name in _SCHEMAS and type(item) is dict:
+            result[name] = {key: json_schema(each) for key, each in item.items()}
+        elif name in ("items", "anyOf", "additionalProperties"):
+            result[name] = json_schema(item)
+        elif name in _WHOLE and type(item) is str and item.isdecimal():
+            result[name] = int(item)
+        elif name == "example":
+            result["examples"] = [item]
+        elif name != "nullable":
+            result[name] = item
+    if nullable and "anyOf" in result and "type" not in result:
+        result["anyOf"] = [*result["anyOf"], {"type": "null"}]
+    if nullable and type(result.get("enum")) is list and None not in result["enum"]:
+        result["enum"] = [*result["enum"], None]
+    return result
+
+
+def _types(value: Any, *, nullable: bool) -> Any:
+    if type(value) is list:
+        return [item.lower() if type(item) is str else item for item in value]
+    if type(value) is not str:
+        return value
+    return [value.lower(), "null"] if nullable else value.lower()
+
+
+# values that come path by path
+
+_PATH: Final = re.compile(r"\$((?:\.[^.\[\]]+|\[\d+\]|\['[^']*'\]|\[\"[^\"]*\"\])*)")
+_STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]|\['([^']*)'\]|\[\"([^\"]*)\"\]")
+_FURTHEST: Final = 100_000
+
+
+def place(tree: Any, path: Any, value: Any) -> Any:
+    """`tree` (MISSING at first) with the value put at a JSON path such as `$.a[0].b`; text is appended to text there.
+
+    Raises ValueError where the text is no such path, or leads through what is no map or list.
+    """
+    found = _PATH.fullmatch(path) if type(path) is str else None
+    if found is None:
+        raise ValueError(f"`{path}` is no path into a value")
+    steps: list[str | int] = [
+        int(number) if number else name or single or double
+        for name, number, single, double in _STEP.findall(found.group(1))
+    ]
+    return _put(tree, steps, 0, value)
+
+
+def _put(tree: Any, steps: list[str | int], at: int, value: Any) -> Any:
+    if at == len(steps):
+        return tree + value if type(tree) is str and type(value) is str else value
+    step = steps[at]
+    if type(step) is str:
+        branch = {} if tree is MISSING or tree is None else tree
+        if type(branch) is not dict:
+            raise ValueError(f"`{step}` leads into {kind(branch)}")
+        branch[step] = _put(branch.get(step, MISSING), steps, at + 1, value)
+        return branch
+    row = [] if tree is MISSING or tree is None else tree
+    if type(row) is not list or int(step) > _FURTHEST:
+        raise ValueError(f"`[{step}]` leads into {kind(row)}")
+    row.extend([None] * (int(step) + 1 - len(row)))
+    row[step] = _put(row[step], steps, at + 1, value)
+    return row
