@@ -1,0 +1,61 @@
+"""Accounts: create, list, show, update, disable, delete. An account is named by id or name."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+from nexeon.admin import values
+from nexeon.admin.values import KEEP
+from nexeon.admin.views import View, account_view, page
+from nexeon.store.protocol import Store
+from nexeon.store.records import Account
+from nexeon.store.secrets import new_id
+
+
+class Accounts:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def create(self, *, name: Any) -> View:
+        """Raises Conflict for a name that is taken."""
+        account = Account(new_id("acc"), values.text("name", name), time.time())
+        await self._store.add(account)
+        return await self._view(account)
+
+    async def list(self, *, after: Any = None, limit: Any = 1000) -> View:
+        """A page, in the order of creation."""
+        every = await self._store.accounts()
+        start = next((place for place, each in enumerate(every, 1) if each.id == after), 0)
+        end = start + values.count("limit", limit, least=1)
+        views = [await self._view(each) for each in every[start:end]]
+        return page(views, views[-1]["id"] if end < len(every) else None)
+
+    async def show(self, *, account: Any) -> View:
+        return await self._view(await self._find(account))
+
+    async def update(self, *, account: Any, name: Any = KEEP, disabled: Any = KEEP) -> View:
+        changed = await self._find(account)
+        if name is not KEEP:
+            changed = replace(changed, name=values.text("name", name))
+        if disabled is not KEEP:
+            changed = replace(changed, disabled=values.flag("disabled", disabled))
+        await self._store.replace(changed)
+        return await self._view(changed)
+
+    async def disable(self, *, account: Any) -> View:
+        """Its keys are refused until it is updated with `disabled: false`."""
+        return await self.update(account=account, disabled=True)
+
+    async def delete(self, *, account: Any) -> View:
+        """With its keys and what is left of its credit; the ledger stays. Raises Conflict while calls are under way."""
+        found = await self._find(account)
+        await self._store.remove(found)
+        return {"id": found.id, "deleted": True}
+
+    async def _find(self, account: Any) -> Account:
+        return await self._store.account(values.text("account", account))
+
+    async def _view(self, account: Account) -> View:
+        return account_view(account, await self._store.balance(account.id))

@@ -1,0 +1,155 @@
+"""The admin service from outside: over a running gateway's socket, or on the store itself when no gateway runs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import pwd
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import orjson
+
+from nexeon import errors
+from nexeon.admin.provider_keys import Probe
+from nexeon.admin.service import AdminService
+from nexeon.admin.socket import LINE_LIMIT, find_sockets
+from nexeon.errors import AdminError, InsufficientCredit, NexeonError, StoreLocked
+from nexeon.store import open_store
+
+if TYPE_CHECKING:
+    from nexeon.config import Config
+
+WAIT = 5.0
+
+
+class AdminClient(Protocol):
+    """`where` says what it speaks to: a running `gateway`, or the `store` itself."""
+
+    @property
+    def where(self) -> Literal["gateway", "store"]: ...
+
+    async def call(self, method: str, /, **params: Any) -> Any:
+        """`call("accounts.create", name="acme")`. Raises AdminError, StoreError."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+async def pages(client: AdminClient, method: str, /, **params: Any) -> AsyncIterator[dict[str, Any]]:
+    """Every item of a listing method, page after page."""
+    page = await client.call(method, **params)
+    while True:
+        for item in page["items"]:
+            yield item
+        if page["next"] is None:
+            return
+        page = await client.call(method, **params, after=page["next"])
+
+
+class SocketClient:
+    """Speaks to a gateway. One call at a time; more wait their turn."""
+
+    where: Literal["gateway"] = "gateway"
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, actor: str) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._actor = actor
+        self._turn = asyncio.Lock()
+
+    @classmethod
+    async def open(cls, path: Path, *, actor: str) -> SocketClient:
+        """Raises OSError where nobody listens."""
+        reader, writer = await asyncio.open_unix_connection(str(path), limit=LINE_LIMIT)
+        return cls(reader, writer, actor)
+
+    async def call(self, method: str, /, **params: Any) -> Any:
+        request = orjson.dumps({"method": method, "params": params, "actor": self._actor}) + b"\n"
+        try:
+            async with self._turn:
+                self._writer.write(request)
+                await self._writer.drain()
+                line = await self._reader.readline()
+        except (OSError, ValueError) as error:
+            raise AdminError(f"the gateway's admin socket failed: {error}") from error
+        if not line.endswith(b"\n"):
+            raise AdminError("the gateway ended the admin connection before it answered")
+        reply = orjson.loads(line)
+        if "error" in reply:
+            raise _error(reply["error"])
+        return reply["result"]
+
+    async def close(self) -> None:
+        self._writer.close()
+        with contextlib.suppress(ConnectionError):
+            await self._writer.wait_closed()
+
+
+class LocalClient:
+    """Holds the store itself."""
+
+    where: Literal["store"] = "store"
+
+    def __init__(self, service: AdminService, actor: str) -> None:
+        self._service = service
+        self._actor = actor
+
+    async def call(self, method: str, /, **params: Any) -> Any:
+        return await self._service.call(method, params, actor=self._actor)
+
+    async def close(self) -> None:
+        await self._service.store.close()
+
+
+async def connect(
+    store_url: str,
+    *,
+    socket: Path | None = None,
+    config: Config | None = None,
+    actor: str = "cli",
+    probe: Probe | None = None,
+    wait: float = WAIT,
+) -> AdminClient:
+    """A gateway's socket where one answers, else the store itself; `socket` is the configured path.
+
+    Another command, or a gateway that is starting, is waited for up to `wait` seconds. Raises StoreLocked after that,
+    AdminError for a store that lives in its gateway's memory only, and what `open_store` raises.
+    """
+    engine, _, rest = store_url.partition(":")
+    folder = Path(rest) if engine == "tinydb" else None
+    deadline = time.monotonic() + wait
+    while True:
+        for path in find_sockets(folder, socket):
+            # One that refuses was left behind by a gateway that was killed.
+            with contextlib.suppress(OSError):
+                return await SocketClient.open(path, actor=actor)
+        if engine == "memory":
+            raise AdminError("a memory: store lives in its gateway: set admin.socket, and run one with it")
+        try:
+            service = AdminService(await open_store(store_url), config, probe=probe)
+        except StoreLocked:
+            if time.monotonic() >= deadline:
+                raise
+        else:
+            return LocalClient(service, f"{_user()} ({actor})")
+        await asyncio.sleep(0.05)
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
+def _error(refusal: dict[str, Any]) -> NexeonError:
+    if refusal["kind"] == "InsufficientCredit":
+        return InsufficientCredit(needed=refusal["needed"], available=refusal["available"])
+    kind = getattr(errors, refusal["kind"], AdminError)
+    if not (isinstance(kind, type) and issubclass(kind, AdminError | errors.StoreError)):
+        kind = AdminError
+    return kind(refusal["message"])

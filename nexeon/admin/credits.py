@@ -1,0 +1,51 @@
+"""Credit: add, refund, adjust, ledger. USD comes and goes as exact decimal strings."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from nexeon.admin import values
+from nexeon.admin.views import View, entry_view, page
+from nexeon.errors import Conflict, InsufficientCredit
+from nexeon.store.money import to_usd
+from nexeon.store.protocol import Store
+
+
+class Credits:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def add(self, *, account: Any, usd: Any, reason: Any = "") -> View:
+        """Grants."""
+        return await self._post(account, "grant", values.usd("usd", usd), reason)
+
+    async def refund(self, *, account: Any, usd: Any, reason: Any = "", request: Any = "") -> View:
+        """Gives back; `request` is the id of the call that it is for."""
+        return await self._post(account, "refund", values.usd("usd", usd), reason, request)
+
+    async def adjust(self, *, account: Any, usd: Any, reason: Any = "") -> View:
+        """Corrects, up or down. Raises Conflict where less than that is available."""
+        return await self._post(account, "adjustment", values.usd("usd", usd, signed=True), reason)
+
+    async def ledger(self, *, account: Any, after: Any = None, limit: Any = 100) -> View:
+        """A page, newest first. A deleted account's ledger is read by its id."""
+        name = values.text("account", account)
+        found = next((each.id for each in await self._store.accounts() if name in (each.id, each.name)), name)
+        size = values.count("limit", limit, least=1)
+        entries = await self._store.ledger(found, before=after, limit=size)
+        more = len(entries) == size and entries[-1].previous
+        return page([entry_view(each) for each in entries], entries[-1].id if more else None)
+
+    async def _post(
+        self, account: Any, kind: Literal["grant", "refund", "adjustment"], amount: int, reason: Any, request: Any = ""
+    ) -> View:
+        found = await self._store.account(values.text("account", account))
+        why = values.text("reason", reason, empty=True)
+        detail = values.text("request", request, empty=True)
+        try:
+            entry = await self._store.post(found.id, kind, amount, reason=why, detail={"request": detail})
+        except InsufficientCredit as error:
+            raise Conflict(
+                f"account `{found.name}` has {to_usd(error.available)} USD available, less than {to_usd(error.needed)}"
+            ) from None
+        return entry_view(entry)

@@ -1,0 +1,132 @@
+"""Clients' keys: create, list, show, update, disable, delete, rotate. Named by id, or by a name only one has."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from nexeon.admin import values
+from nexeon.admin.values import KEEP
+from nexeon.admin.views import View, key_view, page
+from nexeon.errors import Conflict, NotFound
+from nexeon.store.protocol import Store
+from nexeon.store.records import ApiKey
+from nexeon.store.secrets import digest, last4, new_id, new_secret
+
+
+class Keys:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def create(
+        self,
+        *,
+        account: Any,
+        name: Any,
+        models: Any = (),
+        scopes: Any = (),
+        rpm: Any = None,
+        tpm: Any = None,
+        concurrency: Any = None,
+        expires: Any = None,
+    ) -> View:
+        """`{"id", "key"}`: the only time that the secret is seen."""
+        owner = await self._store.account(values.text("account", account))
+        secret = new_secret()
+        key = ApiKey(
+            id=new_id("key"),
+            account=owner.id,
+            name=values.text("name", name),
+            created=time.time(),
+            hash=digest(secret),
+            last4=last4(secret),
+            models=values.names("models", models),
+            scopes=values.names("scopes", scopes),
+            rpm=values.limit("rpm", rpm),
+            tpm=values.limit("tpm", tpm),
+            concurrency=values.limit("concurrency", concurrency),
+            expires=values.moment("expires", expires),
+        )
+        await self._store.add(key)
+        return {"id": key.id, "key": secret}
+
+    async def list(self, *, account: Any = None, after: Any = None, limit: Any = 1000) -> View:
+        """A page, in the order of creation; of one account or of all."""
+        owner = None if account is None else (await self._store.account(values.text("account", account))).id
+        every = await self._store.api_keys(owner)
+        start = next((place for place, each in enumerate(every, 1) if each.id == after), 0)
+        end = start + values.count("limit", limit, least=1)
+        views = [key_view(each, time.time()) for each in every[start:end]]
+        return page(views, views[-1]["id"] if end < len(every) else None)
+
+    async def show(self, *, key: Any) -> View:
+        return key_view(await self._find(key), time.time())
+
+    async def update(
+        self,
+        *,
+        key: Any,
+        name: Any = KEEP,
+        models: Any = KEEP,
+        scopes: Any = KEEP,
+        rpm: Any = KEEP,
+        tpm: Any = KEEP,
+        concurrency: Any = KEEP,
+        expires: Any = KEEP,
+        disabled: Any = KEEP,
+    ) -> View:
+        """What is not given stays; `None` takes a limit away, an empty list permits everything."""
+        given: dict[str, tuple[Callable[[str, Any], Any], Any]] = {
+            "name": (values.text, name),
+            "models": (values.names, models),
+            "scopes": (values.names, scopes),
+            "rpm": (values.limit, rpm),
+            "tpm": (values.limit, tpm),
+            "concurrency": (values.limit, concurrency),
+            "expires": (values.moment, expires),
+            "disabled": (values.flag, disabled),
+        }
+        changes: dict[str, Any] = {
+            field: check(field, value) for field, (check, value) in given.items() if value is not KEEP
+        }
+        changed = replace(await self._find(key), **changes)
+        await self._store.replace(changed)
+        return key_view(changed, time.time())
+
+    async def disable(self, *, key: Any) -> View:
+        """It is refused until it is updated with `disabled: false`."""
+        return await self.update(key=key, disabled=True)
+
+    async def delete(self, *, key: Any) -> View:
+        found = await self._find(key)
+        await self._store.remove(found)
+        return {"id": found.id, "deleted": True}
+
+    async def rotate(self, *, key: Any, overlap: Any = 0) -> View:
+        """`{"id", "key"}`: a new secret; the one before it stays good for `overlap` seconds."""
+        found = await self._find(key)
+        secret = new_secret()
+        grace = values.seconds("overlap", overlap)
+        changed = replace(
+            found,
+            hash=digest(secret),
+            last4=last4(secret),
+            previous_hash=found.hash if grace else "",
+            previous_until=time.time() + grace if grace else None,
+        )
+        await self._store.replace(changed)
+        return {"id": changed.id, "key": secret}
+
+    async def _find(self, key: Any) -> ApiKey:
+        wanted = values.text("key", key)
+        try:
+            return await self._store.api_key(wanted)
+        except NotFound:
+            named = [each for each in await self._store.api_keys() if each.name == wanted]
+        if not named:
+            raise NotFound(f"no key `{wanted}`")
+        if len(named) > 1:
+            raise Conflict(f"{len(named)} keys are named `{wanted}`: use the id, one of `nexeon keys list`")
+        return named[0]

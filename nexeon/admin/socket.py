@@ -1,0 +1,193 @@
+"""The admin service on a Unix socket of mode 0600: one JSON object a line, a reply for each, in order.
+
+→ `{"method": "accounts.create", "params": {"name": "acme"}, "actor": "cli"}`
+← `{"result": …}` or `{"error": {"kind": "NotFound", "message": "…"}}`
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import pwd
+import socket
+import stat
+import struct
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from nexeon.admin.service import AdminService
+from nexeon.errors import AdminError, InsufficientCredit, NexeonError
+
+log = logging.getLogger(__name__)
+
+LINE_LIMIT = 64 << 20
+# `sun_path` holds 108 bytes on Linux and 104 elsewhere, with the zero at its end.
+_LONGEST = 103
+_COMFORTABLE = 100
+_NOTE = "admin.json"
+
+
+def find_sockets(folder: Path | None, configured: Path | None = None) -> list[Path]:
+    """Where a gateway on that store folder may listen."""
+    candidates = [configured] if configured else []
+    if folder is not None:
+        with contextlib.suppress(OSError, orjson.JSONDecodeError, TypeError, KeyError):
+            candidates.append(Path(orjson.loads((folder / _NOTE).read_bytes())["socket"]))
+        candidates.append(folder / "admin.sock")
+    return [path for path in dict.fromkeys(candidates) if path.is_socket()]
+
+
+class AdminServer:
+    """Serves from `start` to `stop`."""
+
+    def __init__(self, service: AdminService, *, folder: Path | None, socket: Path | None = None) -> None:
+        """`folder` is the store's (`None` for a store without one), `socket` the configured path.
+
+        Without a configured path it is `admin.sock` in the folder, or a short one in a private folder, named in the
+        store folder's `admin.json`, where that would be too long. With neither, nothing is served.
+        """
+        self._service = service
+        self._folder = folder
+        self._configured = socket
+        self._server: asyncio.Server | None = None
+        self._connections: dict[asyncio.Task[Any], asyncio.StreamWriter] = {}
+        self._private: Path | None = None
+        self.path: Path | None = None
+
+    async def start(self) -> None:
+        """Raises AdminError where the socket cannot be made, or another gateway listens on it."""
+        self.path = self._place()
+        if self.path is None:
+            return
+        try:
+            listener = _listen(self.path)
+            self._server = await asyncio.start_unix_server(self._serve, sock=listener, limit=LINE_LIMIT)
+            if self._folder is not None:
+                self._note(self._folder)
+        except OSError as error:
+            raise AdminError(f"the admin socket {self.path} cannot be made: {error.strerror or error}") from error
+
+    async def stop(self) -> None:
+        """Ends every connection and takes the socket away."""
+        if self._server is None or self.path is None:
+            return
+        self._server.close()
+        for writer in self._connections.values():
+            writer.close()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+        await self._server.wait_closed()
+        self._server = None
+        self.path.unlink(missing_ok=True)
+        if self._folder is not None:
+            (self._folder / _NOTE).unlink(missing_ok=True)
+        if self._private is not None:
+            self._private.rmdir()
+
+    def _note(self, folder: Path) -> None:
+        """Leaves word of a path that is not the usual one; takes away the word of a gateway that was killed."""
+        if self.path == folder / "admin.sock":
+            (folder / _NOTE).unlink(missing_ok=True)
+        else:
+            (folder / _NOTE).write_bytes(orjson.dumps({"socket": str(self.path), "pid": os.getpid()}))
+
+    def _place(self) -> Path | None:
+        if self._configured is not None:
+            if len(os.fsencode(self._configured)) > _LONGEST:
+                raise AdminError(
+                    f"admin.socket {self._configured} is longer than {_LONGEST} bytes: choose a shorter path"
+                )
+            return self._configured
+        if self._folder is None:
+            return None
+        path = self._folder / "admin.sock"
+        if len(os.fsencode(path)) <= _COMFORTABLE:
+            return path
+        for root in (os.environ.get("XDG_RUNTIME_DIR", ""), tempfile.gettempdir(), "/tmp"):
+            if root and Path(root).is_dir() and len(os.fsencode(root)) <= _COMFORTABLE - 30:
+                self._private = Path(tempfile.mkdtemp(prefix="nexeon-", dir=root))
+                return self._private / "admin.sock"
+        raise AdminError(f"{path} is too long for a socket: set admin.socket to a shorter path")
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections[task] = writer
+        peer = _peer(writer)
+        try:
+            while line := await reader.readline():
+                writer.write(orjson.dumps(await self._answer(line, peer), option=orjson.OPT_APPEND_NEWLINE))
+                await writer.drain()
+        except (ConnectionError, ValueError) as error:
+            log.info("an admin connection ended: %s", error)
+        finally:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+            del self._connections[task]
+
+    async def _answer(self, line: bytes, peer: str) -> dict[str, Any]:
+        try:
+            match orjson.loads(line):
+                case {"method": str(method), "params": dict(params), **rest}:
+                    actor = f"{peer} ({rest.get('actor') or 'socket'})"
+                    return {"result": await self._service.call(method, params, actor=actor)}
+            raise AdminError("a request is a JSON object with `method` and `params`")
+        except orjson.JSONDecodeError as error:
+            return _refusal(AdminError(f"not JSON: {error}"))
+        except NexeonError as error:
+            return _refusal(error)
+        except Exception:
+            # One faulty operation must not take the gateway's admin socket down; the operator finds it in the log.
+            log.exception("an admin operation failed")
+            return _refusal(AdminError("the operation failed inside the gateway: see its log"))
+
+
+def _refusal(error: NexeonError) -> dict[str, Any]:
+    refusal: dict[str, Any] = {"kind": type(error).__name__, "message": str(error)}
+    if isinstance(error, InsufficientCredit):
+        refusal |= {"needed": error.needed, "available": error.available}
+    return {"error": refusal}
+
+
+def _listen(path: Path) -> socket.socket:
+    if path.exists() or path.is_symlink():
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise AdminError(f"the admin socket {path} cannot be made: something else is there")
+        if _alive(path):
+            raise AdminError(f"another gateway listens on the admin socket {path}")
+        path.unlink()
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    # The mode must hold from the first moment, not from a chmod after it.
+    mask = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    except OSError:
+        listener.close()
+        raise
+    finally:
+        os.umask(mask)
+    return listener
+
+
+def _alive(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+        return True
+
+
+def _peer(writer: asyncio.StreamWriter) -> str:
+    """The user at the other end, as the kernel says."""
+    connection = writer.get_extra_info("socket")
+    try:
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        return pwd.getpwuid(struct.unpack("3i", credentials)[1]).pw_name
+    except (AttributeError, OSError, KeyError, struct.error):
+        return "unknown"

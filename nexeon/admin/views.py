@@ -1,0 +1,81 @@
+"""Records as the plain dicts that operators see: USD as exact decimal strings, times in ISO 8601, never a secret."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nexeon.admin.values import iso
+from nexeon.store.money import to_usd
+from nexeon.store.records import Account, ApiKey, Balance, LedgerEntry, ProviderKey
+
+View = dict[str, Any]
+
+
+def account_view(account: Account, balance: Balance) -> View:
+    return {
+        "id": account.id,
+        "name": account.name,
+        "balance": to_usd(balance.balance),
+        "reserved": to_usd(balance.reserved),
+        "available": to_usd(balance.available),
+        "disabled": account.disabled,
+        "created": iso(account.created),
+    }
+
+
+def key_view(key: ApiKey, now: float) -> View:
+    """`state` is `active`, `disabled` or `expired`; `last4` are the secret's last characters."""
+    state = "disabled" if key.disabled else "expired" if key.expired(now) else "active"
+    return {
+        "id": key.id,
+        "account": key.account,
+        "name": key.name,
+        "last4": key.last4,
+        "state": state,
+        "models": list(key.models),
+        "scopes": list(key.scopes),
+        "rpm": key.rpm,
+        "tpm": key.tpm,
+        "concurrency": key.concurrency,
+        "expires": iso(key.expires),
+        "created": iso(key.created),
+    }
+
+
+def provider_key_view(key: ProviderKey) -> View:
+    return {
+        "id": key.id,
+        "provider": key.provider,
+        "account": key.account,
+        "label": key.label,
+        "last4": key.last4,
+        "weight": key.weight,
+        "enabled": key.enabled,
+        "created": iso(key.created),
+    }
+
+
+def entry_view(entry: LedgerEntry) -> View:
+    return {
+        "id": entry.id,
+        "account": entry.account,
+        "kind": entry.kind,
+        "amount": to_usd(entry.amount),
+        "balance": to_usd(entry.balance),
+        "uncollected": to_usd(entry.uncollected),
+        "previous": entry.previous or None,
+        "created": iso(entry.created),
+        "request": entry.request,
+        "key": entry.key,
+        "model": entry.model,
+        "provider": entry.provider,
+        "usage": entry.usage,
+        "price": entry.price,
+        "estimated": entry.estimated,
+        "reason": entry.reason,
+    }
+
+
+def page(views: list[View], following: str | None) -> View:
+    """`{"items": […], "next": cursor or None}`; the cursor is the next call's `after`."""
+    return {"items": views, "next": following}
