@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from nexeon.config.build import build, mapping_folders
 from nexeon.config.explain import check_schema
@@ -25,9 +25,10 @@ from nexeon.config.model import (
     Timeouts,
 )
 from nexeon.config.references import check_folders, check_references
-from nexeon.config.source import Tree, read_files
+from nexeon.config.source import read_files
 from nexeon.data import DATA_ROOT, data_path
 from nexeon.errors import ConfigError
+from nexeon.wire.yamlfile import load_yaml
 
 __all__ = [
     "Admin",
@@ -68,34 +69,34 @@ def load_config(
     `formats` and `dialects` are the names that may be used; None leaves them unchecked.
     Raises ConfigError with all problems of all files; no message holds a secret.
     """
-    files = tuple(paths) if paths else default_files()
+    files = tuple(Path(path) for path in paths) if paths else default_files()
     tree, readable = read_files(files, environ)
     if readable:
-        _fill_routes(tree, environ)
         folders = mapping_folders(tree)
         check_schema(tree)
         check_folders(tree, [item for item in folders if item[1] != data_path("mappings")])
-        check_references(
-            tree,
-            formats=formats,
-            dialects=dialects,
-        )
+        check_references(tree, formats=formats, dialects=dialects)
+        if "routes" not in tree.value:
+            tree.value["routes"] = _shipped_routes(formats)
     if tree.problems:
         raise ConfigError(sorted(tree.problems, key=lambda problem: _order(files, problem.file, problem.line)))
-    shipped = data_path(_FILE)
-    if not paths and files == (shipped,):
-        return build(tree, files, home=_data_home(environ), shipped=shipped)
-    packaged = shipped if DATA_ROOT.name == "_data" else None  # a store has no place among installed files
-    home = _data_home(environ) if files[0].absolute() == packaged else files[0].absolute().parent / "data"
-    return build(tree, tuple(file.absolute() for file in files), home=home, shipped=packaged)
+    absolute = tuple(file.absolute() for file in files)
+    ours = _without_store(implicit=not paths)
+    home = _data_home(environ) if absolute[0] == ours else absolute[0].parent / "data"
+    return build(tree, absolute, home=home, shipped=ours)
 
 
-def _fill_routes(tree: Tree, environ: Mapping[str, str]) -> None:
-    """A configuration that names no routes serves the shipped ones."""
-    if "routes" not in tree.value:
-        shipped, _ = read_files((data_path(_FILE),), environ)
-        tree.value["routes"] = shipped.value.get("routes", [])
-        tree.places.update({path: place for path, place in shipped.places.items() if path[:1] == ("routes",)})
+def _without_store(*, implicit: bool) -> Path | None:
+    """The shipped file, where its folder is no place for a store: nobody chose that folder, or it is installed."""
+    chosen = not implicit or default_files() != (data_path(_FILE),)
+    return None if chosen and DATA_ROOT.name != "_data" else data_path(_FILE)
+
+
+def _shipped_routes(formats: Collection[str] | None) -> list[Any]:
+    """What a configuration that names no routes serves: the shipped ones, as far as their formats are known."""
+    shipped, _ = load_yaml(data_path(_FILE))
+    routes: list[Any] = shipped["routes"]
+    return [route for route in routes if formats is None or route["format"] in formats]
 
 
 def _order(files: Sequence[Path], file: str, line: int) -> tuple[int, int]:

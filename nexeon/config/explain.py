@@ -42,25 +42,24 @@ def suggest(word: str, known: Collection[str]) -> str:
     return ""
 
 
-def check_schema(tree: Tree) -> bool:
-    """Report every violation; True where there is none. Text from the environment becomes the type asked for."""
+def check_schema(tree: Tree) -> None:
+    """Report every violation. Text from the environment becomes the type that is asked for."""
     import jsonschema_rs
 
     if jsonschema_rs.Draft202012Validator(schema()).is_valid(tree.value):
-        return True
+        return
     from jsonschema import Draft202012Validator  # slow to import, and needed only to explain
 
     validator = Draft202012Validator(schema())
     retyped = [_retype(tree, error) for error in validator.iter_errors(tree.value)]
     if any(retyped) and validator.is_valid(tree.value):
-        return True
+        return
     seen = set()
     for error in validator.iter_errors(tree.value):
         for path, within, message in _explain(tree, error):
             if (path, message) not in seen:
                 seen.add((path, message))
                 tree.report(path, message, within=within)
-    return False
 
 
 def _retype(tree: Tree, error: Any) -> bool:

@@ -38,7 +38,7 @@ def _routes(tree: Tree, formats: Collection[str] | None) -> None:
         for name in PLACEHOLDER.findall(template):
             if not _IDENTIFIER.match(name):
                 tree.report((*path, "path"), f"`{{{name}}}` in {show(path)}.path must hold a name, such as `{{model}}`")
-        if PLACEHOLDER.sub("", template).strip("{}") != PLACEHOLDER.sub("", template):
+        if re.search(r"[{}]", PLACEHOLDER.sub("", template)):
             tree.report((*path, "path"), f"unpaired brace in {show(path)}.path")
         methods = route.get("methods", ["POST"])
         for method in methods if isinstance(methods, list) else ():
@@ -120,10 +120,11 @@ def _tiers(tree: Tree, path: YamlPath, price: dict[str, Any]) -> None:
     seen = set()
     for tier_path, tier in _items(price, "tiers", path):
         above = tier.get("above")
+        if not isinstance(above, int):
+            continue
         if above in seen:
             tree.report(tier_path, f"two tiers above {above} tokens in {show(path)}", within=path)
-        if isinstance(above, int):
-            seen.add(above)
+        seen.add(above)
 
 
 def check_folders(tree: Tree, folders: Collection[tuple[YamlPath, Path]]) -> None:

@@ -19,6 +19,12 @@ from nexeon.errors import LoadError, Problem
 YamlPath = tuple[str | int, ...]
 
 _TAG: Final = "tag:yaml.org,2002:"
+_KINDS: Final[dict[str, tuple[type, ...]]] = {
+    "null": (type(None),),
+    "bool": (bool,),
+    "int": (int,),
+    "float": (float, int),
+}
 _NULL = re.compile(r"(?:~|null|Null|NULL|)\Z")
 _BOOL = re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z")
 _INT = re.compile(r"(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)\Z")
@@ -207,13 +213,15 @@ class _Builder:
         kind = node.tag.removeprefix(_TAG)
         if kind in ("str", "!"):
             return node.value
-        if kind in ("null", "bool", "int", "float"):
+        if kind in _KINDS:
             try:
                 value = core_scalar(node.value)
-            except ValueError:
+            except ValueError:  # more digits than Python turns into an int
                 value = math.inf
             if isinstance(value, float) and math.isinf(value) and "inf" not in node.value.lower():
                 self._problem("a number too large", line)
+            elif not isinstance(value, _KINDS[kind]):
+                self._problem(f"this is no {kind}", line)
             return value
         self._problem(f"unknown tag `{node.tag}`", line)
         return node.value
