@@ -81,8 +81,7 @@ def _example(source: bytes) -> str:
     """The instance as JSON text, or why there is none after a `!` (which no JSON text begins with)."""
     schema = orjson.loads(source)
     maker = _Maker(schema)
-    first: str | None = None
-    reason = "the schema accepts nothing"
+    reason = "none was found"
     for nth in range(8):
         try:
             value = maker.make(schema, nth)
@@ -92,11 +91,9 @@ def _example(source: bytes) -> str:
         except RecursionError:
             reason = "the schema is nested too deeply"
             break
-        text = orjson.dumps(value).decode()
         if maker.accepts(schema, value):
-            return text
-        first = first or text
-    return first or "!" + reason
+            return orjson.dumps(value).decode()
+    return "!" + reason
 
 
 class _Maker:
@@ -124,11 +121,13 @@ class _Maker:
             return self._choice(schema, branches, base, nth)
         if "not" in schema:
             rest = without(schema, "not")
-            return self._first(schema, (partial(self.make, rest, n) for n in range(nth, nth + 8)))
+            shapes = [rest, *({**rest, "type": kind} for kind in _types(rest)[1:])]
+            tries = itertools.product(range(nth, nth + 8), shapes)
+            return self._first(schema, (partial(self.make, shape, n) for n, shape in tries))
         if "const" in schema:
-            return self._listed(schema, [schema["const"]], 0)
+            return self._listed(without(schema, "const"), [schema["const"]], 0)
         if "enum" in schema:
-            return self._listed(schema, schema["enum"], nth)
+            return self._listed(without(schema, "enum"), schema["enum"], nth)
         types = _types(schema)
         return self._first(None, (partial(self._typed, kind, schema, nth) for kind in types))
 
@@ -205,8 +204,7 @@ class _Maker:
         makers = (partial(self.make, merge(base, b), nth) for b in ordered[turn:] + ordered[:turn])
         return self._first(schema, makers)
 
-    def _listed(self, schema: dict[str, Any], values: list[Any], nth: int) -> Any:
-        rest = without(schema, "enum", "const")
+    def _listed(self, rest: dict[str, Any], values: list[Any], nth: int) -> Any:
         fit = [v for v in values if not rest or self.accepts(rest, v)]
         if not fit:
             raise NoExample("no listed value fits its own schema")
@@ -384,7 +382,7 @@ def _number(schema: dict[str, Any], nth: int, *, whole: bool) -> int | float:
             inside = None
     if inside is None:
         raise NoExample("minimum, maximum and multipleOf leave no number")
-    return int(inside) if inside.denominator == 1 else float(inside)
+    return int(inside) if inside.denominator == 1 and abs(inside) < 2**63 else float(inside)
 
 
 def _multiple(
