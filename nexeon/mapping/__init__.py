@@ -5,7 +5,8 @@ from nexeon.mapping.dialect import Dialect, ModelDialect
 from nexeon.mapping.format import Format
 from nexeon.mapping.library import Library, load_library
 from nexeon.mapping.missing import MISSING
-from nexeon.mapping.stream import StreamDecoder, StreamEncoder
+from nexeon.mapping.ordering import StreamEncoder
+from nexeon.mapping.stream import StreamDecoder
 
 __all__ = [
     "MISSING",

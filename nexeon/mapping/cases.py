@@ -13,9 +13,10 @@ from nexeon.mapping.dialect import Dialect
 from nexeon.mapping.format import Format
 from nexeon.mapping.library import Library
 from nexeon.mapping.missing import MISSING
+from nexeon.mapping.ordering import StreamEncoder
 from nexeon.mapping.schemas import Schemas, Validator, plain_json
 from nexeon.mapping.source import Map, Seq, plain, read
-from nexeon.mapping.stream import StreamDecoder, StreamEncoder
+from nexeon.mapping.stream import StreamDecoder
 from nexeon.wire.json import dumps
 
 _KEYS = ("case", "format", "dialect", "model", "do", "ctx", "given", "expect", "fails", "dropped", "invalid")
@@ -69,7 +70,14 @@ def run_case(case: Case, library: Library, schemas: Schemas) -> Problem | None:
     if data["format"] not in library.formats:
         return problem(f"unknown format `{data['format']}`")
     form = library.formats[data["format"]]
-    facts = {"format": form.name, "token": "token", "now": 1700000000, "model": "model", "upstream_model": "model", **data.get("ctx", {})}
+    facts = {
+        "format": form.name,
+        "token": "token",
+        "now": 1700000000,
+        "model": "model",
+        "upstream_model": "model",
+        **data.get("ctx", {}),
+    }
     ctx = new_context(**facts)
     try:
         if "dialect" in data:
@@ -171,14 +179,17 @@ def _difference(expected: Any, found: Any, path: str = "") -> str | None:
             if (difference := _difference(expected[key], found[key], inner)) is not None:
                 return difference
         extra = [key for key in found if key not in expected]
-        return f"{path + '.' if path else ''}{extra[0]} should not be there: {_short(found[extra[0]])}" if extra else None
+        return (
+            f"{path + '.' if path else ''}{extra[0]} should not be there: {_short(found[extra[0]])}" if extra else None
+        )
     if type(expected) is list and type(found) is list:
         for number, (one, other) in enumerate(zip(expected, found, strict=False)):
             if (difference := _difference(one, other, f"{path}[{number}]")) is not None:
                 return difference
         if len(expected) != len(found):
             longer = (expected if len(expected) > len(found) else found)[min(len(expected), len(found))]
-            return f"{place} has {len(found)} items, expected {len(expected)}; the first too {'few' if len(found) < len(expected) else 'many'}: {_short(longer)}"
+            word = "missing" if len(found) < len(expected) else "too many"
+            return f"{place} has {len(found)} items, expected {len(expected)}; the first {word}: {_short(longer)}"
         return None
     same = expected == found and (type(expected) is bool) == (type(found) is bool)
     return None if same else f"{place} is {_short(found)}, expected {_short(expected)}"

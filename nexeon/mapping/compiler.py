@@ -9,50 +9,31 @@ from __future__ import annotations
 
 import ast
 import re
-from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
 
-from nexeon.mapping.expressions import Expr, ExpressionError, Expressions, call, compare, const, name, walrus
+from nexeon.mapping.destinations import Append, Assign, Block, Destination, Return, SetKey, assign, located, store
+from nexeon.mapping.expressions import Expr, ExpressionError, Expressions, call, compare, const, name
 from nexeon.mapping.scope import Scope, Unit, Variable, did_you_mean
 from nexeon.mapping.source import Entry, Map, Node, Scalar, Seq
 
 _FOR: Final = re.compile(r"\s*([A-Za-z_]\w*)(?:\s*,\s*([A-Za-z_]\w*))?\s+in\s+(.+)", re.DOTALL)
-CONTROLS: Final = ("$if", "$else", "$then", "$for", "$where", "$match", "$missing", "$let", "$first", "$merge", "$call", "$drop", "$fail", "$item")
+CONTROLS: Final = (
+    "$if",
+    "$else",
+    "$then",
+    "$for",
+    "$where",
+    "$match",
+    "$missing",
+    "$let",
+    "$first",
+    "$merge",
+    "$call",
+    "$drop",
+    "$fail",
+    "$item",
+)
 _TERMINAL: Final = ("$first", "$merge", "$call", "$drop", "$fail", "$then", "$item")
-
-
-@dataclass(slots=True)
-class Return:
-    """The function's value."""
-
-
-@dataclass(slots=True)
-class Assign:
-    """A local variable (which holds MISSING before)."""
-
-    variable: str
-
-
-@dataclass(slots=True)
-class SetKey:
-    """A key of a map that is being built."""
-
-    target: str
-    key: ast.expr
-    drop_empty: bool
-
-
-@dataclass(slots=True)
-class Append:
-    """A list that is being built; a list value is spliced unless `whole`."""
-
-    target: str
-    whole: bool = False
-
-
-Destination = Return | Assign | SetKey | Append
-Block = list[ast.stmt]
-_N = TypeVar("_N", bound=ast.AST)
 
 
 class TemplateCompiler:
@@ -79,13 +60,13 @@ class TemplateCompiler:
         head: Block = []
         for variable in variables:
             self._guard(variable, head, node.line)
-        body = [*head, *body, _at(ast.Return(name("MISSING")), node.line)]
+        body = [*head, *body, located(ast.Return(name("MISSING")), node.line)]
         names = [variable.python for variable in variables] + ["ctx"]
         arguments = ast.arguments([], [ast.arg(argument) for argument in names], None, [], [], None, [])
         definition = ast.FunctionDef(identifier, arguments, body, [], None, None)
         if "type_params" in ast.FunctionDef._fields:  # Python 3.12 and later
-            definition.type_params = []
-        return _at(definition, node.line)
+            definition.type_params = []  # type: ignore[attr-defined,unused-ignore]
+        return located(definition, node.line)
 
     # nodes
 
@@ -107,16 +88,24 @@ class TemplateCompiler:
             return self._scalar(node)
         if isinstance(node, Seq):
             items = [self._inline(item) for item in node.items]
-            if any(item is None or item.missing or item.type not in ("str", "bool", "dict", "scalar") for item in items):
+            if any(
+                item is None or item.missing or item.type not in ("str", "bool", "dict", "scalar") for item in items
+            ):
                 return None
-            return Expr(_at(ast.List([item.code for item in items if item], ast.Load()), node.line), missing=False, type="list")
+            return Expr(
+                located(ast.List([item.code for item in items if item], ast.Load()), node.line),
+                missing=False,
+                type="list",
+            )
         if any(self._is_control(entry) or entry.name.endswith("?") or "{{" in entry.name for entry in node):
             return None
         values = [self._inline(entry.node) for entry in node]
         if any(value is None or value.missing for value in values):
             return None
         keys: list[ast.expr | None] = [const(_key(entry)) for entry in node]
-        return Expr(_at(ast.Dict(keys, [value.code for value in values if value]), node.line), missing=False, type="dict")
+        return Expr(
+            located(ast.Dict(keys, [value.code for value in values if value]), node.line), missing=False, type="dict"
+        )
 
     def _scalar(self, node: Scalar) -> Expr:
         if isinstance(node.value, str) and "{{" in node.value:
@@ -124,7 +113,7 @@ class TemplateCompiler:
         if isinstance(node.value, str) and "{%" in node.value:
             self.unit.problem("`{% … %}` is not part of the language; use the control words", node.line)
         kind = "str" if isinstance(node.value, str) else "bool" if isinstance(node.value, bool) else "scalar"
-        return Expr(_at(const(node.value), node.line), missing=False, type=kind)
+        return Expr(located(const(node.value), node.line), missing=False, type=kind)
 
     def _expression(self, text: str, line: int, *, bare: bool = False) -> Expr:
         compiler = Expressions(self.unit, self.scope)
@@ -133,23 +122,23 @@ class TemplateCompiler:
         except ExpressionError as error:
             self.unit.problem(f"{error} (in `{_short(text)}`)", line)
             return Expr(const(None), missing=False)
-        return Expr(_at(found.code, line), found.missing, found.type, found.path)
+        return Expr(located(found.code, line), found.missing, found.type, found.path)
 
     def _condition(self, node: Node, word: str) -> ast.expr:
         if isinstance(node, Scalar) and isinstance(node.value, bool):
-            return _at(const(node.value), node.line)
+            return located(const(node.value), node.line)
         if not isinstance(node, Scalar) or not isinstance(node.value, str):
             self.unit.problem(f"`{word}` takes an expression", node.line)
             return const(False)
         try:
-            return _at(Expressions(self.unit, self.scope).condition(node.value), node.line)
+            return located(Expressions(self.unit, self.scope).condition(node.value), node.line)
         except ExpressionError as error:
             self.unit.problem(f"{error} (in `{_short(node.value)}`)", node.line)
             return const(False)
 
     def _list(self, node: Seq, to: Destination, out: Block) -> None:
         target = self.scope.fresh("list")
-        out.append(_assign(target, ast.List([], ast.Load()), node.line))
+        out.append(assign(target, ast.List([], ast.Load()), node.line))
         for item in node.items:
             self.emit(item, Append(target), out)
         self._store(Expr(name(target), missing=False, type="list"), to, out, node.line)
@@ -183,7 +172,7 @@ class TemplateCompiler:
                 break
             literal.append((const(_key(entry)), value.code))
             rest.pop(0)
-        out.append(_assign(target, ast.Dict([key for key, _ in literal], [value for _, value in literal]), node.line))
+        out.append(assign(target, ast.Dict([key for key, _ in literal], [value for _, value in literal]), node.line))
         for entry in rest:
             drop_empty = entry.name.endswith("?")
             label = _key(entry)
@@ -212,8 +201,14 @@ class TemplateCompiler:
             "$item": self._item,
         }.get(word)
         if handler is None:
-            stray = {"$else": "`$else` needs an `$if` or a `$match` before it", "$where": "`$where` needs a `$for` before it", "$missing": "`$missing` is a label of `$match`"}
-            self.unit.problem(stray.get(word) or f"unknown control word `{word}`{did_you_mean(word, CONTROLS)}", entry.key.line)
+            stray = {
+                "$else": "`$else` needs an `$if` or a `$match` before it",
+                "$where": "`$where` needs a `$for` before it",
+                "$missing": "`$missing` is a label of `$match`",
+            }
+            self.unit.problem(
+                stray.get(word) or f"unknown control word `{word}`{did_you_mean(word, CONTROLS)}", entry.key.line
+            )
             return
         self.line = entry.key.line
         if word in _TERMINAL and word != "$call" and rest.entries:
@@ -241,7 +236,7 @@ class TemplateCompiler:
         self._body(rest, to, body)
         if otherwise is not None:
             self.emit(otherwise, to, orelse)
-        out.append(_at(ast.If(test, body or [ast.Pass()], orelse), entry.key.line))
+        out.append(located(ast.If(test, body or [ast.Pass()], orelse), entry.key.line))
 
     def _for(self, entry: Entry, rest: Map, to: Destination, out: Block) -> None:
         text = entry.node.value if isinstance(entry.node, Scalar) else None
@@ -263,7 +258,7 @@ class TemplateCompiler:
         straight = isinstance(to, Append) and not to.whole
         into = to.target if isinstance(to, Append) and straight else self.scope.fresh("list")
         if not straight:
-            out.append(_assign(into, ast.List([], ast.Load()), entry.key.line))
+            out.append(assign(into, ast.List([], ast.Load()), entry.key.line))
         inner: Block = []
         test = self._condition(where, "$where") if where is not None else None
         self._body(rest, Append(into), inner)
@@ -271,10 +266,10 @@ class TemplateCompiler:
         for variable in bound:
             self._guard(variable, loop, entry.key.line)
         if test is not None:
-            inner = [_at(ast.If(test, inner or [ast.Pass()], []), where.line if where else entry.key.line)]
+            inner = [located(ast.If(test, inner or [ast.Pass()], []), where.line if where else entry.key.line)]
         loop += inner
         items = call("pairs" if second is not None else "each", iterable.code)
-        out.append(_at(ast.For(target, items, loop or [ast.Pass()], [], None), entry.key.line))
+        out.append(located(ast.For(target, items, loop or [ast.Pass()], [], None), entry.key.line))
         self.scope = outer
         if not straight:
             self._store(Expr(name(into), missing=False, type="list"), to, out, entry.key.line)
@@ -287,7 +282,7 @@ class TemplateCompiler:
             self.unit.problem("`$match` takes an expression", entry.key.line)
             return
         subject = self.scope.fresh("match")
-        out.append(_assign(subject, self._expression(text, entry.node.line, bare=True).code, entry.key.line))
+        out.append(assign(subject, self._expression(text, entry.node.line, bare=True).code, entry.key.line))
         branches: list[tuple[ast.expr, Node, int]] = []
         labels: list[str] = []
         kinds: set[type] = set()
@@ -298,6 +293,7 @@ class TemplateCompiler:
                 self.unit.problem(f"`{label.name}` cannot stand beside the labels of `$match`", label.key.line)
                 continue
             value = label.key.value
+            test: ast.expr
             if value is None or isinstance(value, bool):
                 test = compare(name(subject), ast.Is(), const(value))
             elif isinstance(value, str):
@@ -305,25 +301,36 @@ class TemplateCompiler:
                 labels += options
                 one: ast.expr = const(options[0])
                 several = ast.Tuple([const(option) for option in options], ast.Load())
-                test = compare(name(subject), ast.Eq(), one) if len(options) == 1 else compare(name(subject), ast.In(), several)
+                test = (
+                    compare(name(subject), ast.Eq(), one)
+                    if len(options) == 1
+                    else compare(name(subject), ast.In(), several)
+                )
             else:
                 test = call("equal", name(subject), const(value))
             if value is not None:
                 kinds.add(float if isinstance(value, int | float) and not isinstance(value, bool) else type(value))
                 if len(kinds) > 1:
-                    self.unit.problem(f"the label `{value}` is of another type than the others: it can never match", label.key.line)
+                    self.unit.problem(
+                        f"the label `{value}` is of another type than the others: it can never match", label.key.line
+                    )
             branches.append((test, label.node, label.key.line))
         chain: Block = []
         if otherwise is not None:
             self.emit(otherwise, to, chain)
         else:
             known = ", ".join(labels)
-            failure = call("unlisted", name(subject), const(_short(text.strip().removeprefix("{{").removesuffix("}}").strip())), const(known))
-            chain = [_at(ast.Raise(failure, None), entry.key.line)]
+            failure = call(
+                "unlisted",
+                name(subject),
+                const(_short(text.strip().removeprefix("{{").removesuffix("}}").strip())),
+                const(known),
+            )
+            chain = [located(ast.Raise(failure, None), entry.key.line)]
         for test, node, line in reversed(branches):
             body: Block = []
             self.emit(node, to, body)
-            chain = [_at(ast.If(test, body or [ast.Pass()], chain), line)]
+            chain = [located(ast.If(test, body or [ast.Pass()], chain), line)]
         out.extend(chain)
 
     def _let(self, entry: Entry, rest: Map, to: Destination, out: Block) -> None:
@@ -338,9 +345,9 @@ class TemplateCompiler:
             inner, variable = self.scope.bind(binding.name)
             inline = self._inline(binding.node)
             if inline is not None:
-                out.append(_assign(variable.python, inline.code, binding.key.line))
+                out.append(assign(variable.python, inline.code, binding.key.line))
             else:
-                out.append(_assign(variable.python, name("MISSING"), binding.key.line))
+                out.append(assign(variable.python, name("MISSING"), binding.key.line))
                 self.emit(binding.node, Assign(variable.python), out)
             self.scope = inner
             # whether anything looks into it is known only after the body: the guard costs one test
@@ -353,15 +360,15 @@ class TemplateCompiler:
             self.unit.problem("`$first` takes a list", entry.key.line)
             return
         found = self.scope.fresh("first")
-        out.append(_assign(found, name("MISSING"), entry.key.line))
+        out.append(assign(found, name("MISSING"), entry.key.line))
         block = out
         for option in entry.node.items:
             self.emit(option, Assign(found), block)
             following: Block = []
             still = compare(name(found), ast.Is(), name("MISSING"))
-            block.append(_at(ast.If(still, following, []), option.line))
+            block.append(located(ast.If(still, following, []), option.line))
             block = following
-        block.append(_at(ast.Pass(), entry.key.line))
+        block.append(located(ast.Pass(), entry.key.line))
         self._store(Expr(name(found)), to, out, entry.key.line)
 
     def _merge(self, entry: Entry, rest: Map, to: Destination, out: Block) -> None:
@@ -369,18 +376,20 @@ class TemplateCompiler:
             self.unit.problem("`$merge` takes a list", entry.key.line)
             return
         target = self.scope.fresh("map")
-        out.append(_assign(target, ast.Dict([], []), entry.key.line))
+        out.append(assign(target, ast.Dict([], []), entry.key.line))
         for part in entry.node.items:
             value = self.scope.fresh("part")
-            out.append(_assign(value, name("MISSING"), part.line))
+            out.append(assign(value, name("MISSING"), part.line))
             self.emit(part, Assign(value), out)
-            out.append(_at(ast.Expr(call("merge_into", name(target), name(value))), part.line))
+            out.append(located(ast.Expr(call("merge_into", name(target), name(value))), part.line))
         self._store(Expr(name(target), missing=False, type="dict"), to, out, entry.key.line)
 
     def _call(self, entry: Entry, rest: Map, to: Destination, out: Block) -> None:
         target = entry.node.value if isinstance(entry.node, Scalar) else None
         if not isinstance(target, str) or target not in self.unit.functions:
-            self.unit.problem(f"unknown function `{target}`{did_you_mean(str(target), self.unit.functions)}", entry.key.line)
+            self.unit.problem(
+                f"unknown function `{target}`{did_you_mean(str(target), self.unit.functions)}", entry.key.line
+            )
             return
         wanted = self.unit.functions[target]
         given = {argument.name: argument.node for argument in rest}
@@ -393,10 +402,12 @@ class TemplateCompiler:
                 arguments.append(name("MISSING"))
                 continue
             variable = self.scope.fresh("arg")
-            out.append(_assign(variable, name("MISSING"), entry.key.line))
+            out.append(assign(variable, name("MISSING"), entry.key.line))
             self.emit(given[parameter], Assign(variable), out)
             arguments.append(name(variable))
-        self._store(Expr(_at(call("f_" + target, *arguments, name("ctx")), entry.key.line)), to, out, entry.key.line)
+        self._store(
+            Expr(located(call("f_" + target, *arguments, name("ctx")), entry.key.line)), to, out, entry.key.line
+        )
 
     def _drop(self, entry: Entry, rest: Map, to: Destination, out: Block) -> None:
         reason = self._inline(entry.node)
@@ -404,14 +415,14 @@ class TemplateCompiler:
             self.unit.problem("`$drop` takes a reason", entry.key.line)
             return
         visible = ast.Tuple([name(variable.python) for variable in reversed(self._data())], ast.Load())
-        out.append(_at(ast.Expr(call("lose", name("ctx"), reason.code, visible)), entry.key.line))
+        out.append(located(ast.Expr(call("lose", name("ctx"), reason.code, visible)), entry.key.line))
 
     def _fail(self, entry: Entry, rest: Map, to: Destination, out: Block) -> None:
         reason = self._inline(entry.node)
         if reason is None:
             self.unit.problem("`$fail` takes a message", entry.key.line)
             return
-        out.append(_at(ast.Raise(call("Refusal", reason.code), None), entry.key.line))
+        out.append(located(ast.Raise(call("Refusal", reason.code), None), entry.key.line))
 
     def _then(self, entry: Entry, rest: Map, to: Destination, out: Block) -> None:
         self.emit(entry.node, to, out)
@@ -424,56 +435,13 @@ class TemplateCompiler:
     def _data(self) -> list[Variable]:
         return [variable for key, variable in self.scope.variables.items() if key != "ctx"]
 
+    def _store(self, value: Expr, to: Destination, out: Block, line: int) -> None:
+        store(value, to, out, line, self.scope.fresh)
+
     def _guard(self, variable: Variable, out: Block, line: int, *, always: bool = False) -> None:
         if variable.guarded or always:
             test = compare(call("type", name(variable.python)), ast.Is(), name("dict"))
-            out.append(_assign(variable.guard, ast.IfExp(test, name(variable.python), name("EMPTY")), line))
-
-    def _store(self, value: Expr, to: Destination, out: Block, line: int) -> None:
-        if isinstance(to, Return):
-            out.append(_at(ast.Return(value.code), line))
-        elif isinstance(to, Assign):
-            out.append(_assign(to.variable, value.code, line))
-        elif isinstance(to, SetKey):
-            self._store_key(value, to, out, line)
-        else:
-            self._append(value, to, out, line)
-
-    def _store_key(self, value: Expr, to: SetKey, out: Block, line: int) -> None:
-        place = ast.Subscript(name(to.target), to.key, ast.Store())
-        if to.drop_empty:
-            temporary = self.scope.fresh()
-            test = ast.UnaryOp(ast.Not(), call("nothing", walrus(temporary, value.code)))
-            out.append(_at(ast.If(test, [ast.Assign([place], name(temporary))], []), line))
-        elif not value.missing:
-            out.append(_at(ast.Assign([place], value.code), line))
-        elif value.path is not None:
-            owner, key = value.path
-            test = compare(const(key), ast.In(), name(owner))
-            read = ast.Subscript(name(owner), const(key), ast.Load())
-            out.append(_at(ast.If(test, [ast.Assign([place], read)], []), line))
-        else:
-            temporary = self.scope.fresh()
-            test = compare(walrus(temporary, value.code), ast.IsNot(), name("MISSING"))
-            out.append(_at(ast.If(test, [ast.Assign([place], name(temporary))], []), line))
-
-    def _append(self, value: Expr, to: Append, out: Block, line: int) -> None:
-        def method(verb: str, argument: ast.expr) -> ast.stmt:
-            return ast.Expr(ast.Call(ast.Attribute(name(to.target), verb, ast.Load()), [argument], []))
-
-        if not value.missing and (value.type in ("str", "bool", "dict", "scalar") or to.whole):
-            out.append(_at(method("append", value.code), line))
-            return
-        if not value.missing and value.type == "list":
-            out.append(_at(method("extend", value.code), line))
-            return
-        temporary = self.scope.fresh()
-        append: ast.stmt = ast.If(compare(name(temporary), ast.IsNot(), name("MISSING")), [method("append", name(temporary))], [])
-        if to.whole:
-            out += [_assign(temporary, value.code, line), _at(append, line)]
-            return
-        is_list = compare(call("type", walrus(temporary, value.code)), ast.Is(), name("list"))
-        out.append(_at(ast.If(is_list, [method("extend", name(temporary))], [append]), line))
+            out.append(assign(variable.guard, ast.IfExp(test, name(variable.python), name("EMPTY")), line))
 
 
 def _key(entry: Entry) -> object:
@@ -484,16 +452,3 @@ def _key(entry: Entry) -> object:
 def _short(text: str) -> str:
     flat = " ".join(text.split())
     return flat if len(flat) <= 80 else flat[:77] + "…"
-
-
-def _assign(variable: str, value: ast.expr, line: int) -> ast.stmt:
-    return _at(ast.Assign([ast.Name(variable, ast.Store())], value), line)
-
-
-def _at(node: _N, line: int) -> _N:
-    """Sets the YAML line on the node and on everything in it that has none yet."""
-    for child in ast.walk(node):
-        if isinstance(child, ast.expr | ast.stmt | ast.arg | ast.keyword) and not hasattr(child, "lineno"):
-            child.lineno = child.end_lineno = line
-            child.col_offset = child.end_col_offset = 0
-    return node

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any
 
 from nexeon.errors import RequestError
@@ -19,6 +20,14 @@ from nexeon.mapping.wirefacts import WireFacts, wire_facts
 Context = dict[str, Any]
 _PATCHED = ("request", "response", "event", "error")
 Make = Callable[[], Transform]
+
+
+def _through(table: Mapping[Any, Any], value: Any) -> Any:
+    return table.get(value, value) if type(value) is str else value
+
+
+def _each(template: Transform, ctx: Context, item: Any) -> Any:
+    return template(item, ctx)
 
 
 @dataclass(slots=True)
@@ -62,7 +71,7 @@ class Rule:
                 if new.get(body) is MISSING:
                     body = new.put(body, value)
         for path, table in self.values:
-            body = path.change(body, lambda value, table=table: table.get(value, value) if type(value) is str else value)
+            body = path.change(body, partial(_through, table))
         for path, template in self.default:
             if path.get(body) is MISSING and (value := template(body, ctx)) is not MISSING:
                 body = path.put(body, value)
@@ -70,7 +79,7 @@ class Rule:
             if (value := template(body, ctx)) is not MISSING:
                 body = path.put(body, value)
         for path, template in self.each:
-            body = path.change(body, lambda item, template=template: template(item, ctx))
+            body = path.change(body, partial(_each, template, ctx))
         if self.call is not None and (result := self.call(body, ctx)) is not MISSING:
             body = result
         for path in self.drop:
@@ -134,7 +143,9 @@ class Dialect:
         assert isinstance(sections, Map)
         for entry in sections:
             if entry.name not in formats:
-                self.module.unit.problem(f"unknown format `{entry.name}`{did_you_mean(entry.name, formats)}", entry.key.line)
+                self.module.unit.problem(
+                    f"unknown format `{entry.name}`{did_you_mean(entry.name, formats)}", entry.key.line
+                )
             elif isinstance(entry.node, Map):
                 self._section(entry.name, entry.node, pending)
         self.module.finish()
@@ -194,7 +205,9 @@ class Dialect:
             pending.append(lambda: setattr(rule, "when", when()))
         if "call" in row:
             if len(unit.functions.get(row["call"], ())) != 1:
-                unit.problem(f"`call` needs a function of one parameter{did_you_mean(row['call'], unit.functions)}", node.line)
+                unit.problem(
+                    f"`call` needs a function of one parameter{did_you_mean(row['call'], unit.functions)}", node.line
+                )
             else:
                 function = self.module.function(row["call"])
                 pending.append(lambda: setattr(rule, "call", function()))
@@ -204,7 +217,10 @@ class Dialect:
         """The rows that match an upstream model, cascaded."""
         key = (format_name, model)
         if key not in self._cache:
-            rules = {part: [rule for rule in rows if rule.matches(model)] for part, rows in self._rules.get(format_name, {}).items()}
+            rules = {
+                part: [rule for rule in rows if rule.matches(model)]
+                for part, rows in self._rules.get(format_name, {}).items()
+            }
             profile = dict(self._profiles.get(format_name, {}))
             for rule in rules.get("request", []):
                 profile |= rule.profile

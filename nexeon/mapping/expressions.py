@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import jinja2
 from jinja2 import nodes
@@ -20,7 +20,13 @@ from nexeon.mapping.scope import Scope, Unit, did_you_mean
 _JINJA: Final = jinja2.Environment(autoescape=False)  # only its parser is used
 
 TESTS: Final = ("missing", "present", "null", "string", "number", "boolean", "list", "map", "empty")
-_TEST_TYPES: Final = {"string": ("str",), "number": ("int", "float"), "boolean": ("bool",), "list": ("list",), "map": ("dict",)}
+_TEST_TYPES: Final = {
+    "string": ("str",),
+    "number": ("int", "float"),
+    "boolean": ("bool",),
+    "list": ("list",),
+    "map": ("dict",),
+}
 _ORDERINGS: Final = {"lt": "less", "lteq": "at_most", "gt": "more", "gteq": "at_least"}
 _ARITHMETIC: Final = {
     nodes.Add: "add",
@@ -173,7 +179,9 @@ class Expressions:
         if isinstance(node.arg, nodes.Slice):
             if node.arg.step is not None:
                 raise ExpressionError("a slice has no step")
-            bounds = [const(None) if bound is None else self.expr(bound).code for bound in (node.arg.start, node.arg.stop)]
+            bounds = [
+                const(None) if bound is None else self.expr(bound).code for bound in (node.arg.start, node.arg.stop)
+            ]
             return Expr(call("cut", self.expr(node.node).code, *bounds))
         if table is not None:
             return Expr(call("lookup", name(table), self.expr(node.arg).code))
@@ -206,7 +214,9 @@ class Expressions:
         inner = self.expr(owner)
         if inner.path is not None:
             # a miss two levels up is as good as None here: neither is a map
-            inner_code: ast.expr = ast.Call(ast.Attribute(name(inner.path[0]), "get", ast.Load()), [const(inner.path[1])], [])
+            inner_code: ast.expr = ast.Call(
+                ast.Attribute(name(inner.path[0]), "get", ast.Load()), [const(inner.path[1])], []
+            )
         else:
             inner_code = inner.code
         temporary = self.scope.fresh()
@@ -277,7 +287,9 @@ class Expressions:
         if target in self.unit.functions:
             wanted = self.unit.functions[target]
             if len(args) != len(wanted):
-                raise ExpressionError(f"`{target}` takes {len(wanted)} argument(s) ({', '.join(wanted)}), not {len(args)}")
+                raise ExpressionError(
+                    f"`{target}` takes {len(wanted)} argument(s) ({', '.join(wanted)}), not {len(args)}"
+                )
             return Expr(call("f_" + target, *args, name("ctx")))
         if target in functions.FUNCTIONS:
             context = {"ctx": name("ctx")} if functions.FUNCTIONS[target][1] else {}
@@ -340,7 +352,11 @@ class Expressions:
             wanted = _TEST_TYPES[node.name]
             kind = call("type", value)
             options: list[ast.expr] = [name(option) for option in wanted]
-            code = compare(kind, ast.Is(), options[0]) if len(options) == 1 else compare(kind, ast.In(), ast.Tuple(options, ast.Load()))
+            code = (
+                compare(kind, ast.Is(), options[0])
+                if len(options) == 1
+                else compare(kind, ast.In(), ast.Tuple(options, ast.Load()))
+            )
         return Expr(code, missing=False, type="bool")
 
 
@@ -348,23 +364,23 @@ def _get(owner: ast.expr, key: str) -> ast.expr:
     return ast.Call(ast.Attribute(owner, "get", ast.Load()), [const(key), name(MISSING_NAME)], [])
 
 
-_Handler = Callable[[Expressions, nodes.Node], Expr]
-_HANDLERS: Final[dict[type[nodes.Node], _Handler]] = {  # each handler takes its own node kind
-    nodes.Name: Expressions._name,  # type: ignore[dict-item]
-    nodes.Const: Expressions._const,  # type: ignore[dict-item]
-    nodes.List: Expressions._list,  # type: ignore[dict-item]
-    nodes.Dict: Expressions._dict,  # type: ignore[dict-item]
-    nodes.Getattr: Expressions._attribute,  # type: ignore[dict-item]
-    nodes.Getitem: Expressions._item,  # type: ignore[dict-item]
-    nodes.And: Expressions._logic,  # type: ignore[dict-item]
-    nodes.Or: Expressions._logic,  # type: ignore[dict-item]
-    nodes.Not: Expressions._logic,  # type: ignore[dict-item]
-    nodes.Compare: Expressions._compare,  # type: ignore[dict-item]
-    nodes.CondExpr: Expressions._conditional,  # type: ignore[dict-item]
-    nodes.Concat: Expressions._concat,  # type: ignore[dict-item]
-    nodes.Neg: Expressions._negative,  # type: ignore[dict-item]
-    nodes.Call: Expressions._call,  # type: ignore[dict-item]
-    nodes.Filter: Expressions._filter,  # type: ignore[dict-item]
-    nodes.Test: Expressions._test,  # type: ignore[dict-item]
-    **dict.fromkeys(_ARITHMETIC, Expressions._arithmetic),  # type: ignore[dict-item]
+_Handler = Callable[[Expressions, Any], Expr]
+_HANDLERS: Final[dict[type[nodes.Node], _Handler]] = {
+    nodes.Name: Expressions._name,
+    nodes.Const: Expressions._const,
+    nodes.List: Expressions._list,
+    nodes.Dict: Expressions._dict,
+    nodes.Getattr: Expressions._attribute,
+    nodes.Getitem: Expressions._item,
+    nodes.And: Expressions._logic,
+    nodes.Or: Expressions._logic,
+    nodes.Not: Expressions._logic,
+    nodes.Compare: Expressions._compare,
+    nodes.CondExpr: Expressions._conditional,
+    nodes.Concat: Expressions._concat,
+    nodes.Neg: Expressions._negative,
+    nodes.Call: Expressions._call,
+    nodes.Filter: Expressions._filter,
+    nodes.Test: Expressions._test,
+    **dict.fromkeys(_ARITHMETIC, Expressions._arithmetic),
 }

@@ -14,7 +14,12 @@ from nexeon.mapping.source import Map, Source, plain
 from nexeon.mapping.wirefacts import WireFacts, wire_facts
 
 Context = dict[str, Any]
-SECTIONS: Final = {"request": ("body", "request"), "response": ("body", "response"), "stream": ("event", "piece"), "error": ("body", "error")}
+SECTIONS: Final = {
+    "request": ("body", "request"),
+    "response": ("body", "response"),
+    "stream": ("event", "piece"),
+    "error": ("body", "error"),
+}
 """Each section's root name when decoding and when encoding."""
 
 
@@ -42,7 +47,9 @@ class Format:
                 if template is not None:
                     makers[section, direction] = self.module.add(template, root, f"{section}.{direction}")
         usage_only = data["wire"].get("stream", {}).get("usage_only")
-        make_usage_only = self.module.add_expression(usage_only, source.root.line, "event", "usage_only") if usage_only else None
+        make_usage_only = (
+            self.module.add_expression(usage_only, source.root.line, "event", "usage_only") if usage_only else None
+        )
         try:
             self.wire: WireFacts = wire_facts(data["wire"])
         except ValueError as error:

@@ -65,9 +65,9 @@ def load_library(folders: Sequence[Path], schema: Mapping[str, Any] | None = Non
                 found = validate(source, key, schema)
                 problems += found
                 if not found and isinstance(source.root, Map):
-                    name = source.root.get(key)
-                    assert isinstance(name, Scalar)
-                    sources[part][str(name.value)] = source
+                    named = source.root.get(key)
+                    assert isinstance(named, Scalar)
+                    sources[part][str(named.value)] = source
     for name, source in sources["formats"].items():
         try:
             library.formats[name] = Format(source)
@@ -105,7 +105,7 @@ def validate(source: Source, key: str, schema: Mapping[str, Any] | None) -> list
 
 def _explain(error: jsonschema.ValidationError) -> str:
     if error.validator == "additionalProperties" and isinstance(error.instance, dict):
-        known = list(error.schema.get("properties", {}))
+        known = list(error.schema.get("properties", {})) if isinstance(error.schema, dict) else []
         for name in error.instance:
             if name not in known:
                 return f"unknown key `{name}`{did_you_mean(str(name), known)}"

@@ -6,8 +6,9 @@ import re
 from functools import lru_cache
 from typing import Any, Final
 
-from nexeon.mapping.functions import filter_, kind
+from nexeon.mapping.functions import filter_
 from nexeon.mapping.missing import MISSING
+from nexeon.mapping.operators import kind
 
 # keys in snake_case
 
@@ -134,5 +135,5 @@ def _put(tree: Any, steps: list[str | int], at: int, value: Any) -> Any:
     if type(row) is not list or int(step) > _FURTHEST:
         raise ValueError(f"`[{step}]` leads into {kind(row)}")
     row.extend([None] * (int(step) + 1 - len(row)))
-    row[step] = _put(row[step], steps, at + 1, value)
+    row[int(step)] = _put(row[int(step)], steps, at + 1, value)
     return row

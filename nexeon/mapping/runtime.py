@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from nexeon.errors import MappingFailure
-from nexeon.mapping import functions
+from nexeon.mapping import functions, operators
 from nexeon.mapping.missing import EMPTY, MISSING
 from nexeon.wire.json import dumps
 
@@ -45,7 +45,7 @@ def merge_into(target: dict[str, Any], part: Any) -> None:
     if type(part) is dict:
         target.update(part)
     elif part is not MISSING and part is not None:
-        raise TypeError(f"`$merge` needs maps, not {functions.kind(part)}")
+        raise TypeError(f"`$merge` needs maps, not {operators.kind(part)}")
 
 
 def present_items(items: list[Any]) -> list[Any]:
@@ -79,7 +79,7 @@ def namespace() -> dict[str, Any]:
     }
     helpers = ("concat", "text", "equal", "contains", "item", "lookup", "cut", "is_empty", "each", "pairs", "negate")
     sums = ("add", "subtract", "multiply", "divide", "floor_divide", "modulo", "less", "at_most", "more", "at_least")
-    names |= {name: getattr(functions, name) for name in helpers + sums}
+    names |= {name: getattr(operators, name) for name in helpers + sums}
     names |= {f"filter_{name}": function for name, function in functions.FILTERS.items()}
     names |= {f"builtin_{name}": function for name, (function, _) in functions.FUNCTIONS.items()}
     return names
@@ -141,7 +141,11 @@ def find_path(root: Any, wanted: Any) -> str:
         if value is wanted:
             return path
         if type(value) is dict:
-            stack += [(child, f"{path}.{key}" if path else str(key)) for key, child in value.items() if type(child) in (dict, list)]
+            stack += [
+                (child, f"{path}.{key}" if path else str(key))
+                for key, child in value.items()
+                if type(child) in (dict, list)
+            ]
         elif type(value) is list:
             stack += [(child, f"{path}[{number}]") for number, child in enumerate(value) if type(child) in (dict, list)]
     return ""

@@ -82,7 +82,9 @@ class Schemas:
         key = f"canonical#{definition}"
         if key not in self._cache:
             schema = self.document("canonical.schema.json")
-            self._cache[key] = Validator({"$schema": schema["$schema"], "$defs": schema["$defs"], "$ref": f"#/$defs/{definition}"}, key)
+            self._cache[key] = Validator(
+                {"$schema": schema["$schema"], "$defs": schema["$defs"], "$ref": f"#/$defs/{definition}"}, key
+            )
         found = self._cache[key]
         assert found is not None
         return found
@@ -119,10 +121,15 @@ def sentence(error: ValidationError) -> str:
         expected = " or ".join(wanted) if isinstance(wanted, list) else wanted
         return f"Invalid type: expected {expected}, got {_kind(error.instance)}"
     if error.validator == "enum":
-        return f"Invalid value: {_cut(error.instance)}; expected one of {', '.join(map(_cut, error.validator_value))}"
+        allowed = ", ".join(map(_cut, _listed(error.validator_value)))
+        return f"Invalid value: {_cut(error.instance)}; expected one of {allowed}"
     if error.validator == "const":
         return f"Invalid value: {_cut(error.instance)}; expected {_cut(error.validator_value)}"
     return f"Invalid value: {error.message if len(error.message) <= 300 else error.message[:297] + '…'}"
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _cut(value: Any) -> str:
@@ -139,15 +146,24 @@ def _most_telling(errors: list[ValidationError]) -> ValidationError:
     """Descends into the alternative of an anyOf/oneOf that came nearest: its error lies deepest."""
     best = min(errors, key=lambda error: (-len(error.absolute_path), error.validator in ("anyOf", "oneOf")))
     while best.context:
-        inner = [error for error in best.context if error.validator != "type" or len(error.absolute_path) > len(best.absolute_path)]
+        inner = [
+            error
+            for error in best.context
+            if error.validator != "type" or len(error.absolute_path) > len(best.absolute_path)
+        ]
         options = inner or list(best.context)
         deepest = max(len(error.absolute_path) for error in options)
         nearest = [error for error in options if len(error.absolute_path) == deepest]
-        if inner and all(error.validator in ("const", "enum") for error in nearest) and len({str(error.absolute_path) for error in nearest}) == 1 and len(nearest) > 1:
+        if (
+            inner
+            and all(error.validator in ("const", "enum") for error in nearest)
+            and len({str(error.absolute_path) for error in nearest}) == 1
+            and len(nearest) > 1
+        ):
             best = nearest[0]  # a discriminator matched no alternative
             allowed: list[Any] = []
             for error in nearest:
-                allowed += error.validator_value if error.validator == "enum" else [error.validator_value]
+                allowed += _listed(error.validator_value)
             best.validator, best.validator_value = "enum", list(dict.fromkeys(map(str, allowed)))
             break
         best = nearest[0]

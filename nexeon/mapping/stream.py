@@ -1,7 +1,7 @@
-"""The one place that keeps a stream's state: pieces as the mappings give them in, clean pieces out.
+"""Where a stream's state is kept: pieces as the mappings give them in, clean pieces out.
 
-The decoder opens, closes and numbers blocks, merges usage, holds the finish back and folds the answer; the encoder
-orders blocks for formats that cannot overlap them and groups them into items. The mappings on both sides stay pure.
+Blocks are opened, closed and numbered here, usage is merged, the finish held back, the answer folded; the mappings stay
+pure.
 """
 
 from __future__ import annotations
@@ -32,7 +32,19 @@ CUT_SHORT: Final = "the provider's stream ended before its answer was complete"
 class OpenBlock:
     """A block under way, or done."""
 
-    __slots__ = ("arguments", "citations", "head", "index", "is_open", "logprobs", "ordinal", "seal", "summary", "text", "type")
+    __slots__ = (
+        "arguments",
+        "citations",
+        "head",
+        "index",
+        "is_open",
+        "logprobs",
+        "ordinal",
+        "seal",
+        "summary",
+        "text",
+        "type",
+    )
 
     def __init__(self, head: dict[str, Any], index: int, ordinal: int) -> None:
         self.head = head
@@ -94,7 +106,8 @@ class StreamDecoder:
             return []
         if self._patch is not None:
             event = self._patch(event, self._ctx)
-        self._out = out = []
+        out: list[Piece] = []
+        self._out = out
         for piece in self._decode(event, self._ctx):
             handler = _DECODERS.get(piece.get("type"))
             if handler is None:
@@ -108,7 +121,8 @@ class StreamDecoder:
         """What is left when the provider's stream ends: the finish that was held back, or an error where none came."""
         if self.finished or self.failed is not None:
             return []
-        self._out = out = []
+        out: list[Piece] = []
+        self._out = out
         if self._finish is not None:
             self._flush()
         else:
@@ -121,7 +135,9 @@ class StreamDecoder:
         folded = dict(self._facts)
         folded["blocks"] = [block.folded() for block in self._blocks]
         if self._finish is not None:
-            folded["finish"] = {key: value for key, value in self._finish.items() if key not in ("type", "usage", "response")}
+            folded["finish"] = {
+                key: value for key, value in self._finish.items() if key not in ("type", "usage", "response")
+            }
         if self.usage:
             folded["usage"] = self.usage
         return folded
@@ -229,7 +245,9 @@ class StreamDecoder:
         self._say(block, {name: value})
 
     def _say(self, block: OpenBlock, payload: dict[str, Any]) -> None:
-        self._out.append({"type": "delta", "index": block.index, "ordinal": block.ordinal, "block": block.head, **payload})
+        self._out.append(
+            {"type": "delta", "index": block.index, "ordinal": block.ordinal, "block": block.head, **payload}
+        )
 
     def _fill(self, block: OpenBlock, content: dict[str, Any]) -> None:
         """Gives what the content has and no delta brought."""
@@ -263,7 +281,9 @@ class StreamDecoder:
             if content:
                 self._fill(block, content)
                 streamed = STREAMED.get(block.type, ())
-                late = {name: value for name, value in content.items() if name not in streamed and name not in block.head}
+                late = {
+                    name: value for name, value in content.items() if name not in streamed and name not in block.head
+                }
                 if late:
                     block.head = {**block.head, **late}
             self._end(block)
@@ -339,131 +359,6 @@ _DECODERS: Final[dict[Any, Callable[[StreamDecoder, Piece], None]]] = {
     "error": StreamDecoder._fail,
     "ping": StreamDecoder._ping,
 }
-
-
-class StreamEncoder:
-    """Clean pieces to a client's events."""
-
-    def __init__(self, format: Format, ctx: Context) -> None:
-        facts = format.wire.stream
-        self._encode = format.encode_piece
-        self._ctx = ctx
-        self._serial = facts.serial
-        self._group = facts.group
-        self._number = facts.number
-        self._count = 0
-        self._current: int | None = None
-        self._waiting: dict[int, list[Piece]] = {}
-        self._items = 0
-        self._places: dict[int, tuple[int, int]] = {}
-        self._item: _Item | None = None
-        self._closing: list[_Item] = []
-
-    def encode(self, pieces: list[Piece]) -> list[Any]:
-        """The events of some clean pieces. Raises MappingFailure."""
-        events: list[Any] = []
-        for piece in pieces:
-            for ordered in self._ordered(piece) if self._serial else (piece,):
-                for placed in self._placed(ordered) if self._group else (self._alone(ordered),):
-                    events += self._encode(placed, self._ctx)
-        if self._number is not None:
-            for event in events:
-                event[self._number] = self._count
-                self._count += 1
-        return events
-
-    # one block after another
-
-    def _ordered(self, piece: Piece) -> list[Piece]:
-        kind = piece["type"]
-        if kind not in ("open", "delta", "close"):
-            return [piece]
-        index: int = piece["index"]
-        if self._current is None and kind == "open" and not self._waiting:
-            self._current = index
-            return [piece]
-        if index != self._current:
-            self._waiting.setdefault(index, []).append(piece)
-            return []
-        if kind != "close":
-            return [piece]
-        ready = [piece]
-        self._current = None
-        while self._waiting:
-            following = min(self._waiting)
-            queued = self._waiting.pop(following)
-            ready += queued
-            if queued[-1]["type"] != "close":
-                self._current = following
-                break
-        return ready
-
-    # neighbours in one item
-
-    def _alone(self, piece: Piece) -> Piece:
-        if "index" in piece:
-            return {**piece, "item": piece["index"], "part": 0}
-        return piece
-
-    def _placed(self, piece: Piece) -> list[Piece]:
-        kind = piece["type"]
-        if kind == "open":
-            return self._place(piece)
-        if kind == "delta":
-            return [self._with_place(piece)]
-        if kind == "close":
-            placed = [self._with_place(piece)]
-            for item in [self._item, *self._closing]:
-                if item is not None and item.number == placed[0]["item"]:
-                    item.running -= 1
-                    item.blocks[placed[0]["part"]] = piece["block"]
-            return placed + self._close_done()
-        if kind in ("finish", "error"):
-            return [*self._leave(), piece]
-        return [piece]
-
-    def _with_place(self, piece: Piece) -> Piece:
-        item, part = self._places[piece["index"]]
-        return {**piece, "item": item, "part": part}
-
-    def _place(self, piece: Piece) -> list[Piece]:
-        out: list[Piece] = []
-        if piece["block"].get("type") not in self._group:
-            out += self._leave()
-            self._places[piece["index"]] = (self._items, 0)
-            self._items += 1
-        else:
-            if self._item is None:
-                self._item = _Item(self._items)
-                self._items += 1
-                out.append({"type": "item_open", "item": self._item.number, "block": piece["block"]})
-            self._places[piece["index"]] = (self._item.number, len(self._item.blocks))
-            self._item.blocks.append(piece["block"])
-            self._item.running += 1
-        return [*out, self._with_place(piece)]
-
-    def _leave(self) -> list[Piece]:
-        """No further block joins the item; it closes once its own blocks have."""
-        if self._item is not None:
-            self._closing.append(self._item)
-            self._item = None
-        return self._close_done()
-
-    def _close_done(self) -> list[Piece]:
-        done = [item for item in self._closing if item.running == 0]
-        self._closing = [item for item in self._closing if item.running > 0]
-        return [{"type": "item_close", "item": item.number, "blocks": item.blocks} for item in done]
-
-
-class _Item:
-    """Neighbouring blocks that one format shows as one thing."""
-
-    __slots__ = ("blocks", "number", "running")
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.running = 0
-        self.blocks: list[dict[str, Any]] = []
 
 
 def fold(pieces: list[Piece]) -> Any:

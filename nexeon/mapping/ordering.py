@@ -1,0 +1,136 @@
+"""Clean pieces to a client's events: blocks put in a row for formats that cannot overlap them, grouped into items for
+formats that have such, and the events numbered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nexeon.mapping.format import Format
+
+Piece = dict[str, Any]
+Context = dict[str, Any]
+
+
+class StreamEncoder:
+    """Clean pieces to a client's events."""
+
+    def __init__(self, format: Format, ctx: Context) -> None:
+        facts = format.wire.stream
+        self._encode = format.encode_piece
+        self._ctx = ctx
+        self._serial = facts.serial
+        self._group = facts.group
+        self._number = facts.number
+        self._count = 0
+        self._current: int | None = None
+        self._waiting: dict[int, list[Piece]] = {}
+        self._items = 0
+        self._places: dict[int, tuple[int, int]] = {}
+        self._item: _Item | None = None
+        self._closing: list[_Item] = []
+
+    def encode(self, pieces: list[Piece]) -> list[Any]:
+        """The events of some clean pieces. Raises MappingFailure."""
+        events: list[Any] = []
+        for piece in pieces:
+            for ordered in self._ordered(piece) if self._serial else (piece,):
+                for placed in self._placed(ordered) if self._group else (self._alone(ordered),):
+                    events += self._encode(placed, self._ctx)
+        if self._number is not None:
+            for event in events:
+                event[self._number] = self._count
+                self._count += 1
+        return events
+
+    # one block after another
+
+    def _ordered(self, piece: Piece) -> list[Piece]:
+        kind = piece["type"]
+        if kind not in ("open", "delta", "close"):
+            return [piece]
+        index: int = piece["index"]
+        if self._current is None and kind == "open" and not self._waiting:
+            self._current = index
+            return [piece]
+        if index != self._current:
+            self._waiting.setdefault(index, []).append(piece)
+            return []
+        if kind != "close":
+            return [piece]
+        ready = [piece]
+        self._current = None
+        while self._waiting:
+            following = min(self._waiting)
+            queued = self._waiting.pop(following)
+            ready += queued
+            if queued[-1]["type"] != "close":
+                self._current = following
+                break
+        return ready
+
+    # neighbours in one item
+
+    def _alone(self, piece: Piece) -> Piece:
+        if "index" in piece:
+            return {**piece, "item": piece["index"], "part": 0}
+        return piece
+
+    def _placed(self, piece: Piece) -> list[Piece]:
+        kind = piece["type"]
+        if kind == "open":
+            return self._place(piece)
+        if kind == "delta":
+            return [self._with_place(piece)]
+        if kind == "close":
+            placed = [self._with_place(piece)]
+            for item in [self._item, *self._closing]:
+                if item is not None and item.number == placed[0]["item"]:
+                    item.running -= 1
+                    item.blocks[placed[0]["part"]] = piece["block"]
+            return placed + self._close_done()
+        if kind in ("finish", "error"):
+            return [*self._leave(), piece]
+        return [piece]
+
+    def _with_place(self, piece: Piece) -> Piece:
+        item, part = self._places[piece["index"]]
+        return {**piece, "item": item, "part": part}
+
+    def _place(self, piece: Piece) -> list[Piece]:
+        out: list[Piece] = []
+        if piece["block"].get("type") not in self._group:
+            out += self._leave()
+            self._places[piece["index"]] = (self._items, 0)
+            self._items += 1
+        else:
+            if self._item is None:
+                self._item = _Item(self._items)
+                self._items += 1
+                out.append({"type": "item_open", "item": self._item.number, "block": piece["block"]})
+            self._places[piece["index"]] = (self._item.number, len(self._item.blocks))
+            self._item.blocks.append(piece["block"])
+            self._item.running += 1
+        return [*out, self._with_place(piece)]
+
+    def _leave(self) -> list[Piece]:
+        """No further block joins the item; it closes once its own blocks have."""
+        if self._item is not None:
+            self._closing.append(self._item)
+            self._item = None
+        return self._close_done()
+
+    def _close_done(self) -> list[Piece]:
+        done = [item for item in self._closing if item.running == 0]
+        self._closing = [item for item in self._closing if item.running > 0]
+        return [{"type": "item_close", "item": item.number, "blocks": item.blocks} for item in done]
+
+
+class _Item:
+    """Neighbouring blocks that one format shows as one thing."""
+
+    __slots__ = ("blocks", "number", "running")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.running = 0
+        self.blocks: list[dict[str, Any]] = []
