@@ -134,9 +134,7 @@ def check_folders(tree: Tree, folders: Collection[tuple[YamlPath, Path]]) -> Non
             tree.report(path, f"no folder `{folder}` for {show(path)}")
 
 
-def _known(
-    tree: Tree, path: YamlPath, name: object, what: str, known: Collection[str] | None, owner: YamlPath
-) -> None:
+def _known(tree: Tree, path: YamlPath, name: object, what: str, known: Collection[str] | None, owner: YamlPath) -> None:
     if known is not None and isinstance(name, str) and name not in known:
         tree.report(path, f"unknown {what} `{name}` in {show(owner)}{suggest(name, known)}", within=owner)
 
