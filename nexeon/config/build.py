@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 from nexeon.config import model as out
@@ -26,7 +25,7 @@ _FOLDER_ENGINE: Final = "tinydb"
 def build(tree: Tree, files: tuple[Path, ...], *, home: Path, shipped: Path | None) -> out.Config:
     """`home` is the store's folder where no file names one, or only `shipped`, whose own folder is no place for it."""
     value = tree.value
-    models = MappingProxyType({name: _model(name, part) for name, part in value.get("models", {}).items()})
+    models = {name: _model(name, part) for name, part in value.get("models", {}).items()}
     return out.Config(
         server=_section(out.Server, value.get("server"), body_limit=_size),
         store=_store(tree, home, shipped),
@@ -35,9 +34,9 @@ def build(tree: Tree, files: tuple[Path, ...], *, home: Path, shipped: Path | No
         estimate=_section(out.Estimate, value.get("estimate")),
         materialise=_section(out.Materialise, value.get("materialise"), max_bytes=_size),
         routes=tuple(_route(part) for part in value.get("routes", ())),
-        providers=MappingProxyType({name: _provider(name, part) for name, part in value.get("providers", {}).items()}),
+        providers={name: _provider(name, part) for name, part in value.get("providers", {}).items()},
         models=models,
-        aliases=MappingProxyType({alias: model for model in models.values() for alias in model.aliases}),
+        aliases={alias: model for model in models.values() for alias in model.aliases},
         files=files,
     )
 
@@ -108,7 +107,7 @@ def _provider(name: str, value: Mapping[str, Any]) -> out.Provider:
         base_url=value["base_url"].rstrip("/"),
         formats=tuple(value["formats"]),
         auth=out.Auth(value["auth"]["header"], prefix, suffix),
-        headers=MappingProxyType(dict(value.get("headers", {}))),
+        headers=dict(value.get("headers", {})),
         api_key=value.get("api_key") or None,
         key_account=value.get("key_account", "default"),
         dialect=value.get("dialect") or None,
@@ -144,7 +143,7 @@ def _model(name: str, value: Mapping[str, Any]) -> out.Model:
 def _price(value: Mapping[str, Any]) -> out.Price:
     tiers = [(tier["above"], _flat({**value, **tier})) for tier in value.get("tiers", ())]
     services = {name: _flat({**value, **part}) for name, part in value.get("service_tiers", {}).items()}
-    return _flat(value, tiers=tuple(sorted(tiers, key=lambda tier: -tier[0])), service_tiers=MappingProxyType(services))
+    return _flat(value, tiers=tuple(sorted(tiers, key=lambda tier: -tier[0])), service_tiers=services)
 
 
 def _flat(value: Mapping[str, Any], **more: Any) -> out.Price:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -229,6 +230,14 @@ models:
     assert (model.targets[0].weight, model.targets[0].price.input) == (3, 4 * 10**9)
 
 
+def test_a_configuration_can_be_copied_and_altered(write: Any) -> None:
+    loaded = load(write("a.yaml", PROVIDER + MODEL))
+    assert dataclasses.asdict(loaded.models["vendor/m"].price)["service_tiers"] == {}
+    moved = dataclasses.replace(loaded.providers["up"], base_url="http://127.0.0.1:1")
+    assert dataclasses.replace(loaded, providers={"up": moved}).providers["up"].base_url == "http://127.0.0.1:1"
+    assert copy.deepcopy(loaded) == loaded
+
+
 def test_route_patterns(write: Any) -> None:
     path = write("a.yaml", 'routes: [{path: "/v1.5/{model}:go", format: f, stream: true}, {path: /plain, format: f}]')
     go, plain = load(path).routes
@@ -308,7 +317,7 @@ WORDS = """
 """
 KEYS = st.sampled_from(WORDS.split())
 WILD = st.recursive(
-    SCALARS | st.sampled_from(["{{ key }}", "${", "${X}", "https://[", "/a/{b}"]) | st.floats(),
+    SCALARS | st.sampled_from(["{{ key }}", "${", "${X}", "https://[", "/a/{b}"]) | st.floats() | st.integers(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
     max_leaves=25,
 )
