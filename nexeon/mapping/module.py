@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
+import nexeon.mapping.reshape  # noqa: F401  (registers its filters)
 from nexeon.errors import MappingError
 from nexeon.mapping.compiler import TemplateCompiler
 from nexeon.mapping.runtime import Transform, namespace
