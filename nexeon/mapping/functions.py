@@ -448,3 +448,6 @@ def unseal(value: Any, *kinds: str, ctx: dict[str, Any]) -> Any:
 @filter_()
 def envelope(value: Any) -> str:
     return close_envelope(_need(value, dict, "envelope"))
+
+
+from nexeon.mapping import reshape as reshape  # noqa: E402  (registers its filters)

@@ -12,6 +12,8 @@ from typing import Any, Final
 from nexeon.errors import MappingFailure
 from nexeon.mapping.format import Format
 from nexeon.mapping.missing import MISSING
+from nexeon.mapping.reshape import place
+from nexeon.wire.json import dumps
 
 Piece = dict[str, Any]
 Context = dict[str, Any]
@@ -25,7 +27,7 @@ STREAMED: Final[dict[str, tuple[str, ...]]] = {
 }
 """Fields that come as deltas, per block type; every other block comes whole when it opens."""
 
-_PAYLOADS: Final = ("text", "arguments", "seal", "citation", "logprobs", "data")
+_PAYLOADS: Final = ("text", "arguments", "place", "seal", "citation", "logprobs", "data")
 CUT_SHORT: Final = "the provider's stream ended before its answer was complete"
 
 
@@ -40,6 +42,7 @@ class OpenBlock:
         "is_open",
         "logprobs",
         "ordinal",
+        "placed",
         "seal",
         "summary",
         "text",
@@ -58,6 +61,8 @@ class OpenBlock:
         self.citations: list[Any] = []
         self.logprobs: list[Any] = []
         self.seal: Any = None
+        self.placed: Any = MISSING
+        """Arguments that come path by path, so far."""
 
     def folded(self) -> dict[str, Any]:
         """The whole block, as a response has it."""
@@ -232,6 +237,12 @@ class StreamDecoder:
         elif name == "arguments":
             block.arguments.append(value)
             self.produced += len(value)
+        elif name == "place":
+            try:
+                block.placed = place(block.placed, value.get("path"), value.get("value"))
+            except ValueError as error:
+                raise MappingFailure(str(error)) from None
+            return
         elif name == "citation":
             block.citations.append(value)
             self._say(block, {"citation": value, "citation_index": len(block.citations) - 1})
@@ -270,6 +281,9 @@ class StreamDecoder:
             self._give(block, "seal", content.get("seal"))
 
     def _close(self, piece: Piece) -> None:
+        if "key" not in piece:
+            self._close_running()
+            return
         block = self._by_key.get(piece["key"])
         content = piece.get("block")
         if block is None:
@@ -300,6 +314,8 @@ class StreamDecoder:
     def _end(self, block: OpenBlock) -> None:
         if not block.is_open:
             return
+        if block.placed is not MISSING and not block.arguments:
+            self._give(block, "arguments", dumps(block.placed).decode())
         if block.type == "tool_call" and not block.arguments and block.head.get("kind") != "custom":
             self._give(block, "arguments", "{}")
         block.is_open = False
