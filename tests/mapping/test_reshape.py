@@ -68,5 +68,5 @@ def test_values_are_put_together_path_by_path(steps: list[tuple[str, Any]], expe
 
 @pytest.mark.parametrize("path", ["a.b", "$.a[b]", "$..a", "$.t.u", "$.l.x", "$.l[999999999]", None])
 def test_a_path_that_leads_nowhere_is_an_error(path: Any) -> None:
-    with pytest.raises(ValueError, match="leads into|is no path"):
+    with pytest.raises(ValueError, match=r"leads into|is no path"):
         place({"t": "text", "l": []}, path, 1)
