@@ -15,6 +15,7 @@ import orjson
 from nexeon.mapping.missing import MISSING
 
 MARK: Final = "nxs1."
+_MARK_IN_BASE64: Final = base64.b64encode(MARK.encode()).decode()[:6]
 _FIELDS: Final = ("provider", "account", "model", "format", "kind", "data")
 
 
@@ -24,8 +25,18 @@ def close_envelope(seal: dict[str, Any]) -> str:
     return MARK + base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
 
+def is_envelope(text: str) -> bool:
+    """Whether the text is an envelope of ours, as it is or in base64 (a field of bytes carries nothing else)."""
+    return text.startswith((MARK, _MARK_IN_BASE64))
+
+
 def open_envelope(text: str) -> dict[str, Any] | None:
     """The seal in an envelope of ours; None where the text is none, or a damaged one."""
+    if text.startswith(_MARK_IN_BASE64):
+        try:
+            text = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
+        except ValueError:
+            return None
     if not text.startswith(MARK):
         return None
     packed = text[len(MARK) :]
@@ -45,7 +56,7 @@ def make_seal(text: Any, kind: str, ctx: dict[str, Any]) -> Any:
         return MISSING
     if type(text) is not str:
         raise TypeError(f"a seal is text, not {type(text).__name__}")
-    if text.startswith(MARK):
+    if is_envelope(text):
         return open_envelope(text) or MISSING
     seal = {"format": ctx["format"], "kind": kind, "data": text}
     if provider := ctx.get("provider"):
