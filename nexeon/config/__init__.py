@@ -24,6 +24,7 @@ from nexeon.config.model import (
     Target,
     Timeouts,
 )
+from nexeon.config.names import known_names
 from nexeon.config.references import check_folders, check_references
 from nexeon.config.source import read_files
 from nexeon.data import DATA_ROOT, data_path
@@ -66,7 +67,7 @@ def load_config(
 ) -> Config:
     """Read, merge, check and resolve the files (without any: `default_files()`).
 
-    `formats` and `dialects` are the names that may be used; None leaves them unchecked.
+    `formats` and `dialects` are the names that may be used; without them, those that the mapping folders hold.
     Raises ConfigError with all problems of all files; no message holds a secret.
     """
     files = tuple(Path(path) for path in paths) if paths else default_files()
@@ -75,6 +76,8 @@ def load_config(
         folders = mapping_folders(tree)
         check_schema(tree)
         check_folders(tree, [item for item in folders if item[1] != data_path("mappings")])
+        if formats is None:
+            formats = known_names([folder for _, folder in folders], "format")
         check_references(tree, formats=formats, dialects=dialects)
         if "routes" not in tree.value:
             tree.value["routes"] = _shipped_routes(formats)
