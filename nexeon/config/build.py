@@ -34,7 +34,7 @@ def build(tree: Tree, files: tuple[Path, ...], *, home: Path, shipped: Path | No
         estimate=_section(out.Estimate, value.get("estimate")),
         materialise=_section(out.Materialise, value.get("materialise"), max_bytes=_size),
         routes=tuple(_route(part) for part in value.get("routes", ())),
-        providers={name: _provider(name, part) for name, part in value.get("providers", {}).items()},
+        providers={name: _provider(name, part, tree) for name, part in value.get("providers", {}).items()},
         models=models,
         aliases={alias: model for model in models.values() for alias in model.aliases},
         files=files,
@@ -100,7 +100,7 @@ def _route(value: Mapping[str, Any]) -> out.Route:
     )
 
 
-def _provider(name: str, value: Mapping[str, Any]) -> out.Provider:
+def _provider(name: str, value: Mapping[str, Any], tree: Tree) -> out.Provider:
     prefix, suffix = KEY_SLOT.split(value["auth"]["value"])
     return out.Provider(
         name=name,
@@ -109,6 +109,7 @@ def _provider(name: str, value: Mapping[str, Any]) -> out.Provider:
         auth=out.Auth(value["auth"]["header"], prefix, suffix),
         headers=dict(value.get("headers", {})),
         api_key=value.get("api_key") or None,
+        api_key_variable=tree.variables.get(("providers", name, "api_key")),
         key_account=value.get("key_account", "default"),
         dialect=value.get("dialect") or None,
         timeouts=_section(out.Timeouts, value.get("timeouts")),

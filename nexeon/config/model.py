@@ -87,7 +87,10 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """`base_url` has no slash at its end; `formats` are in order of preference."""
+    """`base_url` has no slash at its end; `formats` are in order of preference.
+
+    `api_key_variable` is the environment variable that `api_key` is read from, where it is.
+    """
 
     name: str
     base_url: str
@@ -100,6 +103,7 @@ class Provider:
     timeouts: Timeouts
     proxy: str | None = field(repr=False)
     max_connections: int
+    api_key_variable: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

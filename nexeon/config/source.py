@@ -29,12 +29,14 @@ class Place:
 class Tree:
     """The merged value with the place of every path.
 
-    `from_environment` are the paths whose text was substituted, `unresolved` those where that failed.
+    `variables` are the environment variables that texts were made of, the first one of each; `from_environment` are
+    the paths whose text was substituted, `unresolved` those where that failed.
     """
 
     value: dict[str, Any] = field(default_factory=dict)
     places: dict[YamlPath, Place] = field(default_factory=dict)
     from_environment: set[YamlPath] = field(default_factory=set)
+    variables: dict[YamlPath, str] = field(default_factory=dict)
     unresolved: set[YamlPath] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
 
@@ -147,6 +149,8 @@ def _substitute(tree: Tree, environ: Mapping[str, str]) -> None:
             escaped, name, default, stray = match.groups()
             if escaped:
                 return "${"
+            if name:
+                tree.variables.setdefault(path, name)
             if stray:
                 failures.append(f"`${{` in {show(path)} must be `${{NAME}}` or `${{NAME:-default}}`; `$${{` is text")
                 return ""
