@@ -8,10 +8,11 @@ import sys
 
 import click
 
+from nexeon.sandbox import directives
 from nexeon.sandbox.server import SandboxServer
 
 
-@click.command()
+@click.command(epilog="\b\n" + (directives.__doc__ or "").replace("\n\n", "\n\n\b\n"))
 @click.option("--port", default=8081, show_default=True, type=click.IntRange(0, 65535), help="0 takes any free port.")
 @click.option("--host", default="127.0.0.1", show_default=True)
 def main(port: int, host: str) -> None:

@@ -61,11 +61,11 @@ class AnthropicMessages:
             ask.tools = {}
         elif kind == "tool":
             name = choice.get("name")
-            if name not in ask.tools:
+            if all(tool.get("name") != name for tool in body.get("tools") or ()):
                 raise invalid(f"Tool '{name}' not found in provided tools", "tool_choice")
-            ask.tools = {name: ask.tools[name]}
+            ask.tools = {name: ask.tools[name]} if name in ask.tools else {}
         ask.must_call = kind in ("any", "tool")
-        if ask.must_call and not ask.tools:
+        if ask.must_call and not body.get("tools"):
             raise invalid("tool_choice asks for a call, but no tool is offered", "tool_choice")
         ask.parallel = not choice.get("disable_parallel_tool_use")
 

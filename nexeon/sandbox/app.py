@@ -13,6 +13,7 @@ from quart import Quart, Response, request
 from nexeon.errors import RequestError
 from nexeon.sandbox.anthropic_messages import AnthropicMessages
 from nexeon.sandbox.content import Ask, Plan, make_plan
+from nexeon.sandbox.directives import Directives
 from nexeon.sandbox.gemini import Gemini
 from nexeon.sandbox.openai_chat import OpenAIChat
 from nexeon.sandbox.openai_responses import OpenAIResponses
@@ -35,6 +36,8 @@ _MODELS = orjson.dumps(
     }
 )
 _BATCH_BYTES = 8192
+_MOST_FAILED = 1024
+_failed: dict[str, int] = {}
 _FAILURE = "The sandbox was asked to fail here."
 
 
@@ -60,7 +63,7 @@ async def _answer(path: str) -> Response:
     if wire is None:
         return Response(_chat.error(404, f"Unknown path /{path}"), status=404, content_type="application/json")
     try:
-        ask = wire.read(_body(await request.get_data()), model, stream, count)
+        ask = _read(wire, _body(await request.get_data()), model, stream, count)
         ask.provider = path.partition("/")[0]
         ask.array = wire is _gemini and request.args.get("alt") != "sse"
         if count:
@@ -81,6 +84,13 @@ def _route(path: str) -> tuple[Wire | None, str, bool, bool]:
     return None, "", False, False
 
 
+def _read(wire: Wire, body: dict[str, Any], model: str, stream: bool, count: bool) -> Ask:
+    try:
+        return wire.read(body, model, stream, count)
+    except (AttributeError, TypeError, ValueError) as problem:
+        raise invalid(f"The request is not of the documented shape: {problem}", "body") from None
+
+
 def _body(raw: str | bytes) -> dict[str, Any]:
     try:
         body = orjson.loads(raw)
@@ -98,7 +108,7 @@ async def _respond(wire: Wire, ask: Ask, plan: Plan) -> Response:
     if asked.html is not None:
         page = f"<html><head><title>{asked.html}</title></head><body><h1>{asked.html}</h1></body></html>\n"
         return Response(page, status=asked.html, content_type="text/html")
-    if asked.error is not None and asked.error_at in (None, ask.provider):
+    if asked.error is not None and _fails(ask, asked):
         body = wire.error(asked.error, asked.error_message or _FAILURE)
         response = Response(body, status=asked.error, content_type=wire.content_type(False))
         if asked.retry_after is not None:
@@ -113,6 +123,26 @@ async def _respond(wire: Wire, ask: Ask, plan: Plan) -> Response:
     response = Response(_whole(body, plan), content_type=wire.content_type(False))
     response.headers["content-length"] = str(len(body))
     return response
+
+
+def _fails(ask: Ask, asked: Directives) -> bool:
+    """Whether this request is one of those that the error is for."""
+    if asked.error_at not in (None, ask.provider) or not _key().endswith(asked.error_key or ""):
+        return False
+    if asked.error_times is None:
+        return True
+    failed = _failed.pop(ask.text, 0)
+    if failed >= asked.error_times:
+        return False
+    _failed[ask.text] = failed + 1
+    while len(_failed) > _MOST_FAILED:
+        del _failed[next(iter(_failed))]
+    return True
+
+
+def _key() -> str:
+    names = ("authorization", "x-api-key", "x-goog-api-key")
+    return next((request.headers[name] for name in names if name in request.headers), request.args.get("key", ""))
 
 
 async def _whole(body: bytes, plan: Plan) -> AsyncIterator[bytes]:

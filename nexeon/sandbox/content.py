@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import count
+from os import urandom
 from typing import Any
 
 import orjson
@@ -26,7 +27,7 @@ ANY_OBJECT: dict[str, Any] = {}
 
 _TOKEN = re.compile(r"\s?[A-Za-z0-9_]{1,5}|\s?[^A-Za-z0-9_\s]|\s")
 _PHRASE = re.compile(r"\bcall\s+the\s+tools?\b[\s:]*", re.IGNORECASE)
-_NAME = re.compile(r"""[\s"'`*]*([^\s"'`*,;!?()]+)["'`*]*""")
+_NAME = re.compile(r"""[\s"'`*“‘«]*([^\s"'`*,;!?()“”‘’«»]+)["'`*”’»]*""")
 _SEPARATOR = re.compile(r"\s*(?:,\s*(?:and\s+)?|and\s+|&\s*)", re.IGNORECASE)
 _WORDS = ("The", " quick", " brown", " fox", " jumps", " over", " the", " lazy", " dog", ".")
 _THOUGHT = ("Read", "ing", " the", " last", " turn", ".")
@@ -34,6 +35,7 @@ _REFUSAL = ("I", " can", "not", " help", " with", " that", ".")
 _MOST_TEXT = 10
 _JSON_PIECE = 8
 _numbers = count(1)
+_start = urandom(8).hex()
 
 
 @dataclass(slots=True)
@@ -108,7 +110,7 @@ class Plan:
 def make_plan(ask: Ask) -> Plan:
     """Decides the answer. Raises `RequestError` (400) for a wrong directive and a schema that accepts nothing."""
     directives, prompt = parse(ask.text) if ask.last == "user" else parse("")
-    digest = _digest(f"{next(_numbers)}\0{ask.model}\0{prompt}")
+    digest = _digest(f"{_start}{next(_numbers)}")  # answers are the same for the same request, their ids are not
     reasoning = _reasoning(ask, directives)
     refused = directives.refuse
     names = [] if refused or directives.tokens is not None else _called(ask, prompt)
@@ -251,7 +253,7 @@ def _stopped(pieces: list[str], stops: Sequence[str]) -> tuple[list[str], str | 
 
 
 def _digest(source: str) -> str:
-    return blake2b(source.encode(errors="replace"), digest_size=16).hexdigest()
+    return blake2b(source.encode(), digest_size=16).hexdigest()
 
 
 @lru_cache(maxsize=256)

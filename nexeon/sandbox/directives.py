@@ -9,6 +9,8 @@ answer echoes; the rest is the prompt. Times are `200ms`, `2s` or `1.5s`; counts
     [[error 429]]            that status, in the format's own error body; options, in any order:
                                retry-after=1   that header      message=overloaded  its message (no spaces)
                                at=NAME         only where the path begins with /NAME/: makes one provider fail
+                               key=END         only where the key sent ends with END: makes one key fail
+                               times=2         only the first two times; then the same text is answered, and so on
     [[html 502]]             that status with an HTML page, as a proxy in between would answer
     [[error-after 3]]        three events, then the format's own error event (JSON: status 500)
     [[cut-after 3]]          three events, then the connection is closed without an end (JSON: half of the body)
@@ -44,6 +46,8 @@ class Directives:
     error: int | None = None
     error_message: str | None = None
     error_at: str | None = None
+    error_key: str | None = None
+    error_times: int | None = None
     retry_after: str | None = None
     html: int | None = None
     error_after: int | None = None
@@ -65,7 +69,7 @@ _COUNTS = {
     "cache-write": "cache_write",
 }
 _STATUSES = {"error": "error", "html": "html"}
-_OPTIONS = {"retry-after": "retry_after", "message": "error_message", "at": "error_at"}
+_OPTIONS = {"retry-after": "retry_after", "message": "error_message", "at": "error_at", "key": "error_key"}
 _NONE = Directives()
 
 
@@ -84,16 +88,24 @@ def parse(text: str) -> tuple[Directives, str]:
         elif name in _STATUSES:
             setattr(found, _STATUSES[name], _status(name, arguments[:1]))
             for option in arguments[1:]:
-                key, _, value = option.partition("=")
-                if name != "error" or key not in _OPTIONS or not value:
-                    raise _wrong(name, f"unknown option `{option}`: it takes {', '.join(f'{o}=…' for o in _OPTIONS)}")
-                setattr(found, _OPTIONS[key], value)
+                _option(found, name, option)
         elif name == "refuse" and not arguments:
             found.refuse = True
         else:
             break
         end = match.end()
     return found, text[end:].lstrip() if end else text
+
+
+def _option(found: Directives, name: str, option: str) -> None:
+    key, _, value = option.partition("=")
+    if name == "error" and key == "times":
+        found.error_times = _count("error 503 times=", [value])
+    elif name == "error" and key in _OPTIONS and value:
+        setattr(found, _OPTIONS[key], value)
+    else:
+        known = ", ".join(f"{key}=…" for key in [*_OPTIONS, "times"])
+        raise _wrong(name, f"unknown option `{option}`; `[[error 503]]` takes {known}, other directives none")
 
 
 def _seconds(name: str, arguments: list[str]) -> float:
@@ -106,7 +118,8 @@ def _seconds(name: str, arguments: list[str]) -> float:
 
 def _count(name: str, arguments: list[str]) -> int:
     if len(arguments) != 1 or not re.fullmatch(r"[0-9]{1,7}", arguments[0]) or int(arguments[0]) > _MOST_TOKENS:
-        raise _wrong(name, f"write one whole number up to {_MOST_TOKENS}, such as `[[{name} 3]]`")
+        example = f"{name}3" if name.endswith("=") else f"{name} 3"
+        raise _wrong(name, f"write one whole number up to {_MOST_TOKENS}, such as `[[{example}]]`")
     return int(arguments[0])
 
 

@@ -66,7 +66,10 @@ class Gemini:
         if mode == "NONE":
             ask.tools = {}
         elif mode in ("ANY", "VALIDATED") and names:
-            ask.tools = {name: schema for name, schema in ask.tools.items() if name in names}
+            missing = [name for name in names if name not in ask.tools]
+            if missing:
+                raise invalid(f"allowed_function_names: {missing[0]} is not declared", "toolConfig")
+            ask.tools = {name: ask.tools[name] for name in names}
         ask.must_call = mode == "ANY"
         if ask.must_call and not ask.tools:
             raise invalid("Function calling mode ANY needs at least one function declaration", "toolConfig")

@@ -73,6 +73,8 @@ class OpenAIChat:
                 offered[tool["function"].get("name")] = tool["function"].get("parameters")
         choice = body.get("tool_choice")
         apply_choice(ask, offered, choice, choice.get("function") if isinstance(choice, dict) else None)
+        if choice == "required" and not body.get("tools"):
+            raise invalid("'tool_choice' asks for a call, but no tool is offered", "tool_choice")
         ask.parallel = body.get("parallel_tool_calls") is not False
 
     def reply(self, ask: Ask, plan: Plan) -> bytes:
@@ -100,6 +102,8 @@ class OpenAIChat:
             choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
             return data(head | {"choices": [choice]})
 
+        if ask.provider == "openrouter":
+            yield b": OPENROUTER PROCESSING\n\n"
         yield chunk({"role": "assistant", "content": None if plan.calls else "", "refusal": None})
         for n, piece in enumerate(plan.reasoning):
             yield chunk(_reasoning(ask, plan, piece, last=n == len(plan.reasoning) - 1))
@@ -112,6 +116,11 @@ class OpenAIChat:
             yield chunk({"tool_calls": [opening]})
             for piece in call.pieces:
                 yield chunk({"tool_calls": [{"index": n, "function": {"arguments": piece}}]})
+        if ask.usage_in_stream and ask.provider == "deepseek":  # which has no chunk of its own for it
+            head["usage"] = _usage(ask, plan)
+            yield chunk({"content": ""}, _FINISH[plan.finish])
+            yield b"data: [DONE]\n\n"
+            return
         yield chunk({}, _FINISH[plan.finish])
         if ask.usage_in_stream:
             yield data(head | {"choices": [], "usage": _usage(ask, plan)})
@@ -177,8 +186,6 @@ def apply_choice(ask: Ask, offered: dict[str, Any], choice: Any, named: Any) -> 
             if name not in offered:
                 raise invalid(f"Tool choice '{name}' not found in 'tools' parameter.", "tool_choice")
             ask.tools, ask.must_call = {name: offered[name]}, True
-    if ask.must_call and not ask.tools:
-        raise invalid("'tool_choice' asks for a call, but no function tool is offered", "tool_choice")
 
 
 def _reasons(body: dict[str, Any]) -> bool:

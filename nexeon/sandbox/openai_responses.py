@@ -50,6 +50,8 @@ class OpenAIResponses:
         offered = {t.get("name"): t.get("parameters") for t in body.get("tools") or () if t.get("type") == "function"}
         choice = body.get("tool_choice")
         apply_choice(ask, offered, choice, choice if isinstance(choice, dict) else None)
+        if choice == "required" and not body.get("tools"):
+            raise invalid("'tool_choice' asks for a call, but no tool is offered", "tool_choice")
         ask.parallel = body.get("parallel_tool_calls") is not False
         ask.schema = output_schema((body.get("text") or {}).get("format"), None)
         reasoning = body.get("reasoning") or {}

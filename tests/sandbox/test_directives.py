@@ -19,6 +19,7 @@ from nexeon.sandbox.directives import Directives, parse
             Directives(error=429, retry_after="1", error_message="slow", error_at="one"),
             "x",
         ),
+        ("[[error 503 times=2 key=abc]]", Directives(error=503, error_times=2, error_key="abc"), ""),
         ("[[html 502]]", Directives(html=502), ""),
         ("[[error-after 3]] [[cut-after 0]] a", Directives(error_after=3, cut_after=0), "a"),
         ("[[tokens 500]][[think 7]]", Directives(tokens=500, think=7), ""),
@@ -45,6 +46,7 @@ def test_what_is_read(text: str, expected: Directives, rest: str) -> None:
         "[[error 200]]",
         "[[error 429 retry=1]]",
         "[[error 429 retry-after=]]",
+        "[[error 429 times=often]]",
         "[[html 502 at=x]]",
     ],
 )

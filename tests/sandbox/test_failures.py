@@ -42,6 +42,21 @@ async def test_an_error_of_one_provider_only(asker):
     assert (await asker.post("[[error 503 at=other]] x")).status_code == 200
 
 
+async def test_an_error_of_one_key_only(http):
+    body = {"model": "m", "messages": [{"role": "user", "content": "[[error 401 key=-bad]] x"}]}
+    for headers in ({"authorization": "Bearer a-bad"}, {"x-api-key": "a-bad"}, {"x-goog-api-key": "a-bad"}):
+        assert (await http.post("/chat/completions", json=body, headers=headers)).status_code == 401
+    assert (await http.post("/chat/completions?key=a-bad", json=body)).status_code == 401
+    assert (await http.post("/chat/completions?key=a-good", json=body)).status_code == 200
+    assert (await http.post("/chat/completions", json=body)).status_code == 200
+
+
+async def test_an_error_that_passes(asker):
+    text = f"[[error 503 times=2]] {asker.name} {asker.stream}"
+    statuses = [(await asker.post(text)).status_code for _ in range(6)]
+    assert statuses == [503, 503, 200] * 2
+
+
 async def test_a_page_in_place_of_an_answer(asker):
     response = await asker.post("[[html 502]] Hello")
     assert response.status_code == 502
@@ -201,6 +216,20 @@ async def test_the_server_starts_and_stops_and_leaves_the_port():
         assert again == url
         with pytest.raises(OSError, match="in use"):
             await SandboxServer(port).start()
+
+
+async def test_a_client_that_leaves_is_noticed():
+    server = SandboxServer()
+    url = await server.start()
+    body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "[[delay 1s]] [[tokens 99]]"}]}
+    async with httpx.AsyncClient() as client:
+        async with client.stream("POST", url + "/chat/completions", json=body) as response:
+            assert response.status_code == 200
+            assert (server.served, server.active) == (1, 1)
+        async with asyncio.timeout(1):
+            while server.active:  # noqa: ASYNC110 - a count, not an event
+                await asyncio.sleep(0.01)
+    await server.stop()
 
 
 async def test_many_requests_on_one_connection_and_at_once(http):

@@ -117,6 +117,17 @@ class TestChat:
         assert facts["openrouter"][1].reasoning == facts["openai"][1].reasoning_content
         assert facts["openrouter"][1].reasoning_details[0]["signature"]
 
+    @pytest.mark.parametrize("provider", ["deepseek", "openrouter"])
+    async def test_flavours_of_streams(self, base_url, provider):
+        options = {"model": "m", "messages": [{"role": "user", "content": "Hello"}], "stream": True}
+        async with AsyncOpenAI(base_url=f"{base_url}/{provider}", api_key="none", max_retries=0) as client:
+            stream = await client.chat.completions.create(stream_options={"include_usage": True}, **options)
+            chunks = [chunk async for chunk in stream]
+            plain = [chunk async for chunk in await client.chat.completions.create(**options)]
+        assert len([chunk for chunk in chunks if chunk.usage]) == 1
+        assert bool(chunks[-1].choices) == (provider == "deepseek")
+        assert all(chunk.usage is None for chunk in plain)
+
     async def test_errors(self, openai):
         messages = [{"role": "user", "content": "[[error 429 retry-after=1]]"}]
         with pytest.raises(APIStatusError) as caught:
