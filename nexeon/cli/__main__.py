@@ -1,0 +1,5 @@
+"""`python -m nexeon.cli`."""
+
+from nexeon.cli import main
+
+main()

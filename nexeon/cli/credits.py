@@ -1,0 +1,71 @@
+"""`nexeon credits …`"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from nexeon.cli.options import shared_options
+from nexeon.cli.output import show, show_rows
+from nexeon.cli.session import call, listing
+
+COLUMNS = ("id", "created", "kind", "amount", "balance", "uncollected", "model", "key", "request", "reason")
+
+
+@click.group("credits")
+@shared_options
+def command() -> None:
+    """Credit of accounts, in USD as exact decimals.
+
+    \b
+    nexeon credits add acme 25
+    nexeon credits adjust acme -0.50 --reason "double grant"
+    nexeon credits ledger acme --json
+    """
+
+
+@command.command()
+@click.argument("account")
+@click.argument("usd")
+@click.option("--reason", default="", help="Written to the ledger.")
+@shared_options
+def add(account: str, usd: str, reason: str) -> None:
+    """Grant credit."""
+    _show(call("credits.add", account=account, usd=usd, reason=reason))
+
+
+@command.command()
+@click.argument("account")
+@click.argument("usd")
+@click.option("--reason", default="", help="Written to the ledger.")
+@click.option("--request", default="", help="The id of the call that it is for.")
+@shared_options
+def refund(account: str, usd: str, reason: str, request: str) -> None:
+    """Give credit back for a call."""
+    _show(call("credits.refund", account=account, usd=usd, reason=reason, request=request))
+
+
+# A negative amount looks like an option.
+@command.command(context_settings={"ignore_unknown_options": True})
+@click.argument("account")
+@click.argument("usd")
+@click.option("--reason", default="", help="Written to the ledger.")
+@shared_options
+def adjust(account: str, usd: str, reason: str) -> None:
+    """Correct a balance, up or down (-5.00)."""
+    _show(call("credits.adjust", account=account, usd=usd, reason=reason))
+
+
+@command.command()
+@click.argument("account")
+@click.option("--limit", type=click.IntRange(1), help="The newest N entries; all without this.", metavar="N")
+@shared_options
+def ledger(account: str, limit: int | None) -> None:
+    """List an account's ledger, newest first."""
+    rows = listing("credits.ledger", most=limit, account=account, limit=min(limit or 1000, 1000))
+    show_rows(rows, COLUMNS, empty=f"no entries yet: nexeon credits add {account} USD")
+
+
+def _show(entry: dict[str, Any]) -> None:
+    show(entry, f"{entry['kind']} {entry['amount']} USD, balance {entry['balance']} USD")

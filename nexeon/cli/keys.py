@@ -1,0 +1,136 @@
+"""`nexeon keys …`"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from nexeon.cli.accounts import changes
+from nexeon.cli.options import shared_options
+from nexeon.cli.output import confirmed, show, show_record, show_rows, tell
+from nexeon.cli.session import call, listing
+
+COLUMNS = ("id", "account", "name", "last4", "state", "models", "scopes", "rpm", "tpm", "concurrency", "expires")
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Limit(click.ParamType[int | str, str]):
+    """A whole number, or `none` for no limit."""
+
+    name = "N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        if value != "none" and not str(value).isdecimal():
+            self.fail(f"`{value}` is neither a whole number nor `none`", param, ctx)
+        return "none" if value == "none" else int(value)
+
+
+def _limits(function: F) -> F:
+    options = [
+        click.option("--models", metavar="GLOB,…", help="Models it may use; all without this."),
+        click.option("--scopes", metavar="SCOPE,…", help="What it may do; everything without this."),
+        click.option("--rpm", type=Limit(), help="Requests a minute."),
+        click.option("--tpm", type=Limit(), help="Tokens a minute."),
+        click.option("--concurrency", type=Limit(), help="Requests at the same time."),
+        click.option("--expires", metavar="ISO", help="When it ends: 2030-12-31 or 2030-12-31T18:00:00Z; or `none`."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def _values(given: dict[str, Any]) -> dict[str, Any]:
+    """`none` takes a limit away; of a list it leaves nothing, which permits everything."""
+    lists = ("models", "scopes")
+    return {
+        name: (([] if name in lists else None) if value == "none" and name != "name" else value)
+        for name, value in given.items()
+        if value is not None
+    }
+
+
+@click.group("keys")
+@shared_options
+def command() -> None:
+    """Keys of clients. A key is named by its id, or by a name that only it has.
+
+    \b
+    nexeon keys create --account acme --name laptop --models 'small-*' --rpm 60
+    nexeon keys rotate laptop --overlap 3600
+    """
+
+
+@command.command()
+@click.option("--account", required=True, help="The account that pays, by id or name.")
+@click.option("--name", required=True, help="What the key is for.")
+@_limits
+@shared_options
+def create(account: str, name: str, **given: Any) -> None:
+    """Create a key; prints its secret, this once."""
+    made = call("keys.create", account=account, name=name, **_values(given))
+    _show_secret(made)
+
+
+@command.command("list")
+@click.option("--account", help="Of one account only, by id or name.")
+@shared_options
+def list_(account: str | None) -> None:
+    """List keys."""
+    rows = listing("keys.list", account=account)
+    show_rows(rows, COLUMNS, empty="no keys yet: nexeon keys create --account ACCOUNT --name NAME")
+
+
+@command.command("show")
+@click.argument("key")
+@shared_options
+def show_(key: str) -> None:
+    """Show one key."""
+    show_record(call("keys.show", key=key))
+
+
+@command.command()
+@click.argument("key")
+@click.option("--name", help="A new name.")
+@_limits
+@click.option("--disable/--enable", "disabled", default=None, help="Refuse or accept it.")
+@shared_options
+def update(key: str, **given: Any) -> None:
+    """Change a key; `none` takes a limit away."""
+    show_record(call("keys.update", key=key, **_values(changes(given))))
+
+
+@command.command()
+@click.argument("key")
+@shared_options
+def disable(key: str) -> None:
+    """Refuse a key."""
+    show_record(call("keys.disable", key=key))
+
+
+@command.command()
+@click.argument("key")
+@click.option("--overlap", type=float, default=0.0, metavar="SECONDS", help="How long the old secret stays good.")
+@shared_options
+def rotate(key: str, overlap: float) -> None:
+    """Give a key a new secret; prints it, this once."""
+    _show_secret(call("keys.rotate", key=key, overlap=overlap))
+
+
+@command.command()
+@click.argument("key")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@shared_options
+def delete(key: str, yes: bool) -> None:
+    """Delete a key."""
+    confirmed(f"Delete key {key}?", yes)
+    gone = call("keys.delete", key=key)
+    show(gone, gone["id"])
+    tell(f"key `{key}` deleted")
+
+
+def _show_secret(made: dict[str, Any]) -> None:
+    show({"id": made["id"], "key": made["key"]}, made["key"])
+    tell(f"the secret of {made['id']} is not shown again: keep it now")

@@ -1,0 +1,66 @@
+"""Options that every level takes, so that they may stand anywhere: `-c` and `--json`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from nexeon.config import Config
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass
+class Given:
+    """What was given on any level, in the order of the command line."""
+
+    files: list[Path] = field(default_factory=list)
+    json: bool = False
+
+    def config(self) -> Config:
+        """Raises ConfigError."""
+        from nexeon.config import load_config
+
+        return load_config(self.files or None)
+
+
+def given(ctx: click.Context | None = None) -> Given:
+    return (ctx or click.get_current_context()).find_root().ensure_object(Given)
+
+
+def _take_files(ctx: click.Context, parameter: click.Parameter, value: tuple[Path, ...]) -> None:
+    given(ctx).files.extend(value)
+
+
+def _take_json(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    given(ctx).json |= value
+
+
+def config_option(function: F) -> F:
+    return click.option(
+        "-c",
+        "--config",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        multiple=True,
+        expose_value=False,
+        is_eager=True,
+        callback=_take_files,
+        help="A configuration file; several are merged, left to right.",
+    )(function)
+
+
+def json_option(function: F) -> F:
+    return click.option(
+        "--json", is_flag=True, expose_value=False, is_eager=True, callback=_take_json, help="Print JSON for scripts."
+    )(function)
+
+
+def shared_options(function: F) -> F:
+    """`-c` and `--json`."""
+    return config_option(json_option(function))

@@ -1,0 +1,115 @@
+"""`nexeon provider-keys …`"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nexeon.cli.options import shared_options
+from nexeon.cli.output import confirmed, show, show_record, show_rows, tell
+from nexeon.cli.session import call, listing, with_client
+
+if TYPE_CHECKING:
+    from nexeon.admin.provider_keys import Probe
+    from nexeon.config import Config
+
+COLUMNS = ("id", "provider", "account", "label", "last4", "weight", "enabled", "created")
+
+
+@click.group("provider-keys")
+@shared_options
+def command() -> None:
+    """The operator's keys at providers. They are kept encrypted and never shown.
+
+    \b
+    nexeon provider-keys add PROVIDER < secret.txt
+    nexeon provider-keys list
+    """
+
+
+@command.command()
+@click.argument("provider")
+@click.option("--account", default="default", show_default=True, help="The organisation at the provider.")
+@click.option("--label", default="", help="A name for people.")
+@click.option("--weight", type=int, default=1, show_default=True, help="Its share among the provider's keys.")
+@shared_options
+def add(provider: str, account: str, label: str, weight: int) -> None:
+    """Add a key of PROVIDER; the secret comes from stdin, or from a prompt on a terminal."""
+    secret = click.prompt("Secret", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.read()
+    made = call("provider_keys.add", provider=provider, secret=secret, account=account, label=label, weight=weight)
+    show({"id": made["id"]}, made["id"])
+    tell(f"a key of `{provider}` was added; try it: nexeon provider-keys test {made['id']}")
+
+
+@command.command("list")
+@click.option("--provider", help="Of one provider only.")
+@shared_options
+def list_(provider: str | None) -> None:
+    """List the keys in the store."""
+    rows = listing("provider_keys.list", provider=provider)
+    show_rows(rows, COLUMNS, empty="no provider keys in the store: nexeon provider-keys add PROVIDER")
+
+
+@command.command()
+@click.argument("key")
+@shared_options
+def test(key: str) -> None:
+    """Try a key with one cheap call to the provider."""
+    result: dict[str, Any] = with_client(lambda client: client.call("provider_keys.test", key=key), probe=_probe)
+    show_record(result)
+    if not result["ok"]:
+        raise SystemExit(1)
+
+
+@command.command()
+@click.argument("key")
+@click.option("--account", help="The organisation at the provider.")
+@click.option("--label", help="A name for people.")
+@click.option("--weight", type=int, help="Its share among the provider's keys.")
+@shared_options
+def update(key: str, **given: Any) -> None:
+    """Change what is noted about a key."""
+    from nexeon.cli.accounts import changes
+
+    show_record(call("provider_keys.update", key=key, **changes(given)))
+
+
+@command.command()
+@click.argument("key")
+@shared_options
+def enable(key: str) -> None:
+    """Use a key again."""
+    show_record(call("provider_keys.enable", key=key))
+
+
+@command.command()
+@click.argument("key")
+@shared_options
+def disable(key: str) -> None:
+    """Do not use a key."""
+    show_record(call("provider_keys.disable", key=key))
+
+
+@command.command()
+@click.argument("key")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@shared_options
+def delete(key: str, yes: bool) -> None:
+    """Delete a key."""
+    confirmed(f"Delete provider key {key}?", yes)
+    gone = call("provider_keys.delete", key=key)
+    show(gone, gone["id"])
+    tell(f"provider key `{key}` deleted")
+
+
+def _probe(config: Config) -> Probe | None:
+    """The gateway's way to try a key, for when no gateway runs; `None` where this installation has none."""
+    name = "nexeon.gateway.probe"
+    if importlib.util.find_spec(name) is None:
+        return None
+    made: Probe = importlib.import_module(name).probe(config)
+    return made

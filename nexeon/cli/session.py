@@ -1,0 +1,57 @@
+"""One command's conversation with the admin service."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from nexeon.cli.options import given
+
+if TYPE_CHECKING:
+    from nexeon.admin.client import AdminClient
+    from nexeon.admin.provider_keys import Probe
+    from nexeon.config import Config
+
+T = TypeVar("T")
+
+
+def call(method: str, /, **params: Any) -> Any:
+    """Runs one operation of the admin service. Raises NexeonError."""
+    return with_client(lambda client: client.call(method, **params))
+
+
+def listing(method: str, /, *, most: int | None = None, **params: Any) -> list[dict[str, Any]]:
+    """Every item of a listing operation, or the first `most`."""
+
+    async def collect(client: AdminClient) -> list[dict[str, Any]]:
+        from nexeon.admin.client import pages
+
+        items: list[dict[str, Any]] = []
+        async for item in pages(client, method, **params):
+            if len(items) == most:
+                break
+            items.append(item)
+        return items
+
+    return with_client(collect)
+
+
+def with_client(
+    work: Callable[[AdminClient], Awaitable[T]], *, probe: Callable[[Config], Probe | None] | None = None
+) -> T:
+    """`probe` makes what tries provider keys, for when this process holds the store itself."""
+    config = given().config()
+
+    async def run() -> T:
+        from nexeon.admin.client import connect
+
+        client = await connect(
+            config.store.url, socket=config.admin.socket, config=config, probe=probe(config) if probe else None
+        )
+        try:
+            return await work(client)
+        finally:
+            await client.close()
+
+    return asyncio.run(run())
