@@ -325,7 +325,14 @@ class StreamDecoder:
         self._merge_usage(piece["usage"])
 
     def _merge_usage(self, usage: dict[str, Any]) -> None:
-        self.usage = {**self.usage, **{name: value for name, value in usage.items() if value is not None}}
+        merged = {**self.usage, **{name: value for name, value in usage.items() if value is not None}}
+        if "extra" in usage and "extra" in self.usage:
+            merged["extra"] = dict(self.usage["extra"])
+            for name, own in usage["extra"].items():
+                merged["extra"][name] = {**merged["extra"].get(name, {}), **own}
+        if (total := merged.pop("cache_write_total", None)) is not None:
+            merged["cache_write"] = max(0, total - merged.get("cache_write_1h", 0))
+        self.usage = merged
 
     def _hold(self, piece: Piece) -> None:
         self._begin()

@@ -94,6 +94,15 @@ def test_finish_comes_once_and_last_with_the_merged_usage() -> None:
     assert pieces[-1]["usage"] == {"input": 1, "output": 7}
 
 
+def test_a_total_of_cache_writes_leaves_the_part_with_a_lifetime_of_its_own() -> None:
+    clean = decode(
+        {"type": "start", "usage": {"cache_write": 0, "cache_write_1h": 70, "extra": {"f": {"a": 1}}}},
+        {"type": "usage", "usage": {"cache_write_total": 100, "extra": {"f": {"b": 2}}}},
+        FINISH,
+    )
+    assert clean[-1]["usage"] == {"cache_write": 30, "cache_write_1h": 70, "extra": {"f": {"a": 1, "b": 2}}}
+
+
 def test_an_end_without_finish_is_an_error() -> None:
     pieces = decode({"type": "delta", "block": {"type": "text"}, "text": "a"})
     assert kinds(pieces) == ["start", "open0", "delta0", "error"]
@@ -211,3 +220,37 @@ def test_every_interleaving_folds_to_the_same_answer_in_a_row(pieces: list[dict[
         assert [block["arguments"] for block in shown] == [block.get("arguments", "") for block in answer]
         if form is SERIAL:
             assert [event["n"] for event in events] == list(range(len(events)))
+
+
+def test_a_delta_says_where_text_and_summary_parts_begin_and_which_part_ended() -> None:
+    thought = {"type": "delta", "key": 0, "block": {"type": "reasoning"}}
+    pieces = decode(
+        {**thought, "summary": "a", "part": 0},
+        {**thought, "summary": "b", "part": 0},
+        {**thought, "summary": "c", "part": 1},
+        {**thought, "text": "d"},
+        {**thought, "text": "e"},
+        FINISH,
+    )
+    deltas = [piece for piece in pieces if piece["type"] == "delta"]
+    assert [piece.get("begins", False) for piece in deltas] == [True, False, True, True, False]
+    assert [piece.get("before") for piece in deltas] == [None, None, "ab", None, None]
+
+
+def test_neighbours_with_other_ids_are_other_items() -> None:
+    blocks = [{"type": "text", "id": name, "text": name} for name in ("m1", "m1", "m2")]
+    clean = decode(*({"type": "block", "key": n, "block": block} for n, block in enumerate(blocks)), FINISH)
+    placed = StreamEncoder(GROUPED, new_context()).encode(clean)
+    assert [(p["item"], p["part"]) for p in placed if p["type"] == "open"] == [(0, 0), (0, 1), (1, 0)]
+    closed = [p for p in placed if p["type"] == "item_close"]
+    assert [[block["id"] for block in p["blocks"]] for p in closed] == [["m1", "m1"], ["m2"]]
+    assert [p.get("reason") for p in closed] == [None, "stop"]
+
+
+def test_blocks_with_no_place_leave_no_hole_in_the_numbers() -> None:
+    skipping = format_with("group: [text], skip: [opaque]")
+    own = {"type": "opaque", "format": "identity", "data": 1}
+    blocks = [{"type": "text", "text": "a"}, {"type": "opaque", "format": "other", "data": 1}, own]
+    clean = decode(*({"type": "block", "key": n, "block": block} for n, block in enumerate(blocks)), FINISH)
+    opened = [p for p in StreamEncoder(skipping, new_context()).encode(clean) if p["type"] == "open"]
+    assert [(p["item"], p["block"]["type"]) for p in opened] == [(0, "text"), (1, "opaque")]
