@@ -20,6 +20,8 @@ class StreamEncoder:
         self._ctx = ctx
         self._serial = facts.serial
         self._group = facts.group
+        self._skip = facts.skip
+        self._format = format.name
         self._number = facts.number
         self._count = 0
         self._current: int | None = None
@@ -33,6 +35,8 @@ class StreamEncoder:
         """The events of some clean pieces. Raises MappingFailure."""
         events: list[Any] = []
         for piece in pieces:
+            if self._skip and "block" in piece and self._skipped(piece["block"]):
+                continue
             for ordered in self._ordered(piece) if self._serial else (piece,):
                 for placed in self._placed(ordered) if self._group else (self._alone(ordered),):
                     events += self._encode(placed, self._ctx)
@@ -41,6 +45,10 @@ class StreamEncoder:
                 event[self._number] = self._count
                 self._count += 1
         return events
+
+    def _skipped(self, block: dict[str, Any]) -> bool:
+        """Whether this format's answers have no place for the block; its own opaque ones have."""
+        return block.get("type") in self._skip and block.get("format") != self._format
 
     # one block after another
 
@@ -89,7 +97,7 @@ class StreamEncoder:
                     item.blocks[placed[0]["part"]] = piece["block"]
             return placed + self._close_done()
         if kind in ("finish", "error"):
-            return [*self._leave(), piece]
+            return [*({**done, "reason": piece.get("reason", "error")} for done in self._leave()), piece]
         return [piece]
 
     def _with_place(self, piece: Piece) -> Piece:
@@ -103,8 +111,10 @@ class StreamEncoder:
             self._places[piece["index"]] = (self._items, 0)
             self._items += 1
         else:
+            if self._item is not None and self._item.identity != piece["block"].get("id"):
+                out += self._leave()
             if self._item is None:
-                self._item = _Item(self._items)
+                self._item = _Item(self._items, piece["block"].get("id"))
                 self._items += 1
                 out.append({"type": "item_open", "item": self._item.number, "block": piece["block"]})
             self._places[piece["index"]] = (self._item.number, len(self._item.blocks))
@@ -128,9 +138,10 @@ class StreamEncoder:
 class _Item:
     """Neighbouring blocks that one format shows as one thing."""
 
-    __slots__ = ("blocks", "number", "running")
+    __slots__ = ("blocks", "identity", "number", "running")
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, identity: str | None) -> None:
         self.number = number
+        self.identity = identity
         self.running = 0
         self.blocks: list[dict[str, Any]] = []

@@ -222,18 +222,27 @@ class StreamDecoder:
 
     def _summary(self, block: OpenBlock, text: str, part: int | None) -> None:
         number = part if part is not None else max(len(block.summary) - 1, 0)
+        payload: dict[str, Any] = {"summary": text, "summary_part": number}
+        if len(block.summary) <= number:
+            payload["begins"] = True
+            if block.summary:
+                payload["before"] = "".join(block.summary[-1])
         while len(block.summary) <= number:
             block.summary.append([])
         block.summary[number].append(text)
         self.produced += len(text)
-        self._say(block, {"summary": text, "summary_part": number})
+        self._say(block, payload)
 
     def _give(self, block: OpenBlock, name: str, value: Any) -> None:
         if value is None or value == "":
             return
         if name == "text":
+            begins = not block.text
             block.text.append(value)
             self.produced += len(value)
+            if begins:
+                self._say(block, {"text": value, "begins": True})
+                return
         elif name == "arguments":
             block.arguments.append(value)
             self.produced += len(value)

@@ -56,6 +56,7 @@ class StreamFacts:
     ping: Mapping[str, Any]
     serial: bool
     group: frozenset[str]
+    skip: frozenset[str]
     number: str | None
     array_query: str | None
     array_sse: str | None
@@ -102,6 +103,7 @@ def wire_facts(data: Mapping[str, Any]) -> WireFacts:
             ping=stream.get("ping", {}),
             serial=stream.get("serial", False),
             group=frozenset(stream.get("group", ())),
+            skip=frozenset(stream.get("skip", ())),
             number=stream.get("number"),
             array_query=array.get("query"),
             array_sse=array.get("sse"),
