@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nexeon.config as config
@@ -18,6 +18,7 @@ from nexeon.config.source import read_files
 from nexeon.data import data_path
 from nexeon.errors import ConfigError, Problem
 
+FORMATS = {"wire.chat", "wire.other", "f", *(path.name for path in data_path("schemas/formats").iterdir())}
 PROVIDER = """
 providers:
   up:
@@ -47,7 +48,7 @@ def write(tmp_path: Path) -> Any:
 
 
 def load(*paths: Path, **environ: str) -> Config:
-    return load_config(paths, environ=environ)
+    return load_config(paths, environ=environ, formats=FORMATS)
 
 
 def test_maps_merge_lists_and_scalars_replace_null_deletes(write: Any) -> None:
@@ -238,6 +239,24 @@ def test_a_configuration_can_be_copied_and_altered(write: Any) -> None:
     assert copy.deepcopy(loaded) == loaded
 
 
+def test_names_are_those_of_the_mapping_folders(write: Any, tmp_path: Path) -> None:
+    path = write("a.yaml", PROVIDER + "    dialect: mine\nmappings: [./mine]")
+    with pytest.raises(ConfigError, match="no folder"):
+        load_config([path], environ={})
+    (tmp_path / "mine").mkdir()
+    assert load_config([path], environ={}).providers["up"].formats == ("wire.chat",)
+    write("mine/formats/chat.yaml", "# a comment\nformat: wire.chats # of ours\nrequest: {}")
+    with pytest.raises(ConfigError, match=r"unknown format `wire.chat` in providers.up: did you mean `wire.chats`\?"):
+        load_config([path], environ={})
+    write("mine/formats/other.yaml", "format: 'wire.chat'")
+    assert load_config([path], environ={}).providers["up"].dialect == "mine"
+    write("mine/dialects/anything.yaml", "dialect: mines")
+    with pytest.raises(ConfigError, match=r"unknown dialect `mine` in providers.up: did you mean `mines`\?"):
+        load_config([path], environ={})
+    write("mine/dialects/mine.yaml", "")
+    assert load_config([path], environ={}).providers["up"].dialect == "mine"
+
+
 def test_route_patterns(write: Any) -> None:
     path = write("a.yaml", 'routes: [{path: "/v1.5/{model}:go", format: f, stream: true}, {path: /plain, format: f}]')
     go, plain = load(path).routes
@@ -297,6 +316,7 @@ def patched(base: Any, over: Any) -> Any:
     return result
 
 
+@settings(deadline=None)  # the machine is shared
 @given(st.lists(MAPS, min_size=1, max_size=4))
 def test_merging_is_json_merge_patch(tmp_path_factory: pytest.TempPathFactory, maps: list[Any]) -> None:
     folder = tmp_path_factory.mktemp("merge")
@@ -323,6 +343,7 @@ WILD = st.recursive(
 )
 
 
+@settings(deadline=None)  # the machine is shared
 @given(st.dictionaries(KEYS, WILD, max_size=5))
 def test_no_configuration_breaks_the_loader(tmp_path_factory: pytest.TempPathFactory, wild: Any) -> None:
     path = tmp_path_factory.mktemp("wild") / "gateway.yaml"

@@ -120,7 +120,7 @@ def test_the_schemas_defaults_are_the_loaders(tmp_path: Path) -> None:
         "models: {m: {owned_by: o, created: 0, price: {input: 0, output: 0}, targets: [{provider: p, model: m}]}}\n"
         "routes: [{path: /a, format: f}]"
     )
-    loaded = load_config([path], environ={})
+    loaded = load_config([path], environ={}, formats=["f"])
     parts = schema()["$defs"]
     sizes = {"64MiB": 64 * 2**20, "20MiB": 20 * 2**20}
     for name, built in [

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nexeon.errors import LoadError
@@ -133,11 +133,13 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)  # the machine is shared
 @given(JSON)
 def test_reads_what_a_dumper_writes(value: Any) -> None:
     assert load_yaml(yaml.safe_dump(value, default_style='"' if isinstance(value, str) else None))[0] == value
 
 
+@settings(deadline=None)  # the machine is shared
 @given(st.text())
 def test_no_text_breaks_the_reader(text: str) -> None:
     document = read_yaml(text)
