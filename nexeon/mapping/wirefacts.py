@@ -15,6 +15,14 @@ def _paths(texts: Any) -> tuple[Path, ...]:
 
 
 @dataclass(frozen=True, slots=True)
+class IdPlace:
+    """Where an answer has an id that gets the gateway's mark, if it begins so."""
+
+    path: Path
+    prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class SealPlace:
     """Where a client may send back an envelope; a foreign one loses its `field`, or the whole list `item` around it."""
 
@@ -37,6 +45,7 @@ class RequestFacts:
     ids: tuple[Path, ...]
     seals: tuple[SealPlace, ...]
     max_tokens: tuple[Path, ...]
+    key_query: str | None
 
     def url_path(self, model: str, *, stream: bool) -> str:
         """What comes after the provider's base URL, the upstream model's name put in."""
@@ -50,7 +59,7 @@ class StreamFacts:
 
     event: str | None
     done: str | None
-    ids: tuple[Path, ...]
+    ids: tuple[IdPlace, ...]
     usage_only: str | None
     usage_field: Path | None
     ping: Mapping[str, Any]
@@ -68,7 +77,7 @@ class WireFacts:
 
     request: RequestFacts
     stream: StreamFacts
-    response_ids: tuple[Path, ...] = field(default=())
+    response_ids: tuple[IdPlace, ...] = field(default=())
 
 
 def wire_facts(data: Mapping[str, Any]) -> WireFacts:
@@ -93,11 +102,12 @@ def wire_facts(data: Mapping[str, Any]) -> WireFacts:
             ids=_paths(request.get("ids")),
             seals=tuple(_seal_place(place) for place in request.get("seals", ())),
             max_tokens=_paths(request.get("max_tokens")),
+            key_query=request.get("key_query"),
         ),
         stream=StreamFacts(
             event=stream.get("event"),
             done=stream.get("done"),
-            ids=_paths(stream.get("ids")),
+            ids=_id_places(stream.get("ids")),
             usage_only=stream.get("usage_only"),
             usage_field=Path(usage_field) if usage_field else None,
             ping=stream.get("ping", {}),
@@ -108,7 +118,14 @@ def wire_facts(data: Mapping[str, Any]) -> WireFacts:
             array_query=array.get("query"),
             array_sse=array.get("sse"),
         ),
-        response_ids=_paths(data.get("response", {}).get("ids")),
+        response_ids=_id_places(data.get("response", {}).get("ids")),
+    )
+
+
+def _id_places(entries: Any) -> tuple[IdPlace, ...]:
+    return tuple(
+        IdPlace(Path(entry)) if type(entry) is str else IdPlace(Path(entry["path"]), entry["prefix"])
+        for entry in entries or ()
     )
 
 
