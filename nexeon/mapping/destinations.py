@@ -10,6 +10,7 @@ from typing import TypeVar
 from nexeon.mapping.expressions import Expr, call, compare, const, name, walrus
 
 _N = TypeVar("_N", bound=ast.AST)
+_PLACED = (ast.expr, ast.stmt, ast.arg, ast.keyword)
 
 
 @dataclass(slots=True)
@@ -105,8 +106,13 @@ def assign(variable: str, value: ast.expr, line: int) -> ast.stmt:
 
 def located(node: _N, line: int) -> _N:
     """Sets the YAML line on the node and on everything in it that has none yet."""
-    for child in ast.walk(node):
-        if isinstance(child, ast.expr | ast.stmt | ast.arg | ast.keyword) and not hasattr(child, "lineno"):
-            child.lineno = child.end_lineno = line
-            child.col_offset = child.end_col_offset = 0
+    stack: list[ast.AST] = [node]
+    while stack:
+        one = stack.pop()
+        if isinstance(one, _PLACED):
+            if hasattr(one, "lineno"):
+                continue  # and so has everything below it
+            one.lineno = one.end_lineno = line
+            one.col_offset = one.end_col_offset = 0
+        stack.extend(ast.iter_child_nodes(one))
     return node

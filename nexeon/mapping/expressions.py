@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import jinja2
@@ -78,6 +79,7 @@ def compare(left: ast.expr, operator: ast.cmpop, right: ast.expr) -> ast.Compare
 MISSING_NAME: Final = "MISSING"
 
 
+@lru_cache(maxsize=8192)
 def parse_text(text: str) -> list[nodes.Expr]:
     """The parts of mixed text: TemplateData is an expression of its own kind in Jinja's tree."""
     try:
@@ -92,6 +94,7 @@ def parse_text(text: str) -> list[nodes.Expr]:
     return parts
 
 
+@lru_cache(maxsize=8192)
 def parse_expression(text: str) -> nodes.Expr:
     """One bare expression, as control words take it."""
     inner = text.strip()

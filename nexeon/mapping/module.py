@@ -14,7 +14,7 @@ from nexeon.mapping.runtime import Transform, namespace
 from nexeon.mapping.scope import Scope, Unit
 from nexeon.mapping.source import Map, Node, Source, plain
 
-_SIGNATURE: Final = re.compile(r"([a-z_][a-z0-9_]*)\(([^)]*)\)")
+SIGNATURE: Final = re.compile(r"([a-z_][a-z0-9_]*)\(([^)]*)\)")
 
 
 class Module:
@@ -51,7 +51,7 @@ class Module:
             return
         bodies: list[tuple[str, list[str], Node]] = []
         for entry in node:
-            found = _SIGNATURE.fullmatch(entry.name.strip())
+            found = SIGNATURE.fullmatch(entry.name.strip())
             if found is None:
                 self.unit.problem(f"`{entry.name}` is no function: write `name(a, b)`", entry.key.line)
                 continue
