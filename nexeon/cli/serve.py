@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import replace
 
 import click
@@ -23,4 +22,7 @@ def command(host: str | None, port: int | None, sandbox: bool) -> None:
         server = replace(server, host=host)
     if port is not None:
         server = replace(server, port=port)
-    importlib.import_module("nexeon.gateway.serve").serve(replace(config, server=server), sandbox=sandbox)
+    from nexeon.cli.offline import Offline
+    from nexeon.gateway.serve import serve
+
+    serve(replace(config, server=server), overlay=Offline() if sandbox else None)

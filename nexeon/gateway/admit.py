@@ -1,0 +1,92 @@
+"""What the key may do, and the credit that the call will need."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+
+from nexeon.config import Config, Model, Price
+from nexeon.errors import InsufficientCredit, NotFound, RequestError, StoreUnavailable
+from nexeon.gateway.exchange import Exchange
+from nexeon.gateway.price import cost
+from nexeon.gateway.settle import HOLD
+from nexeon.mapping.format import Format
+from nexeon.store import ApiKey, Detail, Store, to_usd
+
+
+def may_use(key: ApiKey, model: Model) -> bool:
+    """Whether the key's globs allow the model, by its id or an alias."""
+    if not key.models:
+        return True
+    return any(fnmatchcase(name, glob) for glob in key.models for name in (model.id, *model.aliases))
+
+
+def resolve(config: Config, key: ApiKey, name: str) -> Model:
+    """The model that a client names. Raises RequestError: 404 unknown, 403 not for this key."""
+    model = config.model(name)
+    if model is None:
+        raise not_available(name)
+    if not may_use(key, model):
+        raise RequestError(
+            403, "permission", f"this API key may not use model '{name}'", param="model", code="model_not_permitted",
+            retryable=False,
+        )  # fmt: skip
+    return model
+
+
+def not_available(name: str) -> RequestError:
+    shown = name if len(name) <= 200 else name[:200] + "…"
+    return RequestError(
+        404, "model_not_found", f"Model '{shown}' is not available", param="model", code="model_not_found",
+        retryable=False,
+    )  # fmt: skip
+
+
+async def reserve(store: Store, config: Config, exchange: Exchange) -> None:
+    """Holds the credit that the call may need. Raises RequestError: 402, or 503 where the store cannot be written."""
+    model = exchange.model
+    assert model is not None
+    exchange.input_tokens = input_tokens(config, exchange.size, model)
+    output = output_tokens(config, exchange.format, exchange)
+    usage = {"input": exchange.input_tokens, "output": output}
+    amount = max(cost(price, usage) for price in prices(model))
+    detail: Detail = {"request": exchange.id, "model": model.id, "usage": usage}
+    try:
+        exchange.reservation = await store.reserve(
+            exchange.account.id, exchange.key.id, amount, ttl=HOLD, detail=detail
+        )
+    except InsufficientCredit as error:
+        raise RequestError(
+            402,
+            "billing",
+            f"insufficient credits: this request may cost up to {to_usd(error.needed)} USD, "
+            f"{to_usd(error.available)} USD are available",
+            code="insufficient_credits",
+            retryable=False,
+        ) from None
+    except NotFound:
+        raise RequestError(401, "authentication", "this API key is not known here", code="invalid_api_key") from None
+    except StoreUnavailable as error:
+        raise RequestError(
+            503, "unavailable", "credits cannot be booked at the moment", code="store_unavailable"
+        ) from error
+
+
+def input_tokens(config: Config, size: int, model: Model) -> int:
+    """An estimate from the body's size in bytes; images make it large, so the context window bounds it."""
+    tokens = int(size / config.estimate.bytes_per_token) + 1
+    return tokens if model.context_window is None else min(tokens, model.context_window)
+
+
+def output_tokens(config: Config, format: Format, exchange: Exchange) -> int:
+    """The request's own limit, else the model's, within the configured cap."""
+    cap = config.estimate.max_output_tokens
+    assert exchange.model is not None
+    asked = [path.get(exchange.body) for path in format.wire.request.max_tokens]
+    limits = [limit for limit in asked if type(limit) is int and limit > 0]
+    limit = max(limits) if limits else exchange.model.max_output_tokens or cap
+    return min(limit, cap)
+
+
+def prices(model: Model) -> list[Price]:
+    """Of every target: any of them may serve the call."""
+    return [target.price for target in model.targets]

@@ -1,0 +1,232 @@
+"""One call to one target with one key, up to an answer that the client can be given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from nexeon.errors import MappingFailure, RequestError
+from nexeon.gateway import pipe
+from nexeon.gateway.exchange import Exchange
+from nexeon.gateway.failure import (
+    AttemptFailed,
+    Blame,
+    bad_gateway,
+    from_answer,
+    from_failure,
+    retry_after_seconds,
+    stream_error,
+)
+from nexeon.gateway.provider_keys import Lease
+from nexeon.gateway.reader import Reader
+from nexeon.gateway.relay import Pipe, Relay, Translation
+from nexeon.gateway.target import Context, Plan, Prepared
+from nexeon.gateway.upstream import Upstream, UpstreamFailure, close
+from nexeon.mapping import MISSING
+from nexeon.wire.json import JSONError, dumps, loads
+from nexeon.wire.sse import SSEError, SSEParser
+
+
+@dataclass(slots=True)
+class JSONAnswer:
+    """A whole answer in the client's format."""
+
+    body: bytes
+
+
+@dataclass(slots=True)
+class StreamAnswer:
+    """A stream that has begun: `first` are bytes that may go out now (none where the provider is still silent)."""
+
+    reader: Reader
+    parser: SSEParser
+    relay: Relay
+    first: bytes
+
+
+class Attempt:
+    """Raises AttemptFailed from every method; whatever was opened is closed by then."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        plan: Plan,
+        prepared: Prepared,
+        lease: Lease,
+        upstream: Upstream,
+        client_context: Context,
+    ) -> None:
+        self.exchange = exchange
+        self.plan = plan
+        self.prepared = prepared
+        self.lease = lease
+        self.upstream = upstream
+        self.client_context = client_context
+
+    async def json(self) -> JSONAnswer:
+        """Sends, and reads the whole answer."""
+        response = await self._send(stream=False)
+        raw = await self._read(response)
+        if "event-stream" in response.headers.get("content-type", ""):
+            raise self._useless("a stream where one answer was asked for")
+        body = self._parse(raw, response)
+        canonical = self._tap(body) if self.plan.piped else self._decode(self._patched(body))
+        self._look_for_error(body, canonical)
+        answer = self._encoded(body, canonical, raw)
+        exchange = self.exchange
+        exchange.usage = canonical.get("usage") or {}
+        exchange.complete = True
+        exchange.produced = len(raw)
+        return answer
+
+    def _encoded(self, body: Any, canonical: dict[str, Any], raw: bytes) -> JSONAnswer:
+        if self.plan.piped:
+            changed = pipe.marked(body, self.plan.dialect.wire.response_ids)
+            return JSONAnswer(raw if changed is body else dumps(changed))
+        try:
+            return JSONAnswer(dumps(self.exchange.format.encode_response(canonical, self.client_context)))
+        except (MappingFailure, TypeError) as failure:
+            raise self._lost("an answer that cannot be said in the format of this request") from failure
+
+    async def stream(self, keepalive: float) -> StreamAnswer:
+        """Sends, and reads until something can be told to the client, or `keepalive` seconds of silence have passed."""
+        response = await self._send(stream=True)
+        kind = response.headers.get("content-type", "")
+        if "json" in kind or "html" in kind:
+            raw = await self._read(response)
+            if "json" in kind:
+                self._look_for_error(self._parse(raw, response), {})
+            raise self._useless(f"{kind.partition(';')[0]} where a stream was asked for")
+        reader = Reader(self.upstream, response, keepalive=keepalive)
+        try:
+            return await self._begin(reader)
+        except BaseException:
+            reader.stop()
+            raise
+
+    async def _begin(self, reader: Reader) -> StreamAnswer:
+        relay_class = Pipe if self.plan.piped else Translation
+        relay = relay_class(self.exchange, self.plan, self.prepared, self.client_context)
+        parser = SSEParser()
+        try:
+            while True:
+                data = await reader.read()
+                if data == b"":
+                    return StreamAnswer(reader, parser, relay, relay.ping())
+                out = relay.feed(parser.feed(data) if data is not None else parser.end())
+                if data is None and relay.failure is None and not relay.ended:
+                    out += relay.end()
+                if relay.failure is not None and not relay.spoken:
+                    raise stream_error(self.plan.name, relay.failure)
+                if out or relay.failure is not None:
+                    return StreamAnswer(reader, parser, relay, out)
+        except UpstreamFailure as failure:
+            raise from_failure(failure) from failure
+        except SSEError as error:
+            raise self._useless("a stream with an event beyond any size") from error
+        except RequestError as error:
+            raise AttemptFailed(Blame.BROKEN, error) from error
+
+    async def _send(self, *, stream: bool) -> httpx.Response:
+        """The answer with status 2xx, unread."""
+        prepared = self.prepared
+        try:
+            response = await self.upstream.send(
+                prepared.path, prepared.body, key=self.lease.secret, stream=stream, headers={}
+            )
+        except UpstreamFailure as failure:
+            raise from_failure(failure) from failure
+        if 200 <= response.status_code < 300:
+            return response
+        raise self._refusal(response, await self._read_refusal(response))
+
+    async def _read(self, response: httpx.Response) -> bytes:
+        try:
+            return await self.upstream.read(response)
+        except UpstreamFailure as failure:
+            raise from_failure(failure) from failure
+        except BaseException:
+            await close(response)
+            raise
+
+    async def _read_refusal(self, response: httpx.Response) -> bytes:
+        """What the provider says of its refusal; nothing where it breaks off: the status says enough."""
+        try:
+            return await self.upstream.read(response)
+        except UpstreamFailure:
+            return b""
+
+    def _refusal(self, response: httpx.Response, raw: bytes) -> AttemptFailed:
+        status = response.status_code
+        said: Any
+        try:
+            said = loads(raw)
+        except JSONError:
+            markup = "html" in response.headers.get("content-type", "") or raw.lstrip()[:1] == b"<"
+            said = "" if markup else raw.decode("utf-8", "replace").strip()
+        error = self._decode_error(said, status)
+        message = error.get("message")
+        if isinstance(message, str) and self.lease.secret in message:
+            error = {**error, "message": message.replace(self.lease.secret, "…")}
+        return from_answer(self.plan.name, status, error, retry_after_seconds(response.headers))
+
+    def _decode_error(self, said: Any, status: int) -> Mapping[str, Any]:
+        ctx = {**self.prepared.context, "status": status}
+        try:
+            patched = self.plan.dialect.error(said, ctx) if isinstance(said, dict) else said
+            error = self.plan.format.decode_error(patched, ctx)
+        except MappingFailure:
+            return {}
+        return error if isinstance(error, dict) else {}
+
+    def _look_for_error(self, body: Any, canonical: Mapping[str, Any]) -> None:
+        """Some providers put an error into an answer with status 200."""
+        said = body.get("error") if isinstance(body, dict) else None
+        if said and not canonical.get("blocks"):
+            raise stream_error(self.plan.name, self._decode_error(body, 200))
+
+    def _parse(self, raw: bytes, response: httpx.Response) -> Any:
+        try:
+            return loads(raw)
+        except JSONError:
+            kind = response.headers.get("content-type", "").partition(";")[0]
+            raise self._useless(f"{kind or 'an answer'} that is not JSON") from None
+
+    def _patched(self, body: Any) -> Any:
+        try:
+            return self.plan.dialect.response(body, self.prepared.context)
+        except MappingFailure as failure:
+            raise self._lost("an answer that cannot be understood") from failure
+
+    def _decode(self, body: Any) -> dict[str, Any]:
+        try:
+            canonical = self.plan.format.decode_response(body, self.prepared.context)
+        except MappingFailure as failure:
+            self._look_for_error(body, {})
+            raise self._lost("an answer that cannot be understood") from failure
+        if not isinstance(canonical, dict) or "blocks" not in canonical:
+            self._look_for_error(body, {})
+            raise self._lost("an answer that cannot be understood")
+        return canonical
+
+    def _tap(self, body: Any) -> dict[str, Any]:
+        """What the answer means, as far as the mapping knows; the pipe gives the rest through unread."""
+        if not isinstance(body, dict):
+            raise self._lost("an answer that is no object")
+        try:
+            canonical = self.plan.format.decode_response(body, self.prepared.context)
+        except MappingFailure:
+            return {"blocks": [MISSING]}
+        return canonical if isinstance(canonical, dict) else {}
+
+    def _useless(self, what: str) -> AttemptFailed:
+        return AttemptFailed(Blame.BROKEN, bad_gateway(f"provider `{self.plan.name}` sent {what}"))
+
+    def _lost(self, what: str) -> AttemptFailed:
+        """As `_useless`, where asking the same target again would give the same."""
+        failed = self._useless(what)
+        failed.blame = Blame.TARGET
+        return failed

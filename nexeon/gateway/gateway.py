@@ -1,0 +1,96 @@
+"""Everything that outlives a request, wired together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from typing import Final
+
+import httpx
+
+from nexeon.config import Config, Model
+from nexeon.errors import StoreError
+from nexeon.gateway.failover import Failover
+from nexeon.gateway.metrics import Metrics
+from nexeon.gateway.provider_keys import KeyRing
+from nexeon.gateway.settle import Settler
+from nexeon.gateway.target import Plan, make_plans
+from nexeon.gateway.upstream import TransportFactory, Upstream
+from nexeon.gateway.validate import load_validators
+from nexeon.mapping import Format, Library
+from nexeon.store import Store
+
+_SWEEP: Final = 60.0
+_log = logging.getLogger("nexeon.gateway")
+
+
+class Gateway:
+    """The services behind the app. `start` before the first request, `stop` after the last one.
+
+    `transport` makes a provider's httpx transport, for tests; the real one speaks through aiohttp.
+    """
+
+    def __init__(
+        self, config: Config, library: Library, store: Store, *, transport: TransportFactory | None = None
+    ) -> None:
+        self.config = config
+        self.library = library
+        self.store = store
+        self.metrics = Metrics()
+        self.settler = Settler(store, self.metrics)
+        self.started = time.time()
+        self._transport = transport
+        self._validators = load_validators(library.formats, library.folders)
+        self._plans: dict[tuple[str, str], list[Plan]] = {}
+        self._upstreams: dict[str, Upstream] = {}
+        self._sweeper: asyncio.Task[None] | None = None
+        self.failover = Failover(self._upstreams, KeyRing(store), self.metrics, config.server.keepalive)
+        self.ready = False
+
+    async def start(self) -> None:
+        """Needs a running event loop; does nothing where it has been called."""
+        if self.ready:
+            return
+        for name, provider in self.config.providers.items():
+            transport: httpx.AsyncBaseTransport | None = self._transport(provider) if self._transport else None
+            self._upstreams[name] = Upstream(provider, transport)
+        self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
+        self.ready = True
+
+    async def stop(self, timeout: float = 10.0) -> None:
+        """Waits for charges that are being made, then lets go of every connection. The store stays open."""
+        self.ready = False
+        await self.settler.drain(timeout)
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._sweeper
+            self._sweeper = None
+        upstreams = list(self._upstreams.values())
+        self._upstreams.clear()
+        for upstream in upstreams:
+            await upstream.aclose()
+
+    def plans(self, model: Model, client: Format) -> list[Plan]:
+        """The model's targets for clients of a format. Raises MappingError for names that the mappings do not know."""
+        key = (model.id, client.name)
+        plans = self._plans.get(key)
+        if plans is None:
+            plans = self._plans[key] = make_plans(self.config, self.library, model, client)
+        return plans
+
+    def validate(self, format: Format, body: dict[str, object]) -> None:
+        """Raises RequestError 400 for a body that its format's schema does not allow."""
+        validator = self._validators.get(format.name)
+        if validator is not None:
+            validator.check(body)
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP)
+            try:
+                await self.store.sweep()
+            except StoreError as error:
+                _log.error("expired reservations could not be closed: %s", error)

@@ -1,0 +1,91 @@
+"""Same format on both sides: the client's own body goes up with declared patches, the answer comes down as it came."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from nexeon.mapping import MISSING
+from nexeon.mapping.functions import gateway_id, provider_id
+from nexeon.mapping.paths import Path
+from nexeon.mapping.seals import open_envelope, usable
+from nexeon.mapping.wirefacts import IdPlace, RequestFacts
+
+
+def upstream_body(
+    body: dict[str, Any], facts: RequestFacts, *, format_name: str, provider: str, account: str
+) -> dict[str, Any]:
+    """The client's body as the provider may have it: our marks taken out of ids, our envelopes opened.
+
+    What the gateway sets in every body (model, usage option, forced fields) comes after.
+    """
+    for path in facts.ids:
+        body = path.change(body, _unmarked)
+    for place in facts.seals:
+        if place.path.get(body) is MISSING:
+            continue
+
+        def open_seal(value: Any) -> Any:
+            """The maker's own text; MISSING for what another one made."""
+            if type(value) is not str or (seal := open_envelope(value)) is None:
+                return value
+            return (
+                seal["data"] if usable(seal, provider=provider, account=account, format_name=format_name) else MISSING
+            )
+
+        if place.item is None:
+            body = place.path.change(body, open_seal)
+            continue
+        inner = Path(place.path.text[len(place.item.text) :].lstrip("."))
+
+        def open_item(item: Any, inner: Path = inner) -> Any:
+            value = inner.get(item)
+            opened = open_seal(value)
+            if opened is value:
+                return item
+            return MISSING if opened is MISSING else inner.put(item, opened)
+
+        body = place.item.change(body, open_item)
+    return body
+
+
+def set_facts(
+    body: dict[str, Any], facts: RequestFacts, *, model: str, stream: bool, ask_usage: bool
+) -> dict[str, Any]:
+    """What the gateway sets in every upstream body of a format, piped or translated."""
+    if facts.model is not None and facts.model.get(body) != model:
+        body = facts.model.put(body, model)
+    if facts.stream is not None and stream and facts.stream.get(body) is not True:
+        body = facts.stream.put(body, True)
+    if ask_usage:
+        for path, value in facts.usage_set:
+            body = path.put(body, _merged(path.get(body), value))
+    for path, value in facts.force:
+        body = path.put(body, value)
+    return body
+
+
+def _merged(old: Any, new: Any) -> Any:
+    if type(old) is dict and type(new) is dict:
+        return {**old, **{key: _merged(old.get(key), value) for key, value in new.items()}}
+    return new
+
+
+def asked_for_usage(facts: RequestFacts, body: dict[str, Any]) -> bool:
+    """Whether the client wants to see usage in its stream; true where its format always has it."""
+    return facts.usage_asked is None or facts.usage_asked.get(body) is True
+
+
+def marked(body: Any, places: tuple[IdPlace, ...]) -> Any:
+    """An answer or an event with the gateway's mark in its ids."""
+    for place in places:
+        body = place.path.change(body, partial(_marked, place.prefix))
+    return body
+
+
+def _marked(prefix: str, value: Any) -> Any:
+    return gateway_id(value) if type(value) is str and value and value.startswith(prefix) else value
+
+
+def _unmarked(value: Any) -> Any:
+    return provider_id(value) if type(value) is str else value

@@ -1,0 +1,230 @@
+"""One stream, event by event: what the provider sends in, what the client gets out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Final
+
+from nexeon.errors import MappingFailure, RequestError
+from nexeon.gateway import pipe
+from nexeon.gateway.errors import canonical_error
+from nexeon.gateway.exchange import Exchange
+from nexeon.gateway.failure import bad_gateway
+from nexeon.gateway.target import Plan, Prepared
+from nexeon.mapping import MISSING, Format, StreamDecoder, StreamEncoder
+from nexeon.mapping.paths import Path
+from nexeon.wire.json import JSONError, dumps, loads
+from nexeon.wire.sse import Event, encode_comment, encode_event
+
+Context = dict[str, Any]
+
+_log = logging.getLogger("nexeon.gateway")
+_CONTENT: Final = frozenset({"open", "delta", "close", "finish"})
+
+
+class Framing:
+    """How a client's format puts events into bytes: server-sent events, or one JSON array."""
+
+    __slots__ = ("_array", "_event", "_first")
+
+    def __init__(self, format: Format, *, array: bool) -> None:
+        self._event = Path(format.wire.stream.event) if format.wire.stream.event else None
+        self._array = array
+        self._first = True
+
+    def event(self, body: Any, data: bytes | None = None) -> bytes:
+        """An event's bytes; `data` is its JSON where that is at hand."""
+        if data is None:
+            data = dumps(body)
+        if self._array:
+            lead = b"[" if self._first else b",\r\n"
+            self._first = False
+            return lead + data
+        name = self._event.get(body) if self._event is not None else None
+        return encode_event(data, name if type(name) is str else None)
+
+    def end(self, done: str | None) -> bytes:
+        """What ends the stream."""
+        if self._array:
+            return b"[]" if self._first else b"]"
+        return encode_event(done.encode()) if done is not None else b""
+
+    def ping(self, facts: Mapping[str, Any]) -> bytes:
+        """A keep-alive that the client's SDK bears."""
+        if self._array:
+            return b"\n"
+        if "event" in facts:
+            return self.event(facts["event"])
+        return encode_comment(facts["comment"]) if "comment" in facts else b"\n"
+
+
+class Relay:
+    """What the pipe and the translation have in common.
+
+    `feed` and `end` give the client's bytes; `ended` says that they hold the stream's end. `failure` is the canonical
+    error that the provider reported, `own_words` the events that told it where the client could read them as they are,
+    `spoken` whether any of the answer was given before.
+    """
+
+    def __init__(self, exchange: Exchange, plan: Plan, prepared: Prepared, client_context: Context) -> None:
+        self.exchange = exchange
+        self.client = exchange.format
+        self.framing = Framing(exchange.format, array=exchange.array)
+        self.decoder = StreamDecoder(plan.format, prepared.context, plan.dialect.event)
+        self.encoder = StreamEncoder(exchange.format, client_context)
+        self.provider = plan.name
+        self.done = plan.dialect.wire.stream.done
+        self.context = prepared.context
+        self.client_context = client_context
+        self.ended = False
+        self.spoken = False
+        self.own_words = b""
+
+    @property
+    def failure(self) -> dict[str, Any] | None:
+        return self.decoder.failed
+
+    def feed(self, events: list[Event]) -> bytes:
+        """Raises RequestError 502 where the stream makes no sense."""
+        raise NotImplementedError
+
+    def end(self) -> bytes:
+        """The provider's stream is over: what is still owed to the client."""
+        raise NotImplementedError
+
+    def fail(self, error: RequestError) -> bytes:
+        """The format's own error event, and the end."""
+        piece = {"type": "error", "error": canonical_error(error, self.exchange.id), "response": self.decoder.response}
+        self.ended = True
+        try:
+            events = self.encoder.encode([piece])
+        except MappingFailure as failure:
+            _log.error("an error could not be told to a client: %s", failure)
+            events = []
+        return b"".join(self.framing.event(event) for event in events) + (
+            b"" if not self.exchange.array else self.framing.end(None)
+        )
+
+    def ping(self) -> bytes:
+        return self.framing.ping(self.client.wire.stream.ping)
+
+    def note(self) -> None:
+        """Carries over what the stream has told so far."""
+        exchange, decoder = self.exchange, self.decoder
+        exchange.produced = decoder.produced
+        exchange.usage = decoder.usage
+        exchange.complete = decoder.finished
+
+
+class Translation(Relay):
+    """Between two formats: events → pieces → events."""
+
+    def feed(self, events: list[Event]) -> bytes:
+        out: list[bytes] = []
+        for event in events:
+            if self.ended:
+                break
+            if self.done is not None and event.data == self.done.encode():
+                self._pieces(self.decoder.end(), out)
+                break
+            self._pieces(self._decode(event), out)
+        self.note()
+        return b"".join(out)
+
+    def end(self) -> bytes:
+        out: list[bytes] = []
+        self._pieces(self.decoder.end(), out)
+        self.note()
+        return b"".join(out)
+
+    def _decode(self, event: Event) -> list[dict[str, Any]]:
+        try:
+            body = loads(event.data)
+        except JSONError:
+            raise bad_gateway(f"provider `{self.provider}` sent an event that is not JSON") from None
+        try:
+            return self.decoder.feed(body)
+        except MappingFailure as failure:
+            _log.warning("%s: %s", self.exchange.id, failure)
+            raise bad_gateway(f"an event of provider `{self.provider}` cannot be understood") from failure
+
+    def _pieces(self, pieces: list[dict[str, Any]], out: list[bytes]) -> None:
+        if not pieces:
+            return
+        if not self.spoken:
+            self.spoken = any(piece["type"] in _CONTENT for piece in pieces)
+        last = pieces[-1]["type"]
+        if last == "error":  # told by whoever knows whether another target can still help
+            pieces = pieces[:-1]
+        try:
+            events = self.encoder.encode(pieces)
+        except MappingFailure as failure:
+            _log.warning("%s: %s", self.exchange.id, failure)
+            raise bad_gateway("the answer cannot be said in the format of this request") from failure
+        out += [self.framing.event(event) for event in events]
+        if last == "finish":
+            out.append(self.framing.end(self.client.wire.stream.done))
+            self.ended = True
+
+
+class Pipe(Relay):
+    """The same format on both sides: events as they came, but for the gateway's ids and a hidden usage option."""
+
+    def __init__(self, exchange: Exchange, plan: Plan, prepared: Prepared, client_context: Context) -> None:
+        super().__init__(exchange, plan, prepared, client_context)
+        self._format = plan.format
+        self._ids = plan.dialect.wire.stream.ids
+        self._usage_field = plan.dialect.wire.stream.usage_field if prepared.hide_usage else None
+        self._hide_usage = prepared.hide_usage
+
+    def feed(self, events: list[Event]) -> bytes:
+        out: list[bytes] = []
+        for event in events:
+            if self.ended:
+                break
+            if self.done is not None and event.data == self.done.encode():
+                self.decoder.end()
+                if self.failure is None:
+                    out.append(self._close())
+                break
+            self._forward(event, out)
+        if self.decoder.finished and not self.ended and self.done is None:
+            out.append(self._close())
+        self.note()
+        return b"".join(out)
+
+    def end(self) -> bytes:
+        self.decoder.end()
+        self.note()
+        return self._close() if self.decoder.finished else b""
+
+    def _close(self) -> bytes:
+        self.ended = True
+        return self.framing.end(self.client.wire.stream.done)
+
+    def _forward(self, event: Event, out: list[bytes]) -> None:
+        try:
+            body = loads(event.data)
+        except JSONError:
+            if not self.decoder.finished and not self.exchange.array:
+                out.append(encode_event(event.data, event.event))
+            return
+        self._tap(body)
+        if self.failure is not None:
+            self.own_words += self.framing.event(body, event.data)
+            return
+        if self._hide_usage and self._format.usage_only(body, self.context):
+            return
+        changed = pipe.marked(body, self._ids)
+        if self._usage_field is not None and self._usage_field.get(changed) is not MISSING:
+            changed = self._usage_field.remove(changed)
+        out.append(self.framing.event(changed, event.data if changed is body else None))
+
+    def _tap(self, body: Any) -> None:
+        try:
+            pieces = self.decoder.feed(body)
+        except MappingFailure:  # what the mapping does not know passes all the same
+            return
+        if not self.spoken:
+            self.spoken = any(piece["type"] in _CONTENT for piece in pieces)

@@ -1,0 +1,159 @@
+"""The server process: store, mappings, admin socket and app, from start to a graceful end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from typing import Final, Protocol
+
+import hypercorn.asyncio
+import hypercorn.config
+import uvloop
+from quart import Quart
+
+from nexeon.admin import AdminServer, AdminService
+from nexeon.config import Config
+from nexeon.errors import ConfigError, Problem
+from nexeon.gateway.app import create_app, gateway_of
+from nexeon.mapping import load_library
+from nexeon.store import Store, open_store
+
+_log = logging.getLogger("nexeon.gateway")
+
+_STORE_WAIT: Final = 5.0
+"""Seconds that a store held by another process (a command that is about to end) is waited for."""
+
+_LAST_CALLS: Final = 10.0
+"""Seconds after the drain for charges that are still being made."""
+
+
+class Overlay(Protocol):
+    """What may stand between the configuration and the server, such as an offline upstream."""
+
+    async def start(self, config: Config) -> Config:
+        """The configuration to serve instead."""
+        ...
+
+    async def wrap(self, store: Store) -> Store:
+        """The store to use instead; closing it closes the given one."""
+        ...
+
+    async def listening(self, url: str) -> None:
+        """Called once requests are answered at `url`."""
+        ...
+
+    async def stop(self) -> None: ...
+
+
+def serve(config: Config, *, overlay: Overlay | None = None) -> None:
+    """Serves until SIGINT or SIGTERM; running requests get `server.drain` seconds to finish.
+
+    Raises ConfigError where the address is taken, MappingError, StoreError, AdminError.
+    """
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run(config, overlay=overlay))
+
+
+async def run(config: Config, *, overlay: Overlay | None = None, stop: asyncio.Event | None = None) -> None:
+    """`serve` inside a running event loop. With `stop`, that ends it and signals are left alone."""
+    async with contextlib.AsyncExitStack() as stack:
+        if overlay is not None:
+            stack.push_async_callback(overlay.stop)
+            config = await overlay.start(config)
+        library = load_library(config.mappings)
+        listener = stack.enter_context(_listen(config.server.host, config.server.port))
+        store = await open_store(config.store.url, wait=_STORE_WAIT)
+        if overlay is not None:
+            store = await overlay.wrap(store)
+        stack.push_async_callback(store.close)
+        app = create_app(config, library, store)
+        admin = AdminServer(AdminService(store, config), folder=config.store.folder, socket=config.admin.socket)
+        await admin.start()
+        stack.push_async_callback(admin.stop)
+        stack.push_async_callback(gateway_of(app).stop, _LAST_CALLS)
+        if stop is None:
+            stop = asyncio.Event()
+            stack.enter_context(_signals(stop.set))
+        gc.collect()
+        gc.freeze()
+        await _answer(app, config, listener, stop, overlay)
+
+
+async def _answer(
+    app: Quart, config: Config, listener: socket.socket, stop: asyncio.Event, overlay: Overlay | None
+) -> None:
+    """Hypercorn, until `stop` and the drain after it."""
+    host, port = listener.getsockname()[:2]
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+    async def until_stopped() -> None:
+        """Hypercorn waits for this once it accepts connections."""
+        if overlay is not None:
+            await overlay.listening(url)
+        print(f"nexeon answers at {url}", file=sys.stderr, flush=True)
+        await stop.wait()
+
+    settings = hypercorn_config(config)
+    settings.bind = [f"fd://{listener.detach()}"]
+    serving = asyncio.create_task(hypercorn.asyncio.serve(app, settings, shutdown_trigger=until_stopped))
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if stopping.done():
+            await asyncio.wait({serving}, timeout=config.server.drain + _LAST_CALLS)
+    finally:
+        stopping.cancel()
+        serving.cancel()
+        # what was still running after the drain is cancelled, and Hypercorn passes that on
+        with contextlib.suppress(asyncio.CancelledError):
+            await serving
+
+
+def hypercorn_config(config: Config) -> hypercorn.config.Config:
+    """No limit that could cut a long stream; idle connections outlive the keep-alive of usual clients and proxies."""
+    settings = hypercorn.config.Config()
+    settings.accesslog = None
+    settings.errorlog = logging.getLogger("nexeon.http")
+    logging.getLogger("nexeon.http").setLevel(logging.WARNING)
+    settings.include_server_header = False
+    settings.keep_alive_timeout = 120
+    settings.keep_alive_max_requests = 1_000_000_000
+    settings.h11_max_incomplete_size = 64 * 1024
+    settings.graceful_timeout = config.server.drain
+    settings.backlog = 1024
+    return settings
+
+
+@contextlib.contextmanager
+def _signals(stop: Callable[[], None]) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    for number in numbers:
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=1024)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigError(
+            [Problem(f"cannot listen on {host}:{port}: {reason}; choose another `server.port` or give `--port`")]
+        ) from None
+    listener.setblocking(False)
+    return listener

@@ -1,0 +1,82 @@
+"""The end of a call's money: charged once or released once, whoever ends it and however."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any, Final
+
+from nexeon.errors import StoreError
+from nexeon.gateway.exchange import Exchange
+from nexeon.gateway.metrics import Metrics
+from nexeon.gateway.price import cost, estimated_usage, price_note
+from nexeon.store import Detail, Reservation, Store
+
+HOLD: Final = 900.0
+"""Seconds that a reservation lives without being renewed."""
+
+_log = logging.getLogger("nexeon.gateway")
+
+
+class Settler:
+    """Settles in tasks of its own: a handler whose client left is cancelled, its charge must not be."""
+
+    def __init__(self, store: Store, metrics: Metrics) -> None:
+        self._store = store
+        self._metrics = metrics
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def settle(self, exchange: Exchange) -> None:
+        """Charges what the call used and returns once that is durable; a cancelled caller does not stop it.
+
+        A call that told no usage is charged by what it produced, marked as estimated; one that produced nothing is
+        released. Raises StoreError. Later calls for the same exchange do nothing.
+        """
+        if exchange.closed or exchange.reservation is None:
+            return
+        exchange.closed = True
+        await asyncio.shield(self._spawn(self._close(exchange, exchange.reservation)))
+
+    def abandon(self, exchange: Exchange) -> None:
+        """The same, for whom nobody waits: the client left, or the call failed."""
+        if exchange.closed or exchange.reservation is None:
+            return
+        exchange.closed = True
+        task = self._spawn(self._close(exchange, exchange.reservation))
+        task.add_done_callback(_report)
+
+    async def drain(self, timeout: float) -> None:
+        """Waits for what is being settled."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=timeout)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _close(self, exchange: Exchange, reservation: Reservation) -> None:
+        produced = exchange.complete or exchange.produced > 0
+        if not produced:
+            await self._store.release(reservation)
+            return
+        estimated = not (exchange.complete and exchange.usage)
+        usage = exchange.usage
+        if estimated:
+            usage = estimated_usage(input_tokens=exchange.input_tokens, produced=exchange.produced, known=usage)
+        amount = cost(exchange.price, usage)
+        detail: Detail = {
+            "provider": exchange.provider,
+            "usage": usage,
+            "price": price_note(exchange.price, usage),
+        }
+        await self._store.settle(reservation, amount, detail=detail, estimated=estimated)
+        self._metrics.charged(exchange.provider, reservation.detail.get("model", ""), usage, amount)
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        level = logging.ERROR if isinstance(error, StoreError) else logging.CRITICAL
+        _log.log(level, "a call could not be settled: %s", error)

@@ -1,0 +1,102 @@
+"""A stream on its way to the client, and its charge before its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+
+from nexeon.errors import RequestError, StoreError
+from nexeon.gateway.attempt import StreamAnswer
+from nexeon.gateway.exchange import Exchange
+from nexeon.gateway.failure import AttemptFailed, Blame, bad_gateway, from_failure, stream_error
+from nexeon.gateway.settle import HOLD, Settler
+from nexeon.gateway.upstream import UpstreamFailure
+from nexeon.store import Store
+from nexeon.wire.sse import SSEError
+
+_log = logging.getLogger("nexeon.gateway")
+
+
+class ClientStream:
+    """The bytes of a streamed answer. `close` must be called however it ends; a client that left calls it early."""
+
+    def __init__(self, exchange: Exchange, answer: StreamAnswer, store: Store, settler: Settler) -> None:
+        self._exchange = exchange
+        self._answer = answer
+        self._store = store
+        self._settler = settler
+        self._iterator = self._run()
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._iterator
+
+    def close(self) -> None:
+        """Stops the provider's call and charges what was produced, unless that has been done."""
+        self._answer.reader.stop()
+        self._settler.abandon(self._exchange)
+
+    async def _run(self) -> AsyncIterator[bytes]:
+        relay, reader, parser = self._answer.relay, self._answer.reader, self._answer.parser
+        out = self._answer.first
+        loop = asyncio.get_running_loop()
+        renewal = loop.time() + HOLD / 3
+        while True:
+            if relay.ended:
+                out = await self._settled(out)
+                reader.leave()
+                yield out
+                return
+            if relay.failure is not None:
+                failed = stream_error(self._exchange.provider, relay.failure)
+                yield out + await self._failed(failed)
+                return
+            if out:
+                yield out
+                out = b""
+            if loop.time() > renewal:
+                renewal = loop.time() + HOLD / 3
+                await self._renew()
+            try:
+                data = await reader.read()
+                if data == b"":
+                    out = relay.ping()
+                    continue
+                out = relay.feed(parser.feed(data) if data is not None else parser.end())
+                if data is None and relay.failure is None and not relay.ended:
+                    out += relay.end()
+            except UpstreamFailure as failure:
+                yield out + await self._failed(from_failure(failure))
+                return
+            except (RequestError, SSEError) as error:
+                told = error if isinstance(error, RequestError) else bad_gateway("an event of the stream is too large")
+                yield out + await self._failed(AttemptFailed(Blame.BROKEN, told))
+                return
+
+    async def _settled(self, out: bytes) -> bytes:
+        """The stream's end, once its charge is durable; an error in its place where that fails."""
+        try:
+            await self._settler.settle(self._exchange)
+        except StoreError as error:
+            _log.error("%s: a stream could not be charged: %s", self._exchange.id, error)
+            return self._answer.relay.fail(RequestError(503, "unavailable", "the call could not be booked"))
+        return out
+
+    async def _failed(self, failed: AttemptFailed) -> bytes:
+        relay = self._answer.relay
+        relay.note()
+        self._answer.reader.stop()
+        try:
+            await self._settler.settle(self._exchange)
+        except StoreError as error:
+            _log.error("%s: a stream could not be charged: %s", self._exchange.id, error)
+        if relay.own_words and failed.blame is not Blame.KEY:
+            return relay.own_words
+        return relay.fail(failed.error)
+
+    async def _renew(self) -> None:
+        if self._exchange.reservation is not None:
+            try:
+                await self._store.renew(self._exchange.reservation, HOLD)
+            except StoreError as error:
+                _log.warning("%s: a reservation could not be renewed: %s", self._exchange.id, error)

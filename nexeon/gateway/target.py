@@ -1,0 +1,174 @@
+"""A target made ready: the format spoken to it, and the body that it gets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from nexeon.config import Config, Model, Provider, Target
+from nexeon.errors import MappingFailure, RequestError
+from nexeon.gateway import pipe
+from nexeon.gateway.exchange import Exchange
+from nexeon.gateway.provider_keys import Lease
+from nexeon.gateway.validate import invalid
+from nexeon.mapping import Format, Library, ModelDialect, new_context
+from nexeon.wire.json import dumps
+
+Context = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is decided about a target at load; `piped`: the client speaks the same format."""
+
+    target: Target
+    provider: Provider
+    format: Format
+    piped: bool
+    dialect: ModelDialect
+    limits: dict[str, int]
+
+    @property
+    def name(self) -> str:
+        return self.provider.name
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """One request ready to be sent. `context` is the target's, for decoding the answer."""
+
+    body: bytes
+    path: str
+    context: Context
+    hide_usage: bool
+
+
+def make_plans(config: Config, library: Library, model: Model, client: Format) -> list[Plan]:
+    """The model's targets in order, for clients of one format."""
+    plans = []
+    for target in model.targets:
+        provider = config.providers[target.provider]
+        name = target.format or (client.name if client.name in provider.formats else provider.formats[0])
+        limits = {"context_window": model.context_window, "max_output_tokens": model.max_output_tokens}
+        plans.append(
+            Plan(
+                target=target,
+                provider=provider,
+                format=library.format(name),
+                piped=name == client.name,
+                dialect=library.dialect(provider.dialect, name, target.model),
+                limits={key: value for key, value in limits.items() if value is not None},
+            )
+        )
+    return plans
+
+
+class Preparer:
+    """Makes a request's body for one target after the other; what they share is made once, and only if needed."""
+
+    def __init__(self, exchange: Exchange, token: str) -> None:
+        self._exchange = exchange
+        self._token = token
+        self._canonical: dict[str, Any] | None = None
+        self._decode_losses: list[str] = []
+        self._made: dict[tuple[int, str], tuple[Prepared, list[str]]] = {}
+
+    def prepare(self, plan: Plan, lease: Lease) -> Prepared:
+        """Raises RequestError where the request cannot be said to this target."""
+        key = (id(plan), lease.account)
+        if key not in self._made:
+            self._made[key] = self._prepare(plan, lease.account)
+        prepared, dropped = self._made[key]
+        self._exchange.dropped = list(dict.fromkeys(dropped))
+        return prepared
+
+    def canonical(self) -> dict[str, Any]:
+        """The request in the canonical form. Raises RequestError 400."""
+        if self._canonical is None:
+            exchange = self._exchange
+            ctx = self.client_context()
+            try:
+                self._canonical = exchange.format.decode_request(exchange.body, ctx)
+            except MappingFailure as failure:
+                raise invalid(failure.message, failure.path or None) from failure
+            self._decode_losses = ctx["dropped"]
+        return self._canonical
+
+    def client_context(self) -> Context:
+        """The context of the client's side; it names no provider, since a client's seal has none."""
+        exchange = self._exchange
+        assert exchange.model is not None
+        return new_context(
+            format=exchange.format.name,
+            model=self.asked_model(),
+            stream=exchange.stream,
+            token=self._token,
+            body=exchange.body,
+            path=dict(exchange.path),
+        )
+
+    def answer_context(self, plan: Plan) -> Context:
+        """The client's side on the way back."""
+        ctx = self.client_context()
+        ctx["provider"] = plan.name
+        ctx["upstream_model"] = plan.target.model
+        return ctx
+
+    def asked_model(self) -> str:
+        exchange = self._exchange
+        facts = exchange.format.wire.request
+        name = facts.model.get(exchange.body) if facts.model is not None else exchange.path.get("model")
+        return name if isinstance(name, str) else ""
+
+    def _prepare(self, plan: Plan, account: str) -> tuple[Prepared, list[str]]:
+        exchange = self._exchange
+        ctx = new_context(
+            format=plan.format.name,
+            model=self.asked_model(),
+            upstream_model=plan.target.model,
+            provider=plan.name,
+            account=account,
+            stream=exchange.stream,
+            token=self._token,
+            limits=plan.limits,
+            profile=plan.dialect.profile,
+            path=dict(exchange.path),
+        )
+        facts = plan.dialect.wire.request
+        lost: list[str] = []
+        if plan.piped:
+            body = pipe.upstream_body(
+                exchange.body, facts, format_name=plan.format.name, provider=plan.name, account=account
+            )
+        else:
+            body, lost = self._translate(plan, ctx)
+        asked = pipe.asked_for_usage(facts, body)
+        body = pipe.set_facts(
+            body, facts, model=plan.target.model, stream=exchange.stream, ask_usage=exchange.stream and not asked
+        )
+        try:
+            body = plan.dialect.request(body, ctx)
+            sent = dumps(body)
+        except MappingFailure as failure:
+            raise invalid(failure.message, failure.path or None) from failure
+        except TypeError as error:
+            raise invalid(f"the request {error}") from None
+        dropped = [*lost, *ctx["dropped"]]
+        ctx["dropped"] = []
+        path = facts.url_path(plan.target.model, stream=exchange.stream)
+        return Prepared(sent, path, ctx, hide_usage=plan.piped and not asked), dropped
+
+    def _translate(self, plan: Plan, ctx: Context) -> tuple[dict[str, Any], list[str]]:
+        canonical = self.canonical()
+        client = self._exchange.format
+        dropped, refused = plan.format.lost(canonical, client)
+        if refused:
+            param, message = refused[0]
+            raise invalid(message, param, code="unsupported_parameter")
+        try:
+            body = plan.format.encode_request(canonical, ctx)
+        except MappingFailure as failure:
+            raise invalid(failure.message, client.param(failure.path) or None) from failure
+        if not isinstance(body, dict):
+            raise RequestError(500, "internal", "the mapping of this format gave no request")
+        return body, [*self._decode_losses, *dropped]

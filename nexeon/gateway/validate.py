@@ -1,0 +1,157 @@
+"""A client's body against the schema of its format: fast where it is right, clear where it is not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import jsonschema
+import jsonschema_rs
+from jsonschema.exceptions import ValidationError
+
+from nexeon.data import data_path
+from nexeon.errors import RequestError
+from nexeon.mapping.wirefacts import WireFacts
+
+_SHOWN: Final = 60
+_TYPES: Final = {
+    "object": "an object", "array": "an array", "string": "a string", "integer": "an integer", "number": "a number",
+    "boolean": "a boolean", "null": "null",
+}  # fmt: skip
+
+
+class RequestValidator:
+    """The request schema of one format, compiled."""
+
+    def __init__(self, schema: dict[str, Any]) -> None:
+        self._schema = schema
+        self._fast = jsonschema_rs.validator_for(schema)
+        self._explaining = jsonschema.Draft202012Validator(schema)
+
+    def check(self, body: dict[str, Any]) -> None:
+        """Raises RequestError 400 with the `param` and what is wrong with it."""
+        try:
+            if self._fast.is_valid(body):
+                return
+        except ValueError:  # text that has no UTF-8, such as a lone surrogate: the slow one bears it
+            pass
+        error = next(iter(sorted(self._explaining.iter_errors(body), key=_depth, reverse=True)), None)
+        if error is None:
+            return
+        error = _deepest(error)
+        raise invalid(_message(error), _param(error))
+
+
+def load_validators(formats: Iterable[str], folders: Sequence[Path]) -> dict[str, RequestValidator]:
+    """By format name. The shipped schemas, then `schemas/FORMAT/request.json` of each mapping folder."""
+    found: dict[str, RequestValidator] = {}
+    roots = [data_path("schemas") / "formats", *(folder / "schemas" for folder in folders)]
+    for name in formats:
+        for root in reversed(roots):
+            file = root / name / "request.json"
+            if file.is_file():
+                found[name] = RequestValidator(json.loads(file.read_bytes()))
+                break
+    return found
+
+
+def check_objects(wire: WireFacts, body: dict[str, Any]) -> None:
+    """Refuses fields that name an object kept by a provider: it may belong to another customer of this gateway."""
+    for path in wire.request.objects:
+        for place, value in path.found(body):
+            # a map only holds such names, each with a path of its own
+            if value is not None and type(value) is not dict and value != "" and value != []:
+                raise invalid(
+                    f"`{place}` names an object kept by a provider, which this gateway did not make for this account",
+                    place,
+                    code="unsupported_object",
+                )
+
+
+def invalid(message: str, param: str | None = None, *, code: str | None = None) -> RequestError:
+    return RequestError(400, "invalid_request", message, param=param, code=code, retryable=False)
+
+
+def _depth(error: ValidationError) -> int:
+    return -len(error.absolute_path)
+
+
+def _deepest(error: ValidationError) -> ValidationError:
+    """Through alternatives, to the error of the one that was most likely meant."""
+    while error.context:
+        branches: dict[Any, list[ValidationError]] = {}
+        for inner in error.context:
+            branches.setdefault(inner.relative_schema_path[0], []).append(inner)
+        best = min(branches.values(), key=_unlikeness)
+        if _unlikeness(best)[0] == 2 and len(branches) > 1:
+            return error
+        error = max(best, key=lambda inner: (_is_tag(inner), len(inner.relative_path)))
+    return error
+
+
+def _unlikeness(errors: list[ValidationError]) -> tuple[int, int]:
+    """0: only something inside is wrong; 1: a tag such as `type` says another thing; 2: another JSON type."""
+    if any(not error.relative_path and error.validator == "type" for error in errors):
+        return 2, len(errors)
+    return int(any(_is_tag(error) for error in errors)), len(errors)
+
+
+def _is_tag(error: ValidationError) -> bool:
+    return error.validator in ("const", "enum") and len(error.relative_path) == 1
+
+
+def _param(error: ValidationError) -> str | None:
+    path = list(error.absolute_path)
+    if error.validator == "required" and (name := _missing(error)) is not None:
+        path.append(name)
+    text = ""
+    for step in path:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else str(step)
+    return text or None
+
+
+def _missing(error: ValidationError) -> str | None:
+    if isinstance(error.instance, dict) and isinstance(error.validator_value, list):
+        return next((str(name) for name in error.validator_value if name not in error.instance), None)
+    return None
+
+
+def _message(error: ValidationError) -> str:
+    place = _param(error)
+    where = f"`{place}`" if place else "the request"
+    wanted: Any = error.validator_value
+    match error.validator:
+        case "required":
+            return f"{where} is required"
+        case "type":
+            types = [wanted] if isinstance(wanted, str) else list(wanted)
+            return f"{where} must be {' or '.join(_TYPES.get(name, name) for name in types)}"
+        case "enum":
+            return (
+                f"{where} must be one of {', '.join(_show(value) for value in wanted)}; it is {_show(error.instance)}"
+            )
+        case "const":
+            return f"{where} must be {_show(wanted)}; it is {_show(error.instance)}"
+        case "minItems" | "minLength" | "minProperties":
+            return f"{where} must not be empty" if wanted == 1 else f"{where} must have at least {wanted}"
+        case "maxItems" | "maxLength" | "maxProperties":
+            return f"{where} must have at most {wanted}"
+        case "minimum" | "exclusiveMinimum":
+            return f"{where} must be {'at least' if error.validator == 'minimum' else 'more than'} {wanted}"
+        case "maximum" | "exclusiveMaximum":
+            return f"{where} must be {'at most' if error.validator == 'maximum' else 'less than'} {wanted}"
+        case "additionalProperties" | "unevaluatedProperties":
+            return f"{where} has a field that is not known here"
+        case "pattern":
+            return f"{where} has not the right form"
+        case "anyOf" | "oneOf":
+            return f"{where} is none of the things that may stand here"
+        case _:
+            return f"{where} is not valid"
+
+
+def _show(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=True)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"

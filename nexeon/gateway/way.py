@@ -1,0 +1,184 @@
+"""The way of one request, from its key to its answer."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from nexeon.config import Model
+from nexeon.errors import RequestError, StoreError
+from nexeon.gateway.admit import not_available, reserve, resolve
+from nexeon.gateway.attempt import StreamAnswer
+from nexeon.gateway.authenticate import authenticate
+from nexeon.gateway.exchange import Exchange
+from nexeon.gateway.router import Endpoint
+from nexeon.gateway.stream import ClientStream
+from nexeon.gateway.target import Preparer
+from nexeon.gateway.validate import check_objects, invalid
+from nexeon.mapping.wirefacts import WireFacts
+from nexeon.wire.json import JSONError, loads
+
+if TYPE_CHECKING:
+    from nexeon.gateway.gateway import Gateway
+
+_LONGEST_HEADER: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A request as it came. Header names are in lower case; `body` reads the whole of it."""
+
+    id: str
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    query: Mapping[str, str]
+    body: Callable[[], Awaitable[bytes]]
+
+
+@dataclass(slots=True)
+class Reply:
+    """What goes back: bytes, or a stream whose `close` must be called however it ends."""
+
+    status: int
+    body: bytes | AsyncIterator[bytes]
+    content_type: str = "application/json"
+    headers: dict[str, str] = field(default_factory=dict)
+    close: Callable[[], None] | None = None
+
+
+async def generate(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path: Mapping[str, str]) -> Reply:
+    """Answers one generation request. Raises RequestError for whatever ends it early."""
+    wire = endpoint.format.wire
+    key, account = authenticate(gateway.store, incoming.headers, incoming.query, wire.request.key_query)
+    raw = await incoming.body()
+    body = read_body(incoming.headers, raw)
+    model = resolve(gateway.config, key, model_name(wire, body, path))
+    gateway.validate(endpoint.format, body)
+    check_objects(wire, body)
+    stream = wants_stream(endpoint, body)
+    exchange = Exchange(
+        id=incoming.id,
+        format=endpoint.format,
+        path=path,
+        key=key,
+        account=account,
+        body=body,
+        size=len(raw),
+        stream=stream,
+        array=stream and is_array(wire, incoming.query),
+        model=model,
+    )
+    await reserve(gateway.store, gateway.config, exchange)
+    try:
+        preparer = Preparer(exchange, secrets.token_hex(12))
+        answer = await gateway.failover.answer(exchange, gateway.plans(model, endpoint.format), preparer)
+        if isinstance(answer, StreamAnswer):
+            return await _stream_reply(gateway, exchange, answer)
+        await settle_answer(gateway, exchange)
+        return Reply(200, answer.body, headers=routed_headers(exchange, model))
+    except RequestError as error:
+        gateway.settler.abandon(exchange)
+        error.headers = {**routed_headers(exchange, model), **error.headers}
+        raise
+    except BaseException:
+        gateway.settler.abandon(exchange)
+        raise
+
+
+async def _stream_reply(gateway: Gateway, exchange: Exchange, answer: StreamAnswer) -> Reply:
+    stream = ClientStream(exchange, answer, gateway.store, gateway.settler)
+    try:
+        if exchange.reservation is not None:
+            await gateway.store.begin(exchange.reservation)
+    except BaseException:
+        stream.close()
+        raise
+    assert exchange.model is not None
+    headers = routed_headers(exchange, exchange.model)
+    headers["cache-control"] = "no-cache"
+    headers["x-accel-buffering"] = "no"
+    kind = "application/json" if exchange.array else "text/event-stream; charset=utf-8"
+    return Reply(200, stream.__aiter__(), kind, headers, stream.close)
+
+
+async def settle_answer(gateway: Gateway, exchange: Exchange) -> None:
+    """The charge of a JSON answer is durable before the answer leaves. Raises RequestError 503."""
+    try:
+        await gateway.settler.settle(exchange)
+    except StoreError as error:
+        raise RequestError(503, "unavailable", "the call could not be booked", code="store_unavailable") from error
+
+
+def read_body(headers: Mapping[str, str], raw: bytes) -> dict[str, Any]:
+    """The body's JSON object. Raises RequestError: 415 for another media type or encoding, 400 for anything else."""
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind and kind != "application/json" and not kind.endswith("+json"):
+        raise RequestError(
+            415, "unsupported_media", f"the body must be application/json, not {kind[:100]}", retryable=False
+        )
+    encoding = headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        raise RequestError(415, "unsupported_media", "a compressed body is not accepted here", retryable=False)
+    if not raw:
+        raise invalid("the body is empty: a JSON object is needed")
+    try:
+        body = loads(raw)
+    except JSONError as error:
+        raise invalid(f"the body is not valid JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise invalid("the body must be a JSON object")
+    return body
+
+
+def model_name(wire: WireFacts, body: Mapping[str, Any], path: Mapping[str, str]) -> str:
+    """The model that the client names, in the body or in the URL."""
+    facts = wire.request.model
+    if facts is None:
+        if name := path.get("model"):
+            return name
+        raise not_available("")
+    name = facts.get(body)
+    if isinstance(name, str) and name:
+        return name
+    if facts.text in body:
+        raise invalid(f"`{facts.text}` must be a string", facts.text)
+    raise invalid(f"`{facts.text}` is required", facts.text)
+
+
+def wants_stream(endpoint: Endpoint, body: dict[str, Any]) -> bool:
+    if endpoint.stream is not None:
+        return endpoint.stream
+    flag = endpoint.format.wire.request.stream
+    return flag is not None and flag.get(body) is True
+
+
+def is_array(wire: WireFacts, query: Mapping[str, str]) -> bool:
+    """Whether this client reads a stream as one JSON array."""
+    name = wire.stream.array_query
+    return name is not None and query.get(name) != wire.stream.array_sse
+
+
+def routed_headers(exchange: Exchange, model: Model) -> dict[str, str]:
+    headers = {"x-nexeon-model": model.id}
+    if exchange.provider:
+        headers["x-nexeon-provider"] = exchange.provider
+    if exchange.dropped:
+        headers["x-nexeon-dropped"] = _header_text(exchange.dropped)
+    return {
+        name: value if value.isascii() else value.encode("ascii", "replace").decode() for name, value in headers.items()
+    }
+
+
+def _header_text(names: list[str]) -> str:
+    """The names within the length that any client reads."""
+    text = ""
+    for number, name in enumerate(names):
+        clean = "".join(char if " " <= char <= "~" else "?" for char in name[:120]).replace(",", ";")
+        more = f"{text}, {clean}" if text else clean
+        if len(more) > _LONGEST_HEADER:
+            return f"{text}, +{len(names) - number} more"
+        text = more
+    return text
