@@ -78,6 +78,8 @@ def load_config(
         check_folders(tree, [item for item in folders if item[1] != data_path("mappings")])
         if formats is None:
             formats = known_names([folder for _, folder in folders], "format")
+        if dialects is None:
+            dialects = known_names([folder for _, folder in folders], "dialect")
         check_references(tree, formats=formats, dialects=dialects)
         if "routes" not in tree.value:
             tree.value["routes"] = _shipped_routes(formats)
