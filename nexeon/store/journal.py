@@ -94,6 +94,7 @@ class Journal:
                 os.ftruncate(self._file, length)
                 os.fsync(self._file)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="journal")
+        self._growing = asyncio.Lock()
         self._queue: list[bytes | None] = []
         self._queued = 0
         self._waiters: list[asyncio.Future[None]] = []
@@ -135,11 +136,12 @@ class Journal:
         return self._allocated - self.length >= size
 
     async def make_room(self, size: int) -> None:
-        """Allocates `size` bytes beyond what is appended. Raises StoreUnavailable where the disk is full."""
-        if not self.has_room(size):
-            wanted = -(-(self.length + size) // _STEP) * _STEP
-            with reported(f"the journal in {self._folder} cannot grow"):
-                await asyncio.get_running_loop().run_in_executor(self._pool, self._allocate, wanted)
+        """Allocates `size` bytes beyond what is appended, once for all who ask. StoreUnavailable: the disk is full."""
+        async with self._growing:
+            if not self.has_room(size):
+                wanted = -(-(self.length + size) // _STEP) * _STEP
+                with reported(f"the journal in {self._folder} cannot grow"):
+                    await asyncio.get_running_loop().run_in_executor(self._pool, self._allocate, wanted)
 
     async def close(self) -> None:
         """Writes what is left and gives back what was allocated ahead. Raises StoreUnavailable."""

@@ -102,8 +102,8 @@ class TinyStore(MemoryStore):
         await super()._admit()
         if self._journal.failing:
             await self._journal.durable()
-        needed = SETTLEMENT * (len(self._state.reservations) + 1)
-        if not self._journal.has_room(needed):
+        # Asked anew after each wait: others were admitted meanwhile.
+        while not self._journal.has_room(needed := SETTLEMENT * (len(self._state.reservations) + 1)):
             await self._journal.make_room(needed)
             await super()._admit()
 
