@@ -78,13 +78,13 @@ class Router:
         """The format whose errors a client at this path understands: that of the endpoint most like it."""
         wanted = path.split("/")
 
-        def likeness(endpoint: Endpoint) -> tuple[int, bool]:
+        def likeness(endpoint: Endpoint) -> tuple[bool, int, bool]:
             common = 0
             for ours, theirs in zip(endpoint.path.split("/"), wanted, strict=False):
                 if ours != theirs:
                     break
                 common += 1
-            return common, endpoint.header is not None and endpoint.header in headers
+            return endpoint.path == path, common, endpoint.header is not None and endpoint.header in headers
 
         return max(self._all, key=likeness).format
 

@@ -16,6 +16,7 @@ from nexeon.errors import RequestError
 from nexeon.mapping.wirefacts import WireFacts
 
 _SHOWN: Final = 60
+_LISTED: Final = 12
 _TYPES: Final = {
     "object": "an object", "array": "an array", "string": "a string", "integer": "an integer", "number": "a number",
     "boolean": "a boolean", "null": "null",
@@ -40,7 +41,9 @@ class RequestValidator:
         error = next(iter(sorted(self._explaining.iter_errors(body), key=_depth, reverse=True)), None)
         if error is None:
             return
-        error = _deepest(error)
+        error, allowed = _deepest(error)
+        if allowed:
+            raise invalid(_one_of(_param(error), allowed, error.instance), _param(error))
         raise invalid(_message(error), _param(error))
 
 
@@ -78,17 +81,30 @@ def _depth(error: ValidationError) -> int:
     return -len(error.absolute_path)
 
 
-def _deepest(error: ValidationError) -> ValidationError:
-    """Through alternatives, to the error of the one that was most likely meant."""
+def _deepest(error: ValidationError) -> tuple[ValidationError, list[Any]]:
+    """Through alternatives, to the error of the one that was most likely meant.
+
+    Where none was, because a tag such as `type` has a value of no alternative, what it may be comes with it.
+    """
     while error.context:
         branches: dict[Any, list[ValidationError]] = {}
         for inner in error.context:
             branches.setdefault(inner.relative_schema_path[0], []).append(inner)
         best = min(branches.values(), key=_unlikeness)
-        if _unlikeness(best)[0] == 2 and len(branches) > 1:
-            return error
+        likeness = _unlikeness(best)[0]
+        if likeness == 2 and len(branches) > 1:
+            return error, []
         error = max(best, key=lambda inner: (_is_tag(inner), len(inner.relative_path)))
-    return error
+        if likeness == 1 and len(branches) > 1:
+            place = list(error.absolute_path)
+            tags = [inner for branch in branches.values() for inner in branch if _is_tag(inner)]
+            return error, [value for tag in tags if list(tag.absolute_path) == place for value in _tag_values(tag)]
+    return error, []
+
+
+def _tag_values(error: ValidationError) -> list[Any]:
+    wanted: Any = error.validator_value
+    return [wanted] if error.validator == "const" else list(wanted)
 
 
 def _unlikeness(errors: list[ValidationError]) -> tuple[int, int]:
@@ -150,6 +166,12 @@ def _message(error: ValidationError) -> str:
             return f"{where} is none of the things that may stand here"
         case _:
             return f"{where} is not valid"
+
+
+def _one_of(place: str | None, allowed: list[Any], value: Any) -> str:
+    shown = list(dict.fromkeys(_show(one) for one in allowed))
+    listed = ", ".join(shown[:_LISTED]) + (", …" if len(shown) > _LISTED else "")
+    return f"`{place}` must be {'one of ' if len(shown) > 1 else ''}{listed}; it is {_show(value)}"
 
 
 def _show(value: Any) -> str:
