@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
 from nexeon.cli.options import config_option, given
+from nexeon.cli.output import tell
+
+if TYPE_CHECKING:
+    from nexeon.errors import Problem
+
+_NEWLINES = {"%": "%25", "\r": "%0D", "\n": "%0A"}
 
 
 @click.command("check")
@@ -17,5 +25,31 @@ from nexeon.cli.options import config_option, given
 )
 def command(coverage: bool, form: str) -> None:
     """Check the configuration, schemas, mappings and mapping cases. Exit status 0 or 1."""
-    found = importlib.import_module("nexeon.mapping.check").main(given().files, coverage=coverage, form=form)
-    raise SystemExit(found)
+    from nexeon.data import data_path
+    from nexeon.errors import ConfigError
+    from nexeon.mapping.check import check
+
+    try:
+        config = given().config()
+    except ConfigError as error:
+        problems, looked = error.problems, "the configuration cannot be used; the mappings were not looked at"
+    else:
+        report = check(config.mappings, [data_path("schemas")])
+        problems = report.problems
+        looked = f"{report.formats} formats, {report.dialects} dialects, {report.cases} cases"
+    if form == "json":
+        click.echo(json.dumps([asdict(problem) for problem in problems], ensure_ascii=False))
+    else:
+        for problem in problems:
+            click.echo(str(problem) if form == "text" else _annotation(problem))
+    failed = sum(problem.severity == "error" for problem in problems)
+    tell(f"nexeon: {looked}: {f'{failed} errors' if failed else 'good'}")
+    raise SystemExit(1 if failed else 0)
+
+
+def _annotation(problem: Problem) -> str:
+    """A workflow command that a pull request shows beside the line."""
+    level = "error" if problem.severity == "error" else "warning"
+    place = f" file={problem.file},line={problem.line or 1}" if problem.file else ""
+    text = f"{problem.path}: {problem.message}" if problem.path else problem.message
+    return f"::{level}{place}::" + "".join(_NEWLINES.get(character, character) for character in text)

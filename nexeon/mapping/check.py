@@ -13,6 +13,7 @@ import jsonschema_rs
 from nexeon.errors import MappingError, Problem
 from nexeon.mapping import paths
 from nexeon.mapping.cases import read_cases, run_case
+from nexeon.mapping.coverage import coverage
 from nexeon.mapping.dialect import Dialect
 from nexeon.mapping.format import Format
 from nexeon.mapping.library import Library, line_of, load_library
@@ -60,9 +61,14 @@ class Shapes:
 def check(
     folders: Sequence[Path],
     schema_folders: Sequence[Path],
+    *,
+    with_coverage: bool = False,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Report:
-    """Schemas, mapping files, every path in them, and every case. Never raises for what a file says."""
+    """Schemas, mapping files, every path in them, and every case. Never raises for what a file says.
+
+    `with_coverage` also finds fields that have neither a mapping nor a policy. `progress` hears what comes next.
+    """
     report = Report()
     report.problems += _schema_files(schema_folders)
     if report.failed:
@@ -91,6 +97,9 @@ def check(
         report.problems += checker.problems
         read |= {name: (checker.file, line) for name, line in checker.profile.items()}
     report.problems += _profile(read, told)
+    if with_coverage:
+        report.problems += coverage(library, schemas)
+    progress("cases")
     for folder in folders:
         for case in read_cases(folder / "tests"):
             report.cases += 1

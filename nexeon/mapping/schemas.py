@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,12 @@ class Schemas:
             schema = self._load(key)
             self._cache[key] = Validator(schema, key) if schema is not None else None
         return self._cache[key]
+
+
+def schema_folders(builtin: Path, mappings: Iterable[Path]) -> tuple[Path, ...]:
+    """The shipped schemas, and those beside an operator's own mappings: `<folder>/schemas`."""
+    own = [folder / "schemas" for folder in mappings if (folder / "schemas").is_dir()]
+    return (builtin, *own)
 
 
 def plain_json(value: Any) -> Any:

@@ -69,6 +69,8 @@ class TypeChecker:
         self.profile: dict[str, int] = {}
         """Facts of `ctx.profile` that are read, with a line."""
         self.called: set[str] = set()
+        self.reads: set[tuple[int, str]] = set()
+        """(identity of an object schema, field) of everything that is read."""
         self._functions: dict[str, tuple[list[str], Node]] = {}
         self._seen: set[tuple[Any, ...]] = set()
         define = source.root.get("define") if isinstance(source.root, Map) else None
@@ -434,6 +436,7 @@ class TypeChecker:
         whole = self._eval(owner, env, line)
         found = whole.field(name)
         what = f"{_text(owner)}.{name}"
+        self.reads |= {(id(one), name) for one in whole.alternatives or ()}
         if found is None:
             self._doubt(what, f"`{_text(owner)}` has no field `{name}`{did_you_mean(name, whole.fields())}", line)
             return ANYTHING
@@ -468,6 +471,7 @@ class TypeChecker:
         shapes = {}
         for field in constants[: 2 if name in ("index", "merge_adjacent") else 1]:
             found = item.field(str(field))
+            self.reads |= {(id(one), str(field)) for one in item.alternatives or ()}
             if found is None:
                 self.report(f"`{name}`: no item has a field `{field}`{did_you_mean(str(field), item.fields())}", line)
             shapes[str(field)] = found or ANYTHING
