@@ -12,17 +12,21 @@ from nexeon.cli.options import config_option, given
 @click.command("serve")
 @config_option
 @click.option("--host", help="The address to listen on, in place of the configured one.")
-@click.option("--port", type=click.IntRange(0, 65535), metavar="P", help="The port to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), metavar="P", help="The port to listen on; 0 takes a free one.")
 @click.option("--sandbox", is_flag=True, help="Answer every model offline; prints an account, a key and a curl line.")
 def command(host: str | None, port: int | None, sandbox: bool) -> None:
     """Serve the gateway, until it is interrupted."""
     config = given().config()
-    server = config.server
-    if host is not None:
-        server = replace(server, host=host)
-    if port is not None:
-        server = replace(server, port=port)
-    from nexeon.cli.offline import Offline
+    server = replace(
+        config.server,
+        host=config.server.host if host is None else host,
+        port=config.server.port if port is None else port,
+    )
+    overlay = None
+    if sandbox:
+        from nexeon.cli.sandbox import Sandbox
+
+        overlay = Sandbox()
     from nexeon.gateway.serve import serve
 
-    serve(replace(config, server=server), overlay=Offline() if sandbox else None)
+    serve(replace(config, server=server), overlay=overlay)
