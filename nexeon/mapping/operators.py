@@ -47,6 +47,8 @@ def equal(a: Any, b: Any) -> bool:
 
 
 def any_equal(value: Any, wanted: Iterable[Any]) -> bool:
+    if type(value) is str:  # the usual case: text equals text only, as Python has it
+        return value in wanted
     return any(equal(value, one) for one in wanted)
 
 
