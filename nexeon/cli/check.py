@@ -28,13 +28,15 @@ def command(coverage: bool, form: str) -> None:
     from nexeon.data import data_path
     from nexeon.errors import ConfigError
     from nexeon.mapping.check import check
+    from nexeon.mapping.schemas import schema_folders
 
     try:
         config = given().config()
     except ConfigError as error:
         problems, looked = error.problems, "the configuration cannot be used; the mappings were not looked at"
     else:
-        report = check(config.mappings, [data_path("schemas")])
+        schemas = schema_folders(data_path("schemas"), config.mappings)
+        report = check(config.mappings, schemas, with_coverage=coverage)
         problems = report.problems
         looked = f"{report.formats} formats, {report.dialects} dialects, {report.cases} cases"
     if form == "json":
