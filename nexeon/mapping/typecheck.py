@@ -24,7 +24,20 @@ from nexeon.mapping.source import Entry, Map, Node, Scalar, Seq, Source
 Environment = dict[str, Shape]
 _FOR: Final = re.compile(r"\s*([A-Za-z_]\w*)(?:\s*,\s*([A-Za-z_]\w*))?\s+in\s+(.+)", re.DOTALL)
 _SAME: Final = frozenset(
-    {"default", "where", "reject", "compact", "unique", "sort", "reverse", "omit", "pick", "merge_adjacent", "trim"}
+    {
+        "default",
+        "where",
+        "reject",
+        "compact",
+        "unique",
+        "sort",
+        "reverse",
+        "omit",
+        "pick",
+        "merge_adjacent",
+        "trim",
+        "camel_keys",
+    }
 )
 """Filters whose result has the shape of their input."""
 _TEXT: Final = frozenset(
