@@ -99,6 +99,27 @@ def _types(value: Any, *, nullable: bool) -> Any:
     return [value.lower(), "null"] if nullable else value.lower()
 
 
+# places in text, which some formats count in bytes of UTF-8
+
+
+@filter_()
+def char_offset(value: Any, bytes_before: Any) -> Any:
+    """How many characters of the text stand in its first bytes; MISSING where no number is given."""
+    if type(value) is not str or type(bytes_before) is not int:
+        return MISSING
+    if value.isascii():
+        return min(bytes_before, len(value))
+    return len(value.encode("utf-8", "surrogatepass")[:bytes_before].decode("utf-8", "ignore"))
+
+
+@filter_()
+def byte_offset(value: Any, characters_before: Any) -> Any:
+    """How many bytes the text's first characters take; MISSING where no number is given."""
+    if type(value) is not str or type(characters_before) is not int:
+        return MISSING
+    return len(value[:characters_before].encode("utf-8", "surrogatepass"))
+
+
 # values that come path by path
 
 _PATH: Final = re.compile(r"\$((?:\.[^.\[\]]+|\[\d+\]|\['[^']*'\]|\[\"[^\"]*\"\])*)")

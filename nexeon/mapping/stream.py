@@ -12,7 +12,7 @@ from typing import Any, Final
 from nexeon.errors import MappingFailure
 from nexeon.mapping.format import Format
 from nexeon.mapping.missing import MISSING
-from nexeon.mapping.reshape import place
+from nexeon.mapping.reshape import char_offset, place
 from nexeon.wire.json import dumps
 
 Piece = dict[str, Any]
@@ -197,6 +197,8 @@ class StreamDecoder:
             return
         if "summary" in piece:
             self._summary(block, piece["summary"], piece.get("part"))
+        if piece.get("bytes") and "citation" in piece:
+            piece = {**piece, "citation": _in_characters(piece["citation"], "".join(block.text))}
         for name in _PAYLOADS:
             if name in piece:
                 self._give(block, name, piece[name])
@@ -369,6 +371,11 @@ class StreamDecoder:
 
     def _ping(self, piece: Piece) -> None:
         self._out.append({"type": "ping"})
+
+
+def _in_characters(citation: dict[str, Any], text: str) -> dict[str, Any]:
+    places = {name: char_offset(text, citation[name]) for name in ("start", "end") if name in citation}
+    return {**citation, **{name: place for name, place in places.items() if place is not MISSING}}
 
 
 def _grown(head: dict[str, Any], data: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from nexeon.mapping.missing import MISSING
-from nexeon.mapping.reshape import camel_keys, json_schema, place
+from nexeon.mapping.reshape import byte_offset, camel_keys, char_offset, json_schema, place
 
 
 def test_snake_case_keys_become_camel_case() -> None:
@@ -48,6 +48,19 @@ def test_an_openapi_schema_becomes_json_schema() -> None:
         "examples": [{"rows": []}],
         "$defs": {"x": {"type": "number"}},
     }
+
+
+@pytest.mark.parametrize("text", ["plain text", "größer als 12 €", "👍🏽 yes", ""])
+def test_offsets_in_bytes_and_in_characters_answer_each_other(text: str) -> None:
+    for characters in range(len(text) + 1):
+        assert char_offset(text, byte_offset(text, characters)) == characters
+
+
+def test_an_offset_is_within_the_text_or_missing() -> None:
+    assert char_offset("abc", 9) == 3
+    assert char_offset("ü", 1) == 0
+    assert char_offset("abc", None) is MISSING
+    assert byte_offset("abc", MISSING) is MISSING
 
 
 @pytest.mark.parametrize(
