@@ -40,7 +40,8 @@ class AnthropicMessages:
         ask.limit = whole(body.get("max_tokens"))
         if ask.limit is None and not counting:
             raise invalid("max_tokens: Field required", "max_tokens")
-        length = size(body.get("tools")) + _Turns(ask).read(messages) + len(_text(body.get("system")))
+        ask.instructions = _text(body.get("system"))
+        length = size(body.get("tools")) + _Turns(ask).read(messages) + len(ask.instructions)
         ask.input_tokens += text_tokens(length)
         self._tools(ask, body)
         chosen = (body.get("output_config") or {}).get("format") or body.get("output_format")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import count
+from json import JSONDecoder
 from os import urandom
 from typing import Any
 
@@ -51,6 +52,8 @@ class Ask:
     """Who spoke last: `user`, `tool` (a tool's result) or `model`."""
     result: str = ""
     """The last tool result's text, where `last` is `tool`."""
+    instructions: str = ""
+    """What the system says, in formats whose providers get an output schema in words."""
     images: int = 0
     tools: dict[str, Any] = field(default_factory=dict)
     """The function tools that may be called now: name to JSON schema (None where it has none)."""
@@ -218,13 +221,26 @@ def _text(ask: Ask, directives: Directives, prompt: str) -> list[str]:
         return list(_REFUSAL)
     if directives.tokens is not None:
         return [_WORDS[n % len(_WORDS)] for n in range(directives.tokens)]
-    if ask.schema is not None:
-        return _pieces(_json(ask.schema, prompt))
+    schema = ask.schema or _schema_in_words(ask.instructions) or ask.schema
+    if schema is not None:
+        return _pieces(_json(schema, prompt))
     head = tokens_of("Tool said:" if ask.last == "tool" else "Echo:")
     tail = tokens_of(f" +{ask.images} image") if ask.images else []
     source = ask.result if ask.last == "tool" else prompt
     echo = tokens_of(" " + " ".join(source[:200].split()))
     return [*head, *echo[: _MOST_TEXT - len(head) - len(tail)], *tail] if source.strip() else [*head, " OK", *tail]
+
+
+def _schema_in_words(instructions: str) -> Any:
+    """The schema that instructions ask the answer to fit, as a model would read them; None where they name none."""
+    _, named, rest = instructions.rpartition("JSON Schema:")
+    start = rest.find("{")
+    if not named or start < 0:
+        return None
+    try:
+        return JSONDecoder().raw_decode(rest, start)[0]
+    except ValueError:
+        return None
 
 
 def _json(schema: Any, prompt: str) -> str:

@@ -46,6 +46,8 @@ class OpenAIChat:
                 ask.last, ask.result, ask.images = "tool", text, 0
             elif role == "assistant":
                 ask.last, ask.images = "model", 0
+            else:
+                ask.instructions += text + "\n"
         ask.input_tokens += text_tokens(length)
         self._tools(ask, body)
         ask.schema = output_schema(body.get("response_format"), "json_schema")

@@ -1,5 +1,6 @@
 """The official SDKs as clients: quickstart, streaming, tool loop, structured output, reasoning."""
 
+import json
 from collections.abc import AsyncIterator
 from typing import ClassVar
 
@@ -90,6 +91,14 @@ class TestChat:
             model="m", messages=messages, response_format={"type": "json_object"}
         )
         assert answer.choices[0].message.content == '{"echo":"JSON, please"}'
+
+    async def test_output_schema_in_words(self, openai):
+        words = {"role": "system", "content": f"Fit this JSON Schema:\n{json.dumps(City.model_json_schema())}\nAlways."}
+        for more in ({}, {"response_format": {"type": "json_object"}}):
+            answer = await openai.chat.completions.create(
+                model="m", messages=[words, {"role": "user", "content": "Which?"}], **more
+            )
+            assert City.model_validate_json(answer.choices[0].message.content)
 
     @pytest.mark.parametrize(("effort", "reasons"), [("high", True), ("minimal", True), ("none", False)])
     async def test_reasoning(self, openai, effort, reasons):
