@@ -419,6 +419,20 @@ def fit_id(value: Any, longest: int = 64) -> str:
     return ("nex_" + hashlib.sha256(identifier.encode("utf-8", "surrogatepass")).hexdigest())[:longest]
 
 
+@filter_()
+def unfit_id(value: Any) -> str:
+    """`fit_id` undone, where its stand-in holds the whole identifier; any other identifier stays."""
+    identifier: str = _need(value, str, "unfit_id")
+    packed = identifier.removeprefix("nex_")
+    if not packed or packed == identifier:
+        return identifier
+    try:
+        found = base64.b64decode(packed + "=" * (-len(packed) % 4), altchars=b"-_", validate=True).decode()
+    except ValueError:
+        return identifier
+    return found if fit_id(found, len(identifier)) == identifier else identifier
+
+
 def new_id(prefix: str, *, ctx: dict[str, Any]) -> str:
     """An identifier unique in the request and the same in a replay of it."""
     ctx["ids"] = count = ctx.get("ids", 0) + 1
