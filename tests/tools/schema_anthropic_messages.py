@@ -23,10 +23,25 @@ STRICT_ENUMS = ({"user", "assistant", "system"},)
 OPAQUE = re.compile(r"(Browser|Computer)\w*Configs|ToolChangeToolDefinition|BetaResponseTool$|BetaMCPTool(Param)*$")
 
 # Fields of an answer without which its part says nothing.
-NEEDED = set(
-    "type index delta message content_block id name text thinking signature data tool_use_id partial_json citation "
-    "error input_tokens output_tokens".split()
-)
+NEEDED = {
+    "type",
+    "index",
+    "delta",
+    "message",
+    "content_block",
+    "id",
+    "name",
+    "text",
+    "thinking",
+    "signature",
+    "data",
+    "tool_use_id",
+    "partial_json",
+    "citation",
+    "error",
+    "input_tokens",
+    "output_tokens",
+}
 
 
 def name_of(ref: str) -> str:
