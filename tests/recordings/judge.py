@@ -1,0 +1,58 @@
+"""The three judges of an answer: what it says, whether it has the SDK's types, whether its stream has the grammar."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .cases import Case, Exceptions
+from .facts import differences, expected
+from .grammar import stream_problem
+from .read import read_body, read_events
+from .sdk_types import problem as type_problem
+from .tally import Tally
+
+MEANING = ("text", "reasoning", "calls", "finish", "usage")
+ASPECTS = (*MEANING, "types", "grammar")
+
+
+def judge(case: Case, client: str, said: Any, *, usage: bool = True, grammar: bool = True) -> dict[str, str | None]:
+    """Per aspect that can be judged: what is wrong, or None. `said`: the answer, or the list of its events.
+
+    `grammar` is not judged where the events are the provider's own.
+    """
+    verdicts: dict[str, str | None] = {}
+    try:
+        got = read_events(client, said) if case.stream else read_body(client, said)
+    except (KeyError, IndexError, TypeError) as error:
+        verdicts |= dict.fromkeys(MEANING, f"cannot be read: {error!r}")
+    else:
+        want = expected(case, client)
+        if not usage:
+            want.usage = {}
+        found = differences(want, got)
+        verdicts |= {aspect: found.get(aspect) for aspect in MEANING}
+    own = case.format == client
+    if not own or type_problem(case.format, recorded(case), stream=case.stream, beta=True) is None:
+        verdicts["types"] = type_problem(client, said, stream=case.stream, beta=own)
+    if case.stream and grammar:
+        verdicts["grammar"] = stream_problem(client, said, usage=usage)
+    return verdicts
+
+
+def recorded(case: Case) -> Any:
+    return list(case.events()) if case.stream else case.body
+
+
+def enter(
+    tally: Tally, exceptions: Exceptions, layer: str, case: Case, client: str, verdicts: dict[str, str | None]
+) -> list[str]:
+    """Counts the verdicts; gives those that count as failures."""
+    failures = []
+    for aspect, wrong in verdicts.items():
+        reason = exceptions.reason(case.name, aspect, client, layer)
+        tally.count(layer, client, aspect, "excused" if reason else "failed" if wrong else "held")
+        if wrong and not reason:
+            failures.append(f"{case.name} → {client}: {aspect}: {wrong}")
+        elif reason and not wrong:
+            failures.append(f"{case.name} → {client}: {aspect}: holds, so its entry in exceptions.yaml can go")
+    return failures
