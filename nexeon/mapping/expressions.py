@@ -7,6 +7,7 @@ a load error. Nothing of Jinja runs at request time.
 from __future__ import annotations
 
 import ast
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -83,9 +84,14 @@ MISSING_NAME: Final = "MISSING"
 def parse_text(text: str) -> list[nodes.Expr]:
     """The parts of mixed text: TemplateData is an expression of its own kind in Jinja's tree."""
     try:
-        template = _JINJA.parse(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # Python's own word on an escape that is none
+            template = _JINJA.parse(text)
     except jinja2.TemplateSyntaxError as error:
-        raise ExpressionError(error.message or "not an expression") from None
+        message = error.message or "not an expression"
+        if "invalid escape sequence" in message:
+            message = "a backslash in a string is written twice (or as a class: `[.]` for a dot)"
+        raise ExpressionError(message) from None
     parts: list[nodes.Expr] = []
     for statement in template.body:
         if not isinstance(statement, nodes.Output):

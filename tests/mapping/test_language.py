@@ -171,6 +171,11 @@ def test_a_wrong_type_is_a_failure_with_a_place() -> None:
             'mapping: "{{ body.x( ) }}"',
             "m.yaml:1: only functions can be called, with plain arguments (in `{{ body.x( ) }}`)",
         ),
+        (
+            r"""mapping: "{{ body.x | match('a\\.b') }}" """,
+            "m.yaml:1: a backslash in a string is written twice (or as a class: `[.]` for a dot)"
+            r" (in `{{ body.x | match('a\.b') }}`)",
+        ),
         ('mapping: "{{ body.x | default }}"', "m.yaml:1: `default` takes one argument (in `{{ body.x | default }}`)"),
     ],
 )

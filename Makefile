@@ -1,0 +1,44 @@
+# Two commands do everything: `make run` and `make test`. Both make the environment first.
+
+PYTHON ?= python3
+VENV ?= .venv
+PORT ?= 8080
+RECORDINGS ?=
+TESTS ?= tests
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: run test lint check bench soak clean
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $(STAMP)
+
+# serves every model from the built-in offline upstream; prints a curl line once it is ready
+run: $(STAMP)
+	$(BIN)/nexeon serve --sandbox --port $(PORT)
+
+# RECORDINGS=DIR runs the recorded provider traffic too
+test: $(STAMP)
+	$(BIN)/python -m pytest $(TESTS) $(if $(RECORDINGS),--recordings $(RECORDINGS)) $(PYTEST_FLAGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check: $(STAMP)
+	$(BIN)/nexeon check
+
+# CPU per request beside a bare echo in the same run: figures, not a test
+bench: $(STAMP)
+	$(BIN)/python -m tests.bench
+
+# the long runs of the property and crash tests
+soak: $(STAMP)
+	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest tests/store tests/wire tests/mapping tests/sandbox --timeout 3600
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info
