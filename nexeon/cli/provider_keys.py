@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -106,10 +104,8 @@ def delete(key: str, yes: bool) -> None:
     tell(f"provider key `{key}` deleted")
 
 
-def _probe(config: Config) -> Probe | None:
-    """The gateway's way to try a key, for when no gateway runs; `None` where this installation has none."""
-    name = "nexeon.gateway.probe"
-    if importlib.util.find_spec(name) is None:
-        return None
-    made: Probe = importlib.import_module(name).probe(config)
-    return made
+def _probe(config: Config) -> Probe:
+    """The gateway's way to try a key, for when no gateway runs."""
+    from nexeon.gateway.probe import probe
+
+    return probe(config)

@@ -38,7 +38,9 @@ class Sandbox:
         except OSError as error:
             raise AdminError(f"the offline upstream cannot listen: {error.strerror or error}") from error
         providers = {
-            name: replace(provider, base_url=f"{url}/{name}", api_key=_GUEST, api_key_variable=None, proxy=None)
+            name: replace(
+                provider, base_url=f"{url}/{name}", api_key=_GUEST, api_key_variable=None, proxy=None, probe="/models"
+            )
             for name, provider in config.providers.items()
         }
         self._config = replace(config, providers=providers)

@@ -37,9 +37,7 @@ def listing(method: str, /, *, most: int | None = None, **params: Any) -> list[d
     return with_client(collect)
 
 
-def with_client(
-    work: Callable[[AdminClient], Awaitable[T]], *, probe: Callable[[Config], Probe | None] | None = None
-) -> T:
+def with_client(work: Callable[[AdminClient], Awaitable[T]], *, probe: Callable[[Config], Probe] | None = None) -> T:
     """`probe` makes what tries provider keys, for when this process holds the store itself."""
     config = given().config()
 

@@ -115,6 +115,7 @@ def _provider(name: str, value: Mapping[str, Any], tree: Tree) -> out.Provider:
         timeouts=_section(out.Timeouts, value.get("timeouts")),
         proxy=value.get("proxy") or None,
         max_connections=value.get("max_connections", 1000),
+        probe=value.get("probe", "/models"),
     )
 
 

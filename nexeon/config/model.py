@@ -89,7 +89,8 @@ class Timeouts:
 class Provider:
     """`base_url` has no slash at its end; `formats` are in order of preference.
 
-    `api_key_variable` is the environment variable that `api_key` is read from, where it is.
+    `api_key_variable` is the environment variable that `api_key` is read from, where it is; `probe` is the path whose
+    GET tells whether a key is good.
     """
 
     name: str
@@ -104,6 +105,7 @@ class Provider:
     proxy: str | None = field(repr=False)
     max_connections: int
     api_key_variable: str | None = None
+    probe: str = "/models"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from nexeon.admin import AdminServer, AdminService
 from nexeon.config import Config
 from nexeon.errors import ConfigError, Problem
 from nexeon.gateway.app import create_app, gateway_of
+from nexeon.gateway.probe import probe
 from nexeon.mapping import load_library
 from nexeon.store import Store, open_store
 
@@ -76,7 +77,9 @@ async def run(config: Config, *, overlay: Overlay | None = None, stop: asyncio.E
             store = await overlay.wrap(store)
         stack.push_async_callback(store.close)
         app = create_app(config, library, store)
-        admin = AdminServer(AdminService(store, config), folder=config.store.folder, socket=config.admin.socket)
+        admin = AdminServer(
+            AdminService(store, config, probe=probe(config)), folder=config.store.folder, socket=config.admin.socket
+        )
         await admin.start()
         stack.push_async_callback(admin.stop)
         stack.push_async_callback(gateway_of(app).stop, _LAST_CALLS)
