@@ -39,9 +39,11 @@ def probe(config: Config, *, transport: TransportFactory = aiohttp_transport) ->
 
 async def _status(provider: Provider, secret: str, transport: TransportFactory) -> int:
     headers = {**provider.headers, provider.auth.header: provider.auth.render(secret)}
-    async with httpx.AsyncClient(transport=transport(provider), timeout=_PATIENCE, trust_env=False) as client:
-        async with client.stream("GET", provider.base_url + provider.probe, headers=headers) as answer:
-            return answer.status_code
+    async with (
+        httpx.AsyncClient(transport=transport(provider), timeout=_PATIENCE, trust_env=False) as client,
+        client.stream("GET", provider.base_url + provider.probe, headers=headers) as answer,
+    ):
+        return answer.status_code
 
 
 def _result(status: int | None, message: str) -> dict[str, Any]:
