@@ -25,7 +25,6 @@ from nexeon.gateway.reader import Reader
 from nexeon.gateway.relay import Pipe, Relay, Translation
 from nexeon.gateway.target import Context, Plan, Prepared
 from nexeon.gateway.upstream import Upstream, UpstreamFailure, close
-from nexeon.mapping import MISSING
 from nexeon.wire.json import JSONError, dumps, loads
 from nexeon.wire.sse import SSEError, SSEParser
 
@@ -185,7 +184,7 @@ class Attempt:
     def _look_for_error(self, body: Any, canonical: Mapping[str, Any]) -> None:
         """Some providers put an error into an answer with status 200."""
         said = body.get("error") if isinstance(body, dict) else None
-        if said and not canonical.get("blocks"):
+        if said and not any(_says_something(block) for block in canonical.get("blocks", ())):
             raise stream_error(self.plan.name, self._decode_error(body, 200))
 
     def _parse(self, raw: bytes, response: httpx.Response) -> Any:
@@ -219,7 +218,7 @@ class Attempt:
         try:
             canonical = self.plan.format.decode_response(body, self.prepared.context)
         except MappingFailure:
-            return {"blocks": [MISSING]}
+            return {"blocks": [{"type": "unknown", "text": "…"}]}
         return canonical if isinstance(canonical, dict) else {}
 
     def _useless(self, what: str) -> AttemptFailed:
@@ -230,3 +229,7 @@ class Attempt:
         failed = self._useless(what)
         failed.blame = Blame.TARGET
         return failed
+
+
+def _says_something(block: Mapping[str, Any]) -> bool:
+    return any(value for name, value in block.items() if name != "type")

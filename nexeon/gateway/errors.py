@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, Final
 
 from nexeon.errors import MappingFailure, RequestError
 from nexeon.mapping import Format, new_context
 from nexeon.wire.json import dumps
+
+_PASSING: Final = frozenset({408, 409, 429})
+"""Statuses below 500 that may be gone at the next try."""
 
 _log = logging.getLogger("nexeon.gateway")
 
@@ -46,6 +49,9 @@ def error_headers(error: RequestError) -> dict[str, str]:
     headers = dict(error.headers)
     if error.retry_after is not None:
         headers["retry-after"] = str(max(1, round(error.retry_after)))
-    if error.retryable is False:
+    retryable = error.retryable
+    if retryable is None:
+        retryable = error.status >= 500 or error.status in _PASSING
+    if not retryable:
         headers["x-should-retry"] = "false"
     return headers

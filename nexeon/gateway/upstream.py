@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final
@@ -22,6 +22,8 @@ TransportFactory = Callable[[Provider], httpx.AsyncBaseTransport]
 _KEEP_ALIVE: Final = 60.0
 MAX_ANSWER: Final = 256 * 1024 * 1024
 """Bytes of one JSON answer."""
+
+_PIECE: Final = 256 * 1024
 
 TRANSPORT_ERRORS: Final = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, aiohttp.ClientError, OSError)
 """What sending and reading may raise, whichever transport is below."""
@@ -84,7 +86,11 @@ class Upstream:
             "accept-encoding": "identity" if stream else "gzip, deflate",
             self._key_header: self.provider.auth.render(key),
         }
-        request = self._client.build_request("POST", self._url(path), content=body, headers=sent)
+        content: bytes | AsyncIterator[bytes] = body
+        if len(body) > _PIECE:  # written in one go it would hold up every other request
+            content = _pieces(body)
+            sent["content-length"] = str(len(body))
+        request = self._client.build_request("POST", self._url(path), content=content, headers=sent)
         try:
             async with asyncio.timeout(self._timeouts.first_byte):
                 return await self._client.send(request, stream=True)
@@ -140,6 +146,11 @@ class Upstream:
 
     async def aclose(self) -> None:
         await self._client.aclose()
+
+
+async def _pieces(body: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(body), _PIECE):
+        yield body[start : start + _PIECE]
 
 
 async def close(response: httpx.Response) -> None:
