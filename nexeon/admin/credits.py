@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from nexeon.admin import values
 from nexeon.admin.views import View, entry_view, page
-from nexeon.errors import Conflict, InsufficientCredit
+from nexeon.errors import Conflict, InsufficientCredit, NotFound
 from nexeon.store.money import to_usd
 from nexeon.store.protocol import Store
 
@@ -30,7 +30,10 @@ class Credits:
     async def ledger(self, *, account: Any, after: Any = None, limit: Any = 100) -> View:
         """A page, newest first. A deleted account's ledger is read by its id."""
         name = values.text("account", account)
-        found = next((each.id for each in await self._store.accounts() if name in (each.id, each.name)), name)
+        try:
+            found = (await self._store.account(name)).id
+        except NotFound:
+            found = name
         size = values.count("limit", limit, least=1)
         entries = await self._store.ledger(found, before=after, limit=size)
         more = len(entries) == size and entries[-1].previous

@@ -64,7 +64,10 @@ class Lock:
         except BlockingIOError:
             holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
             os.close(descriptor)
-            raise StoreLocked(f"the store in {path.parent} is held by process {holder or '(unknown)'}") from None
+            raise StoreLocked(
+                f"the store in {path.parent} is held by process {holder or '(unknown)'}: "
+                "stop that one, or use another store.url"
+            ) from None
         except OSError as error:
             os.close(descriptor)
             raise StoreUnavailable(f"the store in {path.parent} cannot be locked: {error.strerror}") from error

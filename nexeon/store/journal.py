@@ -110,7 +110,10 @@ class Journal:
         return self._length + self._queued
 
     def append(self, line: bytes) -> None:
-        """Takes a line without a newline in it; it is written with the next batch, at the latest in a moment."""
+        """Takes a line without a newline in it; it is written with the next batch, at the latest in a moment.
+
+        Not after `close`.
+        """
         self._queue.append(line)
         self._queued += len(line) + 1
         if self._writing is None and self._timer is None:
@@ -148,7 +151,8 @@ class Journal:
         if self.closed:
             return
         try:
-            await self.durable()
+            while self._queue or self._writing is not None:
+                await self.durable()
         finally:
             self.closed = True
             if self._timer is not None:

@@ -10,8 +10,9 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 from nexeon.errors import StoreCorrupt, StoreError, StoreUnavailable
 from nexeon.store import codec
@@ -53,6 +54,7 @@ class TinyStore(MemoryStore):
             self._journal = self._replay(generation)
             opened.pop_all()
         self._housekeeper: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
         self._checkpointing = asyncio.Lock()
 
     @classmethod
@@ -109,6 +111,8 @@ class TinyStore(MemoryStore):
 
     def _apply(self, change: Change) -> None:
         line = codec.encode(change)
+        if self._journal.closed:
+            raise StoreUnavailable("the store is closed")
         self._state.apply(change)
         self._journal.append(line)
 
@@ -128,7 +132,7 @@ class TinyStore(MemoryStore):
             await self._journal.durable()
             generation = self._journal.generation
             with reported(f"the checkpoint in {self.folder} cannot be written"):
-                await asyncio.to_thread(self._save, snapshot, generation)
+                await _to_the_end(asyncio.to_thread(self._save, snapshot, generation))
             for entry in snapshot.entries:
                 self._state.entries.pop(entry_number(entry.id), None)
 
@@ -141,8 +145,10 @@ class TinyStore(MemoryStore):
                 path.unlink(missing_ok=True)
 
     async def _keep_house(self) -> None:
-        while True:
-            await asyncio.sleep(HOUSEKEEPING)
+        while not self._closing.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), HOUSEKEEPING)
+                return
             try:
                 if self._journal.failing:
                     await self._journal.durable()
@@ -158,8 +164,8 @@ class TinyStore(MemoryStore):
         if not self._open:
             return
         self._open = False
+        self._closing.set()
         if self._housekeeper is not None:
-            self._housekeeper.cancel()
             await asyncio.gather(self._housekeeper, return_exceptions=True)
         try:
             if self._journal.length > CHECKPOINT_CLOSE and not self._journal.failing:
@@ -174,3 +180,13 @@ class TinyStore(MemoryStore):
         finally:
             self._archive.close()
             self._lock.release()
+
+
+async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
+    """Runs work that a cancelled caller must not leave half done behind its back, such as a thread that writes."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -320,4 +321,67 @@ async def test_credit_is_still_refused_after_a_restart(tmp_path: Path) -> None:
     again = await TinyStore.open(tmp_path)
     with pytest.raises(InsufficientCredit):
         await again.reserve("acc_1", "key_1", 1001, ttl=60, detail={})
+    await again.close()
+
+
+async def test_a_checkpoint_whose_caller_is_cancelled_ends_before_the_store_closes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, _ = await filled(tmp_path)
+    real = os.replace
+    replaced: list[bool] = []
+
+    def slow(source: str, target: str) -> None:
+        time.sleep(0.2)
+        real(source, target)
+        replaced.append(store._journal.closed)
+
+    monkeypatch.setattr(os, "replace", slow)
+    running = asyncio.create_task(store.checkpoint())
+    await asyncio.sleep(0.1)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    await store.close()
+    assert replaced == [False]
+    again = await TinyStore.open(tmp_path)
+    assert [entry.amount for entry in await ledger(again)] == [1000]
+    await again.close()
+
+
+async def test_what_comes_while_the_store_closes_is_written_or_refused(tmp_path: Path) -> None:
+    store, _ = await filled(tmp_path)
+    held = [await store.reserve("acc_1", "key_1", 1, ttl=60, detail={"request": str(n)}) for n in range(200)]
+    charged: list[str] = []
+
+    async def late(number: int) -> None:
+        for _ in range(number):
+            await asyncio.sleep(0)
+        await store.settle(held[number], 1, detail={})
+        charged.append(str(number))
+
+    calls = [asyncio.create_task(late(number)) for number in range(200)]
+    for _ in range(20):
+        await asyncio.sleep(0)
+    await store.close()
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert all(outcome is None or isinstance(outcome, StoreUnavailable) for outcome in outcomes)
+    again = await TinyStore.open(tmp_path)
+    settled = {entry.request for entry in await ledger(again) if entry.kind == "charge"}
+    assert settled == set(charged)
+    assert len(charged) >= 20
+    await again.close()
+    with pytest.raises(StoreUnavailable, match="closed"):
+        await again.release(await again.reserve("acc_1", "key_1", 1, ttl=60, detail={}))
+
+
+async def test_a_call_that_ends_after_the_store_is_settled_by_the_next_start(tmp_path: Path) -> None:
+    store, _ = await filled(tmp_path)
+    held = await store.reserve("acc_1", "key_1", 10, ttl=60, detail={})
+    await store.begin(held)
+    await store.close()
+    with pytest.raises(StoreUnavailable, match="closed"):
+        await store.settle(held, 5, detail={})
+    again = await TinyStore.open(tmp_path)
+    assert await again.balance("acc_1") == Balance(990, 0)
     await again.close()
