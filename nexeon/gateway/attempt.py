@@ -216,7 +216,8 @@ class Attempt:
         if not isinstance(body, dict):
             raise self._lost("an answer that is no object")
         try:
-            canonical = self.plan.format.decode_response(body, self.prepared.context)
+            patched = self.plan.dialect.response(body, self.prepared.context)
+            canonical = self.plan.format.decode_response(patched, self.prepared.context)
         except MappingFailure:
             return {"blocks": [{"type": "unknown", "text": "…"}]}
         return canonical if isinstance(canonical, dict) else {}
