@@ -189,6 +189,8 @@ def request() -> Schema:
     properties = schema["properties"]
     properties["model"] = {"type": "string"}
     properties["stream"] = {"type": "boolean"}
+    properties["logprobs"] = {"type": "boolean"}  # xAI; the rest OpenRouter
+    schema["$defs"]["ReasoningX"]["properties"].update(max_tokens={"type": "integer"}, enabled={"type": "boolean"})
     for name, limits in RANGES.items():
         kind = "integer" if "max_" in name or "logprobs" in name else "number"
         properties[name] = {"type": kind, **limits}
