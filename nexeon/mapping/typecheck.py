@@ -8,7 +8,7 @@ combination of argument shapes and wanted shape, so recursion comes to an end.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, Final
 
@@ -173,6 +173,11 @@ class TypeChecker:
                 self._leaf(node.expr2, self._assumed(node.test, env, False, line), target, line)
         elif isinstance(node, nodes.Call) and isinstance(node.node, nodes.Name) and node.node.name in self._functions:
             self._call(node.node.name, [self._eval(argument, env, line) for argument in node.args], target)
+        elif isinstance(node, nodes.Filter) and node.name in ("omit", "pick") and node.node is not None:
+            whole = self._eval(node, env, line)
+            names = {argument.value for argument in node.args if isinstance(argument, nodes.Const)}
+            self._carried(whole, lambda field: (field in names) == (node.name == "pick"))
+            self._fits(whole, target, line)
         elif isinstance(node, nodes.Filter) and node.name in _SAME and node.node is not None:
             self._leaf(node.node, env, target, line)
             if node.name == "default":
@@ -180,7 +185,16 @@ class TypeChecker:
         elif isinstance(node, nodes.Const):
             self._scalar(Scalar(node.value, line), env, target)
         else:
-            self._fits(self._eval(node, env, line), target, line)
+            whole = self._eval(node, env, line)
+            if isinstance(node, nodes.Name | nodes.Getattr | nodes.Getitem):
+                self._carried(whole, lambda _: True)
+            self._fits(whole, target, line)
+
+    def _carried(self, whole: Shape, wanted: Callable[[str], bool]) -> None:
+        """Fields of a map that goes into the output as it is."""
+        self.reads |= {
+            (id(one), field) for one in whole.alternatives or () for field in one.get("properties", {}) if wanted(field)
+        }
 
     def _fits(self, found: Shape, target: Shape, line: int) -> None:
         """Types that can never meet."""
