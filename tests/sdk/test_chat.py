@@ -12,7 +12,10 @@ from openai.types.chat import ChatCompletion
 ASK = "Please call the tool get_weather"
 BOTH = "Please call the tools get_weather and get_time"
 ARGUMENTS = {"city": "example", "days": 1}
-PIXEL = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGNgYGD4DwABBAEAX+XDSwAAAABJRU5ErkJggg=="
+PIXEL = (
+    "data:image/png;base64,"
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGNgYGD4DwABBAEAX+XDSwAAAABJRU5ErkJggg=="
+)
 
 
 def user(text):
@@ -261,9 +264,8 @@ def test_stream_fails(openai, upstream, fault):
         model=upstream.model, messages=user(f"[[tokens 40]] [[{fault} 12]]"), stream=True
     )
     heard = []
-    with pytest.raises(sdk.APIError) as caught:  # noqa: PT012
-        for chunk in stream:
-            heard.append(chunk.choices[0].delta.content or "")
+    with pytest.raises(sdk.APIError) as caught:
+        heard.extend(chunk.choices[0].delta.content or "" for chunk in stream)
     assert "The quick" in "".join(heard)
     assert caught.value.message
 

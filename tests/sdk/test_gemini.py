@@ -248,9 +248,8 @@ def test_upstream_refuses_the_key(google, upstream):
 def test_stream_fails(google, upstream, fault):
     stream = google.models.generate_content_stream(model=upstream.model, contents=f"[[tokens 40]] [[{fault} 12]]")
     heard = []
-    with pytest.raises(errors.APIError) as caught:  # noqa: PT012
-        for chunk in stream:
-            heard.append(chunk.text or "")
+    with pytest.raises(errors.APIError) as caught:
+        heard.extend(chunk.text or "" for chunk in stream)
     assert "The quick" in "".join(heard)
     assert caught.value.message
 
