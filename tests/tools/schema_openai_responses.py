@@ -65,6 +65,11 @@ EXTRA_USAGE: Schema = {
     "num_server_side_tools_used": {"type": "integer"},
     "server_side_tool_usage_details": {"type": "object"},
 }
+SIGNED: Schema = {  # where Google's OpenAI-compatible API has a call's thought signature
+    "type": "object",
+    "properties": {"google": {"type": "object", "properties": {"thought_signature": {"type": "string"}}}},
+}
+CALLS = ("ResponseFunctionToolCall", "ResponseCustomToolCall")
 ERROR: Schema = {
     "$schema": DIALECT,
     "title": "openai.responses: error",
@@ -179,6 +184,8 @@ def build(kind: Any, title: str, relax: dict[str, set[str]]) -> Schema:
     for name, dropped in relax.items():
         for found in [value for key, value in schema["$defs"].items() if re.fullmatch(rf"{name}X*", key)]:
             found["required"] = [one for one in found.get("required", []) if one not in dropped]
+    for name in CALLS:
+        schema["$defs"][name]["properties"]["extra_content"] = SIGNED
     open_unions(schema, schema["$defs"])
     return {"$schema": DIALECT, "title": title, **schema}
 
