@@ -62,7 +62,7 @@ def _store(tree: Tree, home: Path, shipped: Path | None) -> out.StoreConfig:
     url: str = tree.value.get("store", {}).get("url", "")
     engine, _, rest = url.partition(":")
     if url and engine != _FOLDER_ENGINE:
-        return out.StoreConfig("postgresql", url)
+        return out.StoreConfig("memory" if engine == "memory" else "postgresql", url)
     path = ("store", "url")
     place = tree.place(path)
     ours = not url or (place is not None and place.file == shipped and not Path(rest).is_absolute())

@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import hypercorn.asyncio
 import hypercorn.config
@@ -19,7 +19,7 @@ from quart import Quart
 
 from nexeon.admin import AdminServer, AdminService
 from nexeon.config import Config
-from nexeon.errors import ConfigError, Problem
+from nexeon.errors import ConfigError, Problem, StoreLocked
 from nexeon.gateway.app import create_app, gateway_of
 from nexeon.gateway.probe import probe
 from nexeon.mapping import load_library
@@ -29,6 +29,9 @@ _log = logging.getLogger("nexeon.gateway")
 
 _STORE_WAIT: Final = 5.0
 """Seconds that a store held by another process (a command that is about to end) is waited for."""
+
+_LAST_WORDS: Final = 1.0
+"""Seconds after the drain for streams to tell their clients that they are cut."""
 
 _LAST_CALLS: Final = 10.0
 """Seconds after the drain for charges that are still being made."""
@@ -66,13 +69,14 @@ def serve(config: Config, *, overlay: Overlay | None = None) -> None:
 
 async def run(config: Config, *, overlay: Overlay | None = None, stop: asyncio.Event | None = None) -> None:
     """`serve` inside a running event loop. With `stop`, that ends it and signals are left alone."""
+    asyncio.get_running_loop().set_exception_handler(_report)
     async with contextlib.AsyncExitStack() as stack:
         if overlay is not None:
             stack.push_async_callback(overlay.stop)
             config = await overlay.start(config)
         library = load_library(config.mappings)
         listener = stack.enter_context(_listen(config.server.host, config.server.port))
-        store = await open_store(config.store.url, wait=_STORE_WAIT)
+        store, shared = await _open_store(config, overlay)
         if overlay is not None:
             store = await overlay.wrap(store)
         stack.push_async_callback(store.close)
@@ -80,8 +84,9 @@ async def run(config: Config, *, overlay: Overlay | None = None, stop: asyncio.E
         admin = AdminServer(
             AdminService(store, config, probe=probe(config)), folder=config.store.folder, socket=config.admin.socket
         )
-        await admin.start()
-        stack.push_async_callback(admin.stop)
+        if shared:
+            await admin.start()
+            stack.push_async_callback(admin.stop)
         stack.push_async_callback(gateway_of(app).stop, _LAST_CALLS)
         if stop is None:
             stop = asyncio.Event()
@@ -89,6 +94,18 @@ async def run(config: Config, *, overlay: Overlay | None = None, stop: asyncio.E
         gc.collect()
         gc.freeze()
         await _answer(app, config, listener, stop, overlay)
+
+
+async def _open_store(config: Config, overlay: Overlay | None) -> tuple[Store, bool]:
+    """The store, and whether commands may reach it through this process: with an overlay, a store that another process
+    holds is done without, so that several can be tried side by side. Raises StoreError."""
+    try:
+        return await open_store(config.store.url, wait=_STORE_WAIT if overlay is None else 0.0), True
+    except StoreLocked as error:
+        if overlay is None:
+            raise
+        print(f"{error}; its own keys are not known here", file=sys.stderr, flush=True)
+        return await open_store("memory:"), False
 
 
 async def _answer(
@@ -112,7 +129,9 @@ async def _answer(
     try:
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if stopping.done():
-            await asyncio.wait({serving}, timeout=config.server.drain + _LAST_CALLS)
+            await asyncio.wait({serving}, timeout=config.server.drain)
+            gateway_of(app).cut()
+            await asyncio.wait({serving}, timeout=_LAST_WORDS + _LAST_CALLS)
     finally:
         stopping.cancel()
         serving.cancel()
@@ -131,9 +150,15 @@ def hypercorn_config(config: Config) -> hypercorn.config.Config:
     settings.keep_alive_timeout = 120
     settings.keep_alive_max_requests = 1_000_000_000
     settings.h11_max_incomplete_size = 64 * 1024
-    settings.graceful_timeout = config.server.drain
+    settings.graceful_timeout = config.server.drain + _LAST_WORDS
     settings.backlog = 1024
     return settings
+
+
+def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """The loop's own report, but for connections that were cancelled at the end of the drain."""
+    if not isinstance(context.get("exception"), asyncio.CancelledError):
+        loop.default_exception_handler(context)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from jsonschema.exceptions import ValidationError
 
 from nexeon.data import data_path
 from nexeon.errors import RequestError
+from nexeon.mapping.schemas import schema_folders
 from nexeon.mapping.wirefacts import WireFacts
 
 _SHOWN: Final = 60
@@ -48,12 +49,11 @@ class RequestValidator:
 
 
 def load_validators(formats: Iterable[str], folders: Sequence[Path]) -> dict[str, RequestValidator]:
-    """By format name. The shipped schemas, then `schemas/FORMAT/request.json` of each mapping folder."""
+    """By format name. The shipped schemas, then `schemas/formats/FORMAT/request.json` of each mapping folder."""
     found: dict[str, RequestValidator] = {}
-    roots = [data_path("schemas") / "formats", *(folder / "schemas" for folder in folders)]
     for name in formats:
-        for root in reversed(roots):
-            file = root / name / "request.json"
+        for root in reversed(schema_folders(data_path("schemas"), folders)):
+            file = root / "formats" / name / "request.json"
             if file.is_file():
                 found[name] = RequestValidator(json.loads(file.read_bytes()))
                 break

@@ -45,7 +45,7 @@ async def open_store(url: str, *, wait: float = 0.0) -> Store:
 
         return MemoryStore()
     if scheme != "tinydb" or not rest:
-        raise StoreError(f"store.url `{url}` is of no engine: use tinydb:FOLDER or memory:")
+        raise StoreError(f"store.url: no engine is called `{scheme}`: use tinydb:FOLDER or memory:")
     from nexeon.store.tinydb_engine import TinyStore
 
     deadline = time.monotonic() + wait
