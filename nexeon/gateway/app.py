@@ -10,9 +10,10 @@ from types import TracebackType
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
-from hypercorn.typing import ASGISendCallable
+from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable
 from quart import Quart, Request, Response, request
 from quart.asgi import ASGIHTTPConnection
+from quart.utils import cancel_tasks, raise_task_exceptions
 from quart.wrappers.response import ResponseBody
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.routing import Rule
@@ -22,7 +23,7 @@ from nexeon.errors import MappingError, NexeonError, Problem, RequestError
 from nexeon.gateway import pages
 from nexeon.gateway.catalog import load_catalogs
 from nexeon.gateway.errors import error_body, error_headers
-from nexeon.gateway.gateway import Gateway
+from nexeon.gateway.gateway import Gateway, shutting_down
 from nexeon.gateway.router import Endpoint, Router
 from nexeon.gateway.upstream import TransportFactory
 from nexeon.gateway.way import Incoming, Reply, generate
@@ -96,19 +97,31 @@ async def _dispatch(gateway: Gateway, router: Router) -> Response:
     method = "GET" if incoming.method == "HEAD" else incoming.method
     speaker: Format | None = None
     label = ""
-    gateway.metrics.running += 1
+
+    def told(error: Exception) -> Reply:
+        return _error_reply(error, gateway, speaker or router.speaker(incoming.path, incoming.headers), incoming)
+
+    task = asyncio.current_task()
+    assert task is not None
+    gateway.waiting.add(task)
     try:
         found = router.find(method, incoming.path, incoming.headers)
         speaker = found.endpoint.format
         label = speaker.name if found.endpoint.handler is generate else ""
         reply = await found.endpoint.handler(gateway, incoming, found.endpoint, found.path)
     except (NexeonError, RequestEntityTooLarge) as error:
-        reply = _error_reply(error, gateway, speaker or router.speaker(incoming.path, incoming.headers), incoming)
+        reply = told(error)
+    except asyncio.CancelledError:
+        if not gateway.ending:
+            raise
+        reply = _error_reply(
+            SHUTTING_DOWN, gateway, speaker or router.speaker(incoming.path, incoming.headers), incoming
+        )
     except Exception as error:
         _log.exception("%s: a request failed", incoming.id)
-        reply = _error_reply(error, gateway, speaker or router.speaker(incoming.path, incoming.headers), incoming)
+        reply = told(error)
     finally:
-        gateway.metrics.running -= 1
+        gateway.waiting.discard(task)
     headers = reply.headers
     gateway.metrics.answered(
         label, headers.get("x-nexeon-provider", ""), headers.get("x-nexeon-model", ""), reply.status
@@ -155,6 +168,21 @@ class _Request(Request):
 
 class _Connection(ASGIHTTPConnection):
     """Ends a stream however its request ends: also where the client left before the first byte was sent."""
+
+    async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """As Quart's own, but a cancelled connection (the server stops) takes its handler with it."""
+        request = self._create_request_from_scope(send)
+        tasks = {
+            asyncio.ensure_future(self.handle_messages(request, receive)),
+            asyncio.ensure_future(self.handle_request(request, send)),
+        }
+        try:
+            done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            await cancel_tasks(tasks)
+            raise
+        await cancel_tasks(pending)
+        raise_task_exceptions(done)
 
     async def handle_request(self, request: Request, send: ASGISendCallable) -> None:
         try:

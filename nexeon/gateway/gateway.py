@@ -6,16 +6,17 @@ import asyncio
 import contextlib
 import logging
 import time
-from typing import Final
+from typing import Any, Final
 
 import httpx
 
 from nexeon.config import Config, Model
-from nexeon.errors import StoreError
+from nexeon.errors import RequestError, StoreError
 from nexeon.gateway.failover import Failover
 from nexeon.gateway.metrics import Metrics
 from nexeon.gateway.provider_keys import KeyRing
 from nexeon.gateway.settle import Settler
+from nexeon.gateway.stream import ClientStream
 from nexeon.gateway.target import Plan, make_plans
 from nexeon.gateway.upstream import TransportFactory, Upstream
 from nexeon.gateway.validate import load_validators
@@ -24,6 +25,10 @@ from nexeon.store import Store
 
 _SWEEP: Final = 60.0
 _log = logging.getLogger("nexeon.gateway")
+
+
+def shutting_down() -> RequestError:
+    return RequestError(503, "unavailable", "the gateway is shutting down", code="shutting_down")
 
 
 class Gateway:
@@ -48,6 +53,9 @@ class Gateway:
         self._sweeper: asyncio.Task[None] | None = None
         self.failover = Failover(self._upstreams, KeyRing(store), self.metrics, config.server.keepalive)
         self.ready = False
+        self.ending = False
+        self.waiting: set[asyncio.Task[Any]] = set()
+        self.streams: set[ClientStream] = set()
 
     async def start(self) -> None:
         """Needs a running event loop; does nothing where it has been called."""
@@ -58,6 +66,19 @@ class Gateway:
             self._upstreams[name] = Upstream(provider, transport)
         self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
         self.ready = True
+
+    @property
+    def running(self) -> int:
+        """Requests under way."""
+        return len(self.waiting) + len(self.streams)
+
+    def cut(self) -> None:
+        """Ends what is running with an error: the server stops."""
+        self.ending = True
+        for task in self.waiting:
+            task.cancel()
+        for stream in self.streams:
+            stream.cut(shutting_down())
 
     async def stop(self, timeout: float = 10.0) -> None:
         """Waits for charges that are being made, then lets go of every connection. The store stays open."""

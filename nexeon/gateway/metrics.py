@@ -18,7 +18,6 @@ class Metrics:
         self._tokens: defaultdict[tuple[str, str, str], int] = defaultdict(int)
         self._spend: defaultdict[tuple[str, str], int] = defaultdict(int)
         self._response_losses: defaultdict[str, int] = defaultdict(int)
-        self.running = 0
 
     def answered(self, format_name: str, provider: str, model: str, status: int) -> None:
         self._requests[format_name, provider, model, status] += 1
@@ -36,8 +35,8 @@ class Metrics:
         """Parts of answers that the client's format could not say."""
         self._response_losses[provider] += count
 
-    def text(self) -> str:
-        """The exposition text."""
+    def text(self, running: int) -> str:
+        """The exposition text; `running` requests are under way."""
         lines: list[str] = []
         _family(lines, "nexeon_requests_total", "Requests answered.", "counter")
         for (format_name, provider, model, status), count in sorted(self._requests.items()):
@@ -58,7 +57,7 @@ class Metrics:
         for provider, count in sorted(self._response_losses.items()):
             lines.append(f"nexeon_response_losses_total{_labels(provider=provider)} {count}")
         _family(lines, "nexeon_requests_running", "Requests under way.", "gauge")
-        lines.append(f"nexeon_requests_running {self.running}")
+        lines.append(f"nexeon_requests_running {running}")
         return "\n".join(lines) + "\n"
 
 

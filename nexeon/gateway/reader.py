@@ -7,7 +7,8 @@ from typing import Final
 
 import httpx
 
-from nexeon.gateway.upstream import TRANSPORT_ERRORS, Upstream, UpstreamFailure, close
+from nexeon.errors import NexeonError
+from nexeon.gateway.upstream import TRANSPORT_ERRORS, Upstream, close
 
 _AHEAD: Final = 16
 """Pieces that may wait for a slow client before reading stops: back-pressure reaches the provider."""
@@ -37,7 +38,7 @@ class Reader:
         self._keepalive = keepalive or float("inf")
         self._chunks: list[bytes] = []
         self._ended = False
-        self._failure: UpstreamFailure | None = None
+        self._failure: NexeonError | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._room: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -78,6 +79,12 @@ class Reader:
         if self._running:  # one that never ran would not close the connection
             self._task.cancel()
 
+    def interrupt(self, error: NexeonError) -> None:
+        """Ends the reading, and makes `read` raise the error once it has given what came before."""
+        self._failure = error
+        self.stop()
+        self._wake()
+
     def leave(self) -> None:
         """Nothing more is wanted: the connection goes back to the pool if its end comes soon, else it is dropped."""
         if not self._ended:
@@ -104,7 +111,7 @@ class Reader:
                     self._room = self._loop.create_future()
                     await self._room
         except TRANSPORT_ERRORS as error:
-            self._failure = self._upstream.broken(error)
+            self._failure = self._failure or self._upstream.broken(error)
         finally:
             self._ended = True
             if self._timer is not None:

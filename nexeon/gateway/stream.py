@@ -36,6 +36,10 @@ class ClientStream:
         self._answer.reader.stop()
         self._settler.abandon(self._exchange)
 
+    def cut(self, error: RequestError) -> None:
+        """Ends the stream with an error event."""
+        self._answer.reader.interrupt(error)
+
     async def _run(self) -> AsyncIterator[bytes]:
         relay, reader, parser = self._answer.relay, self._answer.reader, self._answer.parser
         out = self._answer.first

@@ -101,7 +101,13 @@ async def _stream_reply(gateway: Gateway, exchange: Exchange, answer: StreamAnsw
     headers["cache-control"] = "no-cache"
     headers["x-accel-buffering"] = "no"
     kind = "application/json" if exchange.array else "text/event-stream; charset=utf-8"
-    return Reply(200, stream.__aiter__(), kind, headers, stream.close)
+    gateway.streams.add(stream)
+
+    def close() -> None:
+        gateway.streams.discard(stream)
+        stream.close()
+
+    return Reply(200, stream.__aiter__(), kind, headers, close)
 
 
 async def settle_answer(gateway: Gateway, exchange: Exchange) -> None:

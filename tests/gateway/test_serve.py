@@ -1,0 +1,178 @@
+"""The server process: what stands around the app, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from conftest import CREDIT, settings, until
+from scripts import COST, EVENTS, USAGE, hangs, streams, talks
+from upstream import Call, Upstream
+
+from nexeon.admin import connect
+from nexeon.config import Config, load_config
+from nexeon.errors import ConfigError
+from nexeon.gateway.serve import run
+from nexeon.store import Balance, Store, open_store
+from nexeon.store.guests import GuestStore
+
+BODY = {"model": "plain", "say": [{"who": "user", "text": "hi"}]}
+
+
+@dataclass
+class Recorder:
+    """An overlay that notes what is called, and puts a guest into the store."""
+
+    calls: list[str]
+    url: str = ""
+    key: str = ""
+    account: str = ""
+    store: GuestStore | None = None
+
+    async def start(self, config: Config) -> Config:
+        self.calls.append("start")
+        return replace(config, server=replace(config.server, port=0))
+
+    async def wrap(self, store: Store) -> Store:
+        self.calls.append("wrap")
+        self.store = GuestStore(store)
+        account, self.key = await self.store.welcome("guest", CREDIT)
+        self.account = account.id
+        return self.store
+
+    async def listening(self, url: str) -> None:
+        self.calls.append("listening")
+        self.url = url
+
+    async def stop(self) -> None:
+        self.calls.append("stop")
+
+
+Launch = Callable[[Callable[[dict[str, Any]], object]], Awaitable[tuple[Recorder, asyncio.Event, asyncio.Task[None]]]]
+
+
+@pytest.fixture
+async def launch(upstream: Upstream, tmp_path: Path) -> AsyncIterator[Launch]:
+    running: list[tuple[asyncio.Event, asyncio.Task[None]]] = []
+
+    async def start(
+        change: Callable[[dict[str, Any]], object],
+    ) -> tuple[Recorder, asyncio.Event, asyncio.Task[None]]:
+        value = settings(upstream.url)
+        value["store"] = {"url": f"tinydb:{tmp_path / 'data'}"}
+        change(value)
+        file = tmp_path / "gateway.yaml"
+        file.write_text(yaml.safe_dump(value))
+        recorder, stop = Recorder([]), asyncio.Event()
+        task = asyncio.create_task(run(load_config([file], environ={}), overlay=recorder, stop=stop))
+        running.append((stop, task))
+        await until(lambda: recorder.url or task.done())
+        if task.done():
+            await task
+        return recorder, stop, task
+
+    yield start
+    for stop, task in running:
+        stop.set()
+        await asyncio.wait_for(asyncio.gather(task, return_exceptions=True), 30)
+
+
+def client(recorder: Recorder) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=recorder.url, headers={"x-api-key": recorder.key}, timeout=20)
+
+
+async def test_it_serves_and_the_admin_socket_answers(launch: Launch, upstream: Upstream, tmp_path: Path) -> None:
+    upstream.plays(talks())
+    recorder, stop, task = await launch(lambda value: None)
+    async with client(recorder) as http:
+        assert (await http.post("/talk", json=BODY)).status_code == 200
+        assert (await http.get("/readyz")).status_code == 200
+    admin = await connect(f"tinydb:{tmp_path / 'data'}")
+    created = await admin.call("accounts.create", name="acme")
+    await admin.close()
+    assert created["name"] == "acme"
+    stop.set()
+    await asyncio.wait_for(task, 10)
+    assert recorder.calls == ["start", "wrap", "listening", "stop"]
+    store = await open_store(f"tinydb:{tmp_path / 'data'}")
+    assert [account.name for account in await store.accounts()] == ["acme"], "the guest was never written"
+    await store.close()
+
+
+async def test_a_running_stream_finishes_and_nothing_new_begins(launch: Launch, upstream: Upstream) -> None:
+    upstream.plays(streams(*EVENTS[:1], *[{"text": "x"}] * 20, EVENTS[3], USAGE, pause=0.05))
+    recorder, stop, task = await launch(lambda value: value["server"].update(drain=20))
+    async with (
+        client(recorder) as http,
+        client(recorder) as other,
+        http.stream("POST", "/talk", json={**BODY, "stream": True}) as answer,
+    ):
+        lines = answer.aiter_lines()
+        await anext(lines)
+        stop.set()
+        await asyncio.sleep(0.2)
+        with pytest.raises(httpx.ConnectError):
+            await other.get("/healthz")
+        rest = [line async for line in lines]
+    assert "data: [END]" in rest
+    await asyncio.wait_for(task, 10)
+    assert recorder.store is not None
+    assert (await recorder.store.balance(recorder.account)).balance == CREDIT - COST
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+async def test_what_does_not_finish_in_time_is_cut_and_charged(launch: Launch, upstream: Upstream, quiet: bool) -> None:
+    async def endless(call: Call) -> None:
+        await call.begin_stream()
+        await call.event({"text": "a few words"})
+        while not call.left.is_set():
+            if not quiet:
+                await call.event({"text": "word"})
+            await asyncio.sleep(0.02)
+
+    upstream.plays(endless)
+    recorder, stop, task = await launch(lambda value: value["server"].update(drain=0.3))
+    text = ""
+    async with client(recorder) as http, http.stream("POST", "/talk", json={**BODY, "stream": True}) as answer:
+        async for part in answer.aiter_text():
+            text += part
+            stop.set()
+    assert "shutting down" in text.strip().rsplit("\n\n", 1)[-1]
+    assert "[END]" not in text
+    await asyncio.wait_for(task, 15)
+    await asyncio.wait_for(upstream.calls[0].left.wait(), 2)
+    assert recorder.store is not None
+    balance = await recorder.store.balance(recorder.account)
+    assert (balance.reserved, balance.balance < CREDIT) == (0, True)
+    assert recorder.calls[-1] == "stop"
+
+
+async def test_a_request_that_waits_at_the_end_of_the_drain_is_released(launch: Launch, upstream: Upstream) -> None:
+    upstream.plays(hangs)
+    recorder, stop, task = await launch(lambda value: value["server"].update(drain=0.1))
+    async with client(recorder) as http:
+        asking = asyncio.create_task(http.post("/talk", json=BODY))
+        await until(lambda: upstream.calls)
+        stop.set()
+        answer = await asking
+    assert (answer.status_code, answer.json()["oops"]["code"]) == (503, "shutting_down")
+    await asyncio.wait_for(task, 15)
+    assert recorder.store is not None
+    assert await recorder.store.balance(recorder.account) == Balance(CREDIT, 0)
+
+
+async def test_a_taken_port_is_told_with_the_mend(upstream: Upstream, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        value = {**settings(upstream.url), "server": {"port": port}, "store": {"url": f"tinydb:{tmp_path / 'data'}"}}
+        file = tmp_path / "gateway.yaml"
+        file.write_text(yaml.safe_dump(value))
+        with pytest.raises(ConfigError, match=rf"cannot listen on 127.0.0.1:{port}.*--port"):
+            await run(load_config([file], environ={}), stop=asyncio.Event())
