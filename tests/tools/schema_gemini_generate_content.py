@@ -109,12 +109,11 @@ def properties(fields: dict[str, Any], *, lenient: bool) -> Schema:
 
 
 def definitions(roots: list[Any], *, lenient: bool) -> dict[str, Schema]:
-    mode = "validation"
-    _, raw = TypeAdapter.json_schemas([(root, mode, TypeAdapter(root)) for root in roots])
+    _, raw = TypeAdapter.json_schemas([(root, "validation", TypeAdapter(root)) for root in roots])
     found = {n: d for n, d in raw.get("$defs", {}).items() if not OPAQUE.search(n) and "enum" not in d}
     defs = {name_of(n): tidy(d, lenient=lenient) for n, d in found.items()}
     enums = {name_of(n) for n, d in raw.get("$defs", {}).items() if "enum" in d}
-    defs = inline(defs, enums)
+    defs = {name: inline(definition, enums) for name, definition in defs.items()}
     for name, fields in MORE.items():
         for field in fields:
             if name in defs:
