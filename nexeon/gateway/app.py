@@ -114,9 +114,7 @@ async def _dispatch(gateway: Gateway, router: Router) -> Response:
     except asyncio.CancelledError:
         if not gateway.ending:
             raise
-        reply = _error_reply(
-            SHUTTING_DOWN, gateway, speaker or router.speaker(incoming.path, incoming.headers), incoming
-        )
+        reply = told(shutting_down())
     except Exception as error:
         _log.exception("%s: a request failed", incoming.id)
         reply = told(error)
