@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from nexeon.errors import MappingFailure, RequestError
+from nexeon.gateway.pipe import set_facts
 from nexeon.mapping import Library, StreamDecoder, StreamEncoder, load_library, new_context
 from nexeon.wire.json import dumps, loads
 
@@ -65,3 +68,35 @@ def stream_of(case: Case, client: str, events: list[Any], *, usage: bool = True)
     if decoder.failed is not None:
         raise AssertionError(f"the stream was taken for a failed one: {decoder.failed}")
     return loads(dumps(out))
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """A body for a provider, and the names of what did not get into it; `refused`: why there is none."""
+
+    body: dict[str, Any]
+    dropped: list[str]
+    refused: str | None = None
+
+
+def upstream(case: Case, provider: str | None, target: str, model: str) -> Upstream:
+    """A recorded request as another format's provider gets it (None: the format alone, without any dialect)."""
+    dialect = library().dialect(provider, target, model)
+    client, to = library().formats[case.format], library().formats[target]
+    common = {"model": ASKED, "stream": case.stream, "token": "0123456789abcdef01234567", "now": 1_790_000_000}
+    ctx = new_context(format=case.format, body=case.request, **common)
+    upstream_ctx = new_context(
+        format=target, profile=dialect.profile, provider=provider or "p", account="a1", upstream_model=model,
+        limits={"max_output_tokens": 32_000}, **common,
+    )  # fmt: skip
+    try:
+        canonical = client.decode_request(case.request, ctx)
+        dropped, refused = to.lost(canonical, client)
+        if refused:
+            return Upstream({}, [], f"{refused[0][0]}: {refused[0][1]}")
+        body = to.encode_request(canonical, upstream_ctx)
+        body = set_facts(body, dialect.wire.request, model=model, stream=case.stream, ask_usage=False)
+        body = dialect.request(body, upstream_ctx)
+    except (RequestError, MappingFailure) as error:
+        return Upstream({}, [], str(error))
+    return Upstream(loads(dumps(body)), [*ctx["dropped"], *dropped, *upstream_ctx["dropped"]])

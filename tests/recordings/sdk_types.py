@@ -40,13 +40,21 @@ def _errors(kind: Any, value: Any) -> str | None:
     try:
         _adapter(kind).validate_json(json.dumps(value))
     except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False)
-        # a union reports every member: those of another `type` were never meant
-        others = {one["loc"][:-1] for one in found if one["loc"][-1:] == ("type",) and one["type"] == "literal_error"}
-        meant = [one for one in found if not any(one["loc"][: len(prefix)] == prefix for prefix in others)]
-        worst = max(meant or found, key=lambda one: len(one["loc"]))
-        return f"{'.'.join(map(str, worst['loc']))}: {worst['msg']}"
+        return meant(error)
     return None
+
+
+def meant(error: ValidationError) -> str:
+    """What an error is about: a union reports every member, and those of another `type` or `role` were never meant."""
+    found = error.errors(include_url=False, include_input=False)
+    others = {
+        one["loc"][:-1]
+        for one in found
+        if one["loc"][-1:] in (("type",), ("role",), ("stream",)) and one["type"] == "literal_error"
+    }
+    likely = [one for one in found if not any(one["loc"][: len(prefix)] == prefix for prefix in others)]
+    worst = max(likely or found, key=lambda one: len(one["loc"]))
+    return f"{'.'.join(map(str, worst['loc']))}: {worst['msg']}"
 
 
 def body_problem(format: str, body: Any, *, beta: bool = False) -> str | None:

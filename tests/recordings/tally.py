@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
+
 from .cases import FORMATS, SHORT
 
 Key = tuple[str, str, str, str]
@@ -46,3 +48,9 @@ class Tally:
             return ""
         share = f"{100 * held / judged:.1f} %" if judged else "–"
         return f"{share} of {judged}" + (f" (+{excused})" if excused else "")
+
+
+def expect_none(failures: list[str]) -> None:
+    """Fails with all of them."""
+    if failures:
+        pytest.fail(f"{len(failures)} failures\n" + "\n".join(failures), pytrace=False)

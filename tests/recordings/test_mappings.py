@@ -9,7 +9,7 @@ from nexeon.errors import NexeonError
 from . import engine
 from .cases import CHAT, FORMATS, PROVIDER_APIS, Case, Exceptions
 from .judge import enter, judge
-from .tally import Tally
+from .tally import Tally, expect_none
 
 LAYER = "mappings"
 
@@ -34,7 +34,7 @@ def test_an_answer_says_what_was_recorded(
             said = engine.stream(case, client, usage=False)
             verdicts = judge(case, client, said, usage=False)
             failures += enter(tally, exceptions, LAYER, case, client, {"grammar": verdicts["grammar"]})
-    assert not failures, "\n".join(failures)
+    expect_none(failures)
 
 
 def test_every_provider_has_cases(cases: list[Case]) -> None:
