@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from nexeon.mapping.functions import filter_
 from nexeon.mapping.missing import MISSING
+from nexeon.mapping.operators import equal
 from nexeon.mapping.operators import kind
 
 # keys in snake_case
@@ -97,6 +98,27 @@ def _types(value: Any, *, nullable: bool) -> Any:
     if type(value) is not str:
         return value
     return [value.lower(), "null"] if nullable else value.lower()
+
+
+# neighbours
+
+
+@filter_()
+def merge_until(value: Any, key: str, wanted: Any, text: str, mark: str) -> Any:
+    """Neighbours whose `key` is `wanted` become one, their `text`s put together; one that has a `mark` is the last."""
+    if type(value) is not list:
+        raise TypeError(f"`merge_until` needs a list, not {kind(value)}")
+    merged: list[Any] = []
+    running = False
+    for item in value:
+        joins = type(item) is dict and equal(item.get(key, MISSING), wanted)
+        if joins and running:
+            before = merged[-1]
+            merged[-1] = {**before, **item, text: (before.get(text) or "") + (item.get(text) or "")}
+        else:
+            merged.append(item)
+        running = joins and mark not in item
+    return merged
 
 
 # places in text, which some formats count in bytes of UTF-8

@@ -35,6 +35,7 @@ _SAME: Final = frozenset(
         "omit",
         "pick",
         "merge_adjacent",
+        "merge_until",
         "trim",
         "camel_keys",
     }

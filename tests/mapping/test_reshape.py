@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from nexeon.mapping.missing import MISSING
-from nexeon.mapping.reshape import byte_offset, camel_keys, char_offset, json_schema, place
+from nexeon.mapping.reshape import byte_offset, camel_keys, char_offset, json_schema, merge_until, place
 
 
 def test_snake_case_keys_become_camel_case() -> None:
@@ -48,6 +48,17 @@ def test_an_openapi_schema_becomes_json_schema() -> None:
         "examples": [{"rows": []}],
         "$defs": {"x": {"type": "number"}},
     }
+
+
+def test_neighbours_are_put_together_up_to_a_mark() -> None:
+    given = [{"t": "a", "x": "1"}, {"t": "a", "x": "2", "m": 1}, {"t": "a", "m": 2}, {"t": "b", "x": "3"}, {"t": "b"}]
+    assert merge_until(given, "t", "a", "x", "m") == [
+        {"t": "a", "x": "12", "m": 1},
+        {"t": "a", "m": 2},
+        {"t": "b", "x": "3"},
+        {"t": "b"},
+    ]
+    assert given[0] == {"t": "a", "x": "1"}
 
 
 @pytest.mark.parametrize("text", ["plain text", "größer als 12 €", "👍🏽 yes", ""])
