@@ -8,7 +8,7 @@ TESTS ?= tests
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test lint check bench soak clean
+.PHONY: run test lint check docs bench soak clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -31,6 +31,10 @@ lint: $(STAMP)
 
 check: $(STAMP)
 	$(BIN)/nexeon check
+
+# pages that are made from schemas
+docs: $(STAMP)
+	$(BIN)/python -m tests.tools.configuration_docs
 
 # CPU per request beside a bare echo in the same run: figures, not a test
 bench: $(STAMP)

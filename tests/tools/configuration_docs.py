@@ -1,4 +1,4 @@
-"""`docs/configuration.md`, made from `schemas/gateway.schema.json`. `python -m tests.tools.configuration_docs` writes it."""
+"""`docs/configuration.md`, made from `schemas/gateway.schema.json`. `make docs` writes it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def document() -> str:
     lines = [
         "# gateway.yaml",
         "",
-        "Made from `schemas/gateway.schema.json` by `python -m tests.tools.configuration_docs`; a test fails where they differ.",
+        "Made from `schemas/gateway.schema.json` by `make docs`; a test fails where they differ.",
         "",
         schema["description"],
         "",
