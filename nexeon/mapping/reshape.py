@@ -8,8 +8,7 @@ from typing import Any, Final
 
 from nexeon.mapping.functions import filter_
 from nexeon.mapping.missing import MISSING
-from nexeon.mapping.operators import equal
-from nexeon.mapping.operators import kind
+from nexeon.mapping.operators import equal, kind
 
 # keys in snake_case
 
