@@ -216,6 +216,17 @@ def test_limit(google, upstream, streamed):
     assert answer.usage_metadata.candidates_token_count == 20
 
 
+@pytest.mark.parametrize("streamed", [False, True], ids=["json", "sse"])
+def test_refusal(google, upstream, streamed):
+    options = {"model": upstream.model, "contents": "[[refuse]] Hello"}
+    answer = (
+        list(google.models.generate_content_stream(**options))[-1]
+        if streamed
+        else google.models.generate_content(**options)
+    )
+    assert answer.candidates[0].finish_reason == types.FinishReason.SAFETY
+
+
 def test_cached_tokens(google, upstream):
     answer = google.models.generate_content(model=upstream.model, contents="[[cached 7]] " + "word " * 40)
     assert answer.usage_metadata.cached_content_token_count == 7

@@ -205,6 +205,32 @@ def test_limit(anthropic, upstream, streamed):
     assert answer.usage.output_tokens == 20
 
 
+@pytest.mark.parametrize("streamed", [False, True], ids=["json", "sse"])
+def test_refusal(anthropic, upstream, streamed):
+    options = {"model": upstream.model, "max_tokens": 100, "messages": user("[[refuse]] Hello")}
+    if streamed:
+        with anthropic.messages.stream(**options) as stream:
+            answer = stream.get_final_message()
+    else:
+        answer = anthropic.messages.create(**options)
+    assert answer.stop_reason == "refusal"
+
+
+def test_tool_runner(anthropic, upstream):
+    heard = []
+
+    @sdk.beta_tool
+    def get_weather(city: str, days: int) -> str:
+        """The weather."""
+        heard.append((city, days))
+        return "sunny"
+
+    options = {"model": upstream.model, "max_tokens": 200, "messages": user(ASK), "tools": [get_weather]}
+    answer = anthropic.beta.messages.tool_runner(**options).until_done()
+    assert heard == [("example", 1)]
+    assert text(answer).startswith("Tool said:")
+
+
 def test_cached_tokens(anthropic, upstream):
     messages = user("[[cached 7]] " + "word " * 40)
     usage = anthropic.messages.create(model=upstream.model, max_tokens=100, messages=messages).usage

@@ -225,6 +225,20 @@ def test_limit(openai, upstream, streamed):
     assert answer.usage.output_tokens == 20
 
 
+@pytest.mark.parametrize("streamed", [False, True], ids=["json", "sse"])
+def test_refusal(openai, upstream, streamed):
+    options = {"model": upstream.model, "input": "[[refuse]] Hello"}
+    if streamed:
+        answer = list(openai.responses.create(stream=True, **options))[-1].response
+    else:
+        answer = openai.responses.create(**options)
+    parts = [part for item in answer.output if item.type == "message" for part in item.content]
+    if answer.status == "incomplete":
+        assert answer.incomplete_details.reason == "content_filter"
+    else:
+        assert [(part.type, part.refusal) for part in parts] == [("refusal", "I cannot help with that.")]
+
+
 def test_cached_tokens(openai, upstream):
     usage = openai.responses.create(model=upstream.model, input="[[cached 7]] " + "word " * 40).usage
     assert usage.input_tokens_details.cached_tokens == 7
