@@ -1,0 +1,180 @@
+"""A gateway on a real port, in front of an upstream that answers with recorded bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import random
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import hypercorn.asyncio
+import yaml
+
+from nexeon.config import load_config
+from nexeon.gateway.app import create_app, gateway_of
+from nexeon.gateway.serve import hypercorn_config
+from nexeon.store import open_store, to_nano
+from nexeon.store.guests import GuestStore
+
+from . import engine
+from .cases import CHAT, GEMINI, MESSAGES, RESPONSES, Case
+
+ROOT = Path(__file__).parents[2]
+PROMPT = "Say what was recorded."
+
+
+@dataclass
+class Replay:
+    """The upstream: gives `body` to whoever asks, in random pieces where that is a stream, and keeps what was asked."""
+
+    body: bytes = b""
+    stream: bool = False
+    asked: list[tuple[str, bytes]] = field(default_factory=list)
+    pieces: random.Random = field(default_factory=lambda: random.Random(7))
+
+    def load(self, case: Case) -> None:
+        self.body, self.stream = case.raw, case.stream
+        self.asked.clear()
+
+    @property
+    def asked_body(self) -> Any:
+        """The one request since `load`."""
+        assert len(self.asked) == 1, f"{len(self.asked)} requests"
+        return json.loads(self.asked[0][1])
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+                lines = head.split("\r\n")
+                headers = {line.partition(":")[0].lower(): line.partition(":")[2].strip() for line in lines[1:]}
+                body = await reader.readexactly(int(headers.get("content-length", "0")))
+                self.asked.append((lines[0].split(" ")[1], body))
+                await (self._stream(writer) if self.stream else self._whole(writer))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    async def _whole(self, writer: asyncio.StreamWriter) -> None:
+        head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(self.body)}\r\n\r\n"
+        writer.write(head.encode() + self.body)
+        await writer.drain()
+
+    async def _stream(self, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+        longest = max(len(self.body) // 8, 200)
+        at = 0
+        while at < len(self.body):
+            piece = self.body[at : at + self.pieces.randint(1, longest)]
+            at += len(piece)
+            writer.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+            await writer.drain()
+            await asyncio.sleep(0)
+        writer.write(b"0\r\n\r\n")
+        await writer.drain()
+
+
+@dataclass
+class Live:
+    """A running gateway and its upstream; every recorded model has a name of its own here."""
+
+    client: httpx.AsyncClient
+    replay: Replay
+    names: dict[tuple[str, str], str]
+
+    def name(self, case: Case) -> str:
+        return self.names[case.provider_api, case.model]
+
+    async def ask(self, case: Case, client: str, body: dict[str, Any] | None = None) -> httpx.Response:
+        """Sends a client's request (without its model) for a recorded answer."""
+        self.replay.load(case)
+        model = self.name(case)
+        body = dict(prompt(client, stream=case.stream) if body is None else body)
+        if client == GEMINI:
+            verb = "streamGenerateContent?alt=sse" if case.stream else "generateContent"
+            return await self.client.post(f"/v1beta/models/{model}:{verb}", json=body)
+        body["model"] = model
+        path = {CHAT: "/v1/chat/completions", RESPONSES: "/v1/responses", MESSAGES: "/v1/messages"}[client]
+        return await self.client.post(path, json=body)
+
+
+def prompt(client: str, *, stream: bool) -> dict[str, Any]:
+    """A client's least request."""
+    if client == GEMINI:
+        return {"contents": [{"role": "user", "parts": [{"text": PROMPT}]}]}
+    if client == RESPONSES:
+        body: dict[str, Any] = {"input": PROMPT}
+    else:
+        body = {"messages": [{"role": "user", "content": PROMPT}]}
+    if client == MESSAGES:
+        body["max_tokens"] = 1000
+    return body | engine.client_body(client, stream=stream)
+
+
+@contextlib.asynccontextmanager
+async def live(cases: list[Case], folder: Path) -> AsyncIterator[Live]:
+    """A gateway for some cases, configured as it ships but for its models and the providers' addresses."""
+    replay = Replay()
+    upstream = await asyncio.start_server(replay.answer, "127.0.0.1", 0, limit=2**26)
+    address = f"http://127.0.0.1:{upstream.sockets[0].getsockname()[1]}"
+    names: dict[tuple[str, str], str] = {}
+    models: dict[str, Any] = {}
+    for case in cases:
+        if (case.provider_api, case.model) in names:
+            continue
+        name = names[case.provider_api, case.model] = f"recorded-{len(names)}"
+        target = {"provider": case.provider, "model": case.model, "format": case.format}
+        models[name] = {"owned_by": "tests", "created": 1, "price": {"input": 1, "output": 1}, "targets": [target]}
+    settings = yaml.safe_load((ROOT / "gateway.yaml").read_text())
+    for provider in settings["providers"].values():
+        provider |= {"base_url": address, "api_key": "provider-secret"}
+    settings |= {"models": models, "server": {"host": "127.0.0.1", "port": 0, "keepalive": 0, "body_limit": 2**26}}
+    file = folder / "gateway.yaml"
+    file.write_text(yaml.safe_dump(settings))
+    config = load_config([file], environ={})
+    store = GuestStore(await open_store("memory:"))
+    _, key = await store.welcome("guest", to_nano("100000"))
+    app = create_app(config, engine.library(), store)
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setblocking(False)
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server = hypercorn_config(config)
+    server.bind = [f"fd://{listener.detach()}"]
+    server.graceful_timeout = 0.2
+    ending = asyncio.Event()
+    serving = asyncio.create_task(hypercorn.asyncio.serve(app, server, shutdown_trigger=ending.wait))
+    while not gateway_of(app).ready:  # noqa: ASYNC110 (readiness has no event)
+        await asyncio.sleep(0.01)
+    try:
+        async with httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=30) as client:
+            yield Live(client, replay, names)
+    finally:
+        ending.set()
+        await asyncio.gather(serving, return_exceptions=True)
+        await gateway_of(app).stop()
+        await store.close()
+        upstream.close()
+
+
+def sse_events(text: str) -> tuple[list[tuple[str | None, str]], str | None]:
+    """(name, data) of each event of our own streams, and a problem with their framing."""
+    if not text.endswith("\n\n"):
+        return [], "the stream does not end with a whole event"
+    events: list[tuple[str | None, str]] = []
+    for block in text[:-2].split("\n\n"):
+        lines = block.split("\n")
+        if all(line.startswith(":") for line in lines):
+            continue
+        name = lines[0].removeprefix("event: ") if lines[0].startswith("event: ") else None
+        data = lines[1:] if name is not None else lines
+        if len(data) != 1 or not data[0].startswith("data: "):
+            return [], f"a block that is no event: {block[:100]!r}"
+        events.append((name, data[0].removeprefix("data: ")))
+    return events, None

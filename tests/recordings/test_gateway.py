@@ -1,0 +1,130 @@
+"""Every recorded answer through a live gateway, read by clients of every format."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from .cases import CHAT, FORMATS, GEMINI, MESSAGES, PROVIDER_APIS, RESPONSES, Case, Exceptions
+from .judge import enter, judge
+from .replay import live, sse_events
+from .tally import Tally, expect_none
+
+LAYER = "gateway"
+
+
+@pytest.mark.parametrize("client", FORMATS)
+@pytest.mark.parametrize("provider_api", PROVIDER_APIS)
+def test_an_answer_says_what_was_recorded(
+    provider_api: str, client: str, cases: list[Case], exceptions: Exceptions, tally: Tally, tmp_path: Path
+) -> None:
+    mine = [case for case in cases if case.provider_api == provider_api]
+
+    async def run() -> list[str]:
+        failures: list[str] = []
+        async with live(mine, tmp_path) as gateway:
+            for case in mine:
+                response = await gateway.ask(case, client)
+                said, problem = _said(response, case, client)
+                piped = case.format == client
+                if problem:
+                    tally.count(LAYER, client, "grammar", "failed")
+                    failures.append(f"{case.name} → {client}: {problem}")
+                    continue
+                verdicts = judge(case, client, said, grammar=not piped)
+                if piped:
+                    verdicts["untouched"] = _touched(case, said)
+                failures += enter(tally, exceptions, LAYER, case, client, verdicts)
+        return failures
+
+    expect_none(asyncio.run(run()))
+
+
+def _said(response: httpx.Response, case: Case, client: str) -> tuple[Any, str | None]:
+    """The answer or its events, and what is wrong with the way they came."""
+    if response.status_code != 200:
+        return None, f"status {response.status_code}: {response.text[:300]}"
+    if not case.stream:
+        return json.loads(response.content), None
+    if not response.headers["content-type"].startswith("text/event-stream"):
+        return None, f"content-type {response.headers['content-type']}"
+    events, problem = sse_events(response.text)
+    if problem:
+        return None, problem
+    ended = [data for _, data in events if data == "[DONE]"]
+    if client == CHAT:
+        if len(ended) != 1 or events[-1][1] != "[DONE]":
+            return None, "[DONE] is not said once, at the end"
+        events = events[:-1]
+    elif ended:
+        return None, "[DONE] in a format that has none"
+    said = [json.loads(data) for _, data in events]
+    for (name, _), event in zip(events, said, strict=True):
+        if name != (event.get("type") if client in (RESPONSES, MESSAGES) else None):
+            return None, f"event: {name} for {event.get('type')}"
+    return said, None
+
+
+def _touched(case: Case, said: Any) -> str | None:
+    """What the pipe changed, but for the gateway's mark in ids."""
+    before = list(case.events()) if case.stream else case.body
+    after = json.loads(json.dumps(said).replace("nex-", ""))
+    before = json.loads(json.dumps(before).replace("nex-", ""))
+    if before == after:
+        return None
+    if not case.stream:
+        return f"fields {[key for key in {**before, **after} if before.get(key) != after.get(key)]}"
+    if len(before) != len(after):
+        return f"{len(before)} events became {len(after)}"
+    number = next(n for n, pair in enumerate(zip(before, after, strict=True)) if pair[0] != pair[1])
+    return f"event {number}: {before[number]} became {after[number]}"[:300]
+
+
+@pytest.mark.parametrize("provider_api", PROVIDER_APIS)
+def test_the_pipe_sends_the_clients_own_body(
+    provider_api: str, cases: list[Case], tally: Tally, tmp_path: Path
+) -> None:
+    mine = [case for case in cases if case.provider_api == provider_api and case.request is not None]
+    if not mine:
+        return
+
+    async def run() -> list[str]:
+        failures: list[str] = []
+        async with live(mine, tmp_path) as gateway:
+            for case in mine:
+                client = case.format
+                response = await gateway.ask(case, client, case.request)
+                if not gateway.replay.asked:
+                    failures.append(f"{case.name}: {response.status_code} {response.text[:200]}")
+                    continue
+                changed = changes(case.request, gateway.replay.asked_body)
+                tally.count("pipe", client, "body", "failed" if changed else "held")
+                failures += [f"{case.name}: {change}" for change in changed]
+        return failures
+
+    expect_none(asyncio.run(run()))
+
+
+def changes(before: Any, after: Any, path: str = "") -> list[str]:
+    """The paths where two bodies differ."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        return [
+            change
+            for key in {**before, **after}
+            for change in changes(before.get(key, ...), after.get(key, ...), f"{path}.{key}")
+        ]
+    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        return [
+            change
+            for number, pair in enumerate(zip(before, after, strict=True))
+            for change in changes(*pair, f"{path}[{number}]")
+        ]
+    return [] if before == after else [f"{path}: {str(before)[:80]} became {str(after)[:80]}"]
+
+
+assert GEMINI
