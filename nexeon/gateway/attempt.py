@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import httpx
 
@@ -27,6 +27,9 @@ from nexeon.gateway.target import Context, Plan, Prepared
 from nexeon.gateway.upstream import Upstream, UpstreamFailure, close
 from nexeon.wire.json import JSONError, dumps, loads
 from nexeon.wire.sse import SSEError, SSEParser
+
+_SECRET: Final = 12
+"""A key that is shorter is a placeholder, and perhaps a word."""
 
 
 @dataclass(slots=True)
@@ -167,9 +170,9 @@ class Attempt:
             markup = "html" in response.headers.get("content-type", "") or raw.lstrip()[:1] == b"<"
             said = "" if markup else raw.decode("utf-8", "replace").strip()
         error = self._decode_error(said, status)
-        message = error.get("message")
-        if isinstance(message, str) and self.lease.secret in message:
-            error = {**error, "message": message.replace(self.lease.secret, "…")}
+        message, secret = error.get("message"), self.lease.secret
+        if isinstance(message, str) and len(secret) >= _SECRET and secret in message:
+            error = {**error, "message": message.replace(secret, "…")}
         return from_answer(self.plan.name, status, error, retry_after_seconds(response.headers))
 
     def _decode_error(self, said: Any, status: int) -> Mapping[str, Any]:

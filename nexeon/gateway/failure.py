@@ -71,7 +71,10 @@ def from_answer(provider: str, status: int, error: Mapping[str, Any], retry_afte
     if status < 400 or status >= 600:
         return AttemptFailed(Blame.TARGET, bad_gateway(f"provider `{provider}` answered with status {status}"))
     said = f": {message}" if message else ""
-    return AttemptFailed(Blame.BROKEN, bad_gateway(f"provider `{provider}` failed with status {status}{said}"), wait)
+    told = bad_gateway(f"provider `{provider}` failed{said}" if said else f"provider `{provider}` answered {status}")
+    if kind == "overloaded":
+        told.kind = kind
+    return AttemptFailed(Blame.BROKEN, told, wait)
 
 
 def from_failure(failure: UpstreamFailure) -> AttemptFailed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -10,6 +11,7 @@ from nexeon.mapping.functions import gateway_id, provider_id
 from nexeon.mapping.paths import Path
 from nexeon.mapping.seals import open_envelope, usable
 from nexeon.mapping.wirefacts import IdPlace, RequestFacts
+from nexeon.wire.json import dumps
 
 
 def upstream_body(
@@ -81,6 +83,42 @@ def marked(body: Any, places: tuple[IdPlace, ...]) -> Any:
     for place in places:
         body = place.path.change(body, partial(_marked, place.prefix))
     return body
+
+
+class EventMarker:
+    """Marks the ids of a stream's events. Where an id stands once in an event's JSON, the rest stays byte for byte."""
+
+    __slots__ = ("_deep", "_known", "_plain")
+
+    def __init__(self, places: tuple[IdPlace, ...]) -> None:
+        self._plain = [(str(place.path.steps[0]), place.prefix) for place in places if len(place.path.steps) == 1]
+        self._deep = [(place.path.steps[0], place) for place in places if len(place.path.steps) > 1]
+        self._known: dict[str, tuple[bytes, bytes]] = {}
+
+    def mark(self, body: dict[str, Any], data: bytes) -> bytes | None:
+        """The event's JSON with marked ids; None where `body` has to be written anew after `marked`."""
+        for key, prefix in self._plain:
+            value = body.get(key)
+            if type(value) is not str or not value or not value.startswith(prefix):
+                continue
+            swap = self._known.get(value)
+            if swap is None:
+                swap = self._known[value] = dumps(value), dumps(gateway_id(value))
+            if data.count(swap[0]) != 1:
+                return None
+            data = data.replace(*swap)
+        for first, place in self._deep:
+            if first in body and place.path.get(body) is not MISSING:
+                return None
+        return data
+
+
+def getter(path: Path) -> Callable[[Any], Any]:
+    """`path.get` for a path that is read in every event."""
+    if len(path.steps) > 1:
+        return path.get
+    key = path.steps[0]
+    return lambda body: body.get(key, MISSING) if type(body) is dict else MISSING
 
 
 def _marked(prefix: str, value: Any) -> Any:

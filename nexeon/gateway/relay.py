@@ -29,7 +29,7 @@ class Framing:
     __slots__ = ("_array", "_event", "_first")
 
     def __init__(self, format: Format, *, array: bool) -> None:
-        self._event = Path(format.wire.stream.event) if format.wire.stream.event else None
+        self._event = pipe.getter(Path(format.wire.stream.event)) if format.wire.stream.event else None
         self._array = array
         self._first = True
 
@@ -41,7 +41,7 @@ class Framing:
             lead = b"[" if self._first else b",\r\n"
             self._first = False
             return lead + data
-        name = self._event.get(body) if self._event is not None else None
+        name = self._event(body) if self._event is not None else None
         return encode_event(data, name if type(name) is str else None)
 
     def end(self, done: str | None) -> bytes:
@@ -176,7 +176,9 @@ class Pipe(Relay):
         self._format = plan.format
         self._ids = plan.dialect.wire.stream.ids
         self._usage_field = plan.dialect.wire.stream.usage_field if prepared.hide_usage else None
+        self._usage_of = pipe.getter(self._usage_field) if self._usage_field is not None else None
         self._hide_usage = prepared.hide_usage
+        self._marker = pipe.EventMarker(self._ids)
 
     def feed(self, events: list[Event]) -> bytes:
         out: list[bytes] = []
@@ -214,12 +216,21 @@ class Pipe(Relay):
         if self.failure is not None:
             self.own_words += self.framing.event(body, event.data)
             return
-        if self._hide_usage and self._format.usage_only(body, self.context):
+        data: bytes | None = event.data
+        if self._may_be_hidden(body) and self._format.usage_only(body, self.context):
             return
-        changed = pipe.marked(body, self._ids)
-        if self._usage_field is not None and self._usage_field.get(changed) is not MISSING:
-            changed = self._usage_field.remove(changed)
-        out.append(self.framing.event(changed, event.data if changed is body else None))
+        if self._usage_of is not None and self._usage_of(body) is not MISSING:
+            assert self._usage_field is not None
+            body, data = self._usage_field.remove(pipe.marked(body, self._ids)), None
+        elif type(body) is dict:
+            data = self._marker.mark(body, event.data)
+            if data is None:
+                body = pipe.marked(body, self._ids)
+        out.append(self.framing.event(body, data))
+
+    def _may_be_hidden(self, body: Any) -> bool:
+        """Where the format says what usage is called, an event without it does not exist for usage."""
+        return self._hide_usage and (self._usage_of is None or self._usage_of(body) is not MISSING)
 
     def _tap(self, body: Any) -> None:
         try:
