@@ -39,7 +39,13 @@ class Sandbox:
             raise AdminError(f"the offline upstream cannot listen: {error.strerror or error}") from error
         providers = {
             name: replace(
-                provider, base_url=f"{url}/{name}", api_key=_GUEST, api_key_variable=None, proxy=None, probe="/models"
+                provider,
+                base_url=f"{url}/{name}",
+                api_key=_GUEST,
+                api_key_variable=None,
+                keys=(),
+                proxy=None,
+                probe="/models",
             )
             for name, provider in config.providers.items()
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -16,7 +16,6 @@ from nexeon.data import data_path
 from nexeon.wire.yamlfile import YamlPath
 
 _T = TypeVar("_T")
-_NANO: Final = 10**9
 _UNITS: Final = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _BUILTIN: Final = "builtin"
 _FOLDER_ENGINE: Final = "tinydb"
@@ -25,7 +24,7 @@ _FOLDER_ENGINE: Final = "tinydb"
 def build(tree: Tree, files: tuple[Path, ...], *, home: Path, shipped: Path | None) -> out.Config:
     """`home` is the store's folder where no file names one, or only `shipped`, whose own folder is no place for it."""
     value = tree.value
-    models = {name: _model(name, part) for name, part in value.get("models", {}).items()}
+    models = {name: _model(name, part, value) for name, part in value.get("models", {}).items()}
     return out.Config(
         server=_section(out.Server, value.get("server"), body_limit=_size),
         store=_store(tree, home, shipped),
@@ -38,6 +37,10 @@ def build(tree: Tree, files: tuple[Path, ...], *, home: Path, shipped: Path | No
         models=models,
         aliases={alias: model for model in models.values() for alias in model.aliases},
         files=files,
+        limits=_default_limits(value.get("limits")),
+        retry=_section(out.Retry, value.get("retry")),
+        breaker=_section(out.Breaker, value.get("breaker")),
+        idempotency=_section(out.Idempotency, value.get("idempotency"), max_bytes=_size),
     )
 
 
@@ -116,11 +119,34 @@ def _provider(name: str, value: Mapping[str, Any], tree: Tree) -> out.Provider:
         proxy=value.get("proxy") or None,
         max_connections=value.get("max_connections", 1000),
         probe=value.get("probe", "/models"),
+        keys=tuple(_pool_keys(value)),
+        key_limits=_section(out.Limits, value.get("key_limits")),
+        affinity=value.get("affinity", True),
     )
 
 
-def _model(name: str, value: Mapping[str, Any]) -> out.Model:
-    price = _price(value["price"])
+def _pool_keys(value: Mapping[str, Any]) -> Iterator[out.PoolKey]:
+    """Those that have a secret: an empty one is a variable that is not set."""
+    account: str = value.get("key_account", "default")
+    shared = value.get("key_limits") or {}
+    for part in value.get("keys", ()):
+        if part.get("key"):
+            yield out.PoolKey(
+                key=part["key"],
+                account=part.get("account", account),
+                label=part.get("label", ""),
+                weight=part.get("weight", 1),
+                limits=_section(out.Limits, {**shared, **(part.get("limits") or {})}),
+            )
+
+
+def _default_limits(value: Mapping[str, Any] | None) -> out.DefaultLimits:
+    return out.DefaultLimits(**{name: _section(out.Limits, part) for name, part in (value or {}).items()})
+
+
+def _model(name: str, value: Mapping[str, Any], root: Mapping[str, Any]) -> out.Model:
+    terms = _terms(value, root)
+    price = _price(value["price"], **terms)
     return out.Model(
         id=name,
         owned_by=value["owned_by"],
@@ -134,25 +160,36 @@ def _model(name: str, value: Mapping[str, Any]) -> out.Model:
                 model=target["model"],
                 format=target.get("format"),
                 weight=target.get("weight", 1),
-                price=_price(target["price"]) if "price" in target else price,
+                price=_price(target.get("price", value["price"]), **_terms(value, root, target["provider"])),
             )
             for target in value["targets"]
         ),
         aliases=tuple(value.get("aliases", ())),
+        strategy=value.get("strategy", "priority"),
+        fallbacks=tuple(value.get("fallbacks", ())),
+        limits=_section(out.Limits, {**((root.get("limits") or {}).get("model") or {}), **(value.get("limits") or {})}),
     )
 
 
-def _price(value: Mapping[str, Any]) -> out.Price:
-    tiers = [(tier["above"], _flat({**value, **tier})) for tier in value.get("tiers", ())]
-    services = {name: _flat({**value, **part}) for name, part in value.get("service_tiers", {}).items()}
-    return _flat(value, tiers=tuple(sorted(tiers, key=lambda tier: -tier[0])), service_tiers=services)
+def _terms(model: Mapping[str, Any], root: Mapping[str, Any], provider: str | None = None) -> dict[str, Any]:
+    """Markup and whose word counts for the cost: the model's, else the provider's, else the deployment's."""
+    places = [model, root.get("providers", {}).get(provider) or {} if provider else {}, root]
+    markup = next((place["markup"] for place in places if place.get("markup") is not None), 1)
+    source = next((place["cost"] for place in places[:2] if place.get("cost") is not None), "price")
+    return {"markup": round(Decimal(str(markup)) * out.NANO), "reported": source == "reported"}
+
+
+def _price(value: Mapping[str, Any], **terms: Any) -> out.Price:
+    tiers = [(tier["above"], _flat({**value, **tier}, **terms)) for tier in value.get("tiers", ())]
+    services = {name: _flat({**value, **part}, **terms) for name, part in value.get("service_tiers", {}).items()}
+    return _flat(value, tiers=tuple(sorted(tiers, key=lambda tier: -tier[0])), service_tiers=services, **terms)
 
 
 def _flat(value: Mapping[str, Any], **more: Any) -> out.Price:
     def nano(*names: str) -> int:
         for name in names:
             if name in value:
-                return round(Decimal(str(value[name])) * _NANO)  # the text's own decimals, not the float's
+                return round(Decimal(str(value[name])) * out.NANO)  # the text's own decimals, not the float's
         return 0
 
     return out.Price(

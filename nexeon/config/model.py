@@ -6,6 +6,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final, Literal
+
+NANO: Final = 10**9
+Strategy = Literal["priority", "weighted", "least_latency", "cheapest"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,53 @@ class Materialise:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """Requests and tokens in any 60 seconds (`rpm`, `tpm`) or 24 hours (`rpd`, `tpd`), and calls at once; None: no
+    limit."""
+
+    rpm: int | None = None
+    tpm: int | None = None
+    rpd: int | None = None
+    tpd: int | None = None
+    concurrency: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DefaultLimits:
+    """What holds for each key, account and model that has no limit of its own."""
+
+    key: Limits = Limits()
+    account: Limits = Limits()
+    model: Limits = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How much one request may try: calls to providers, rounds over the targets, seconds until the last round."""
+
+    attempts: int = 12
+    rounds: int = 3
+    seconds: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """A target that fails `failures` times in a row (0: no limit) is left out for `seconds`."""
+
+    failures: int = 5
+    seconds: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Idempotency:
+    """Answers kept for requests with an idempotency key: for `hours`, at most so many and so large."""
+
+    hours: float = 24.0
+    entries: int = 100_000
+    max_bytes: int = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """`pattern` matches a whole URL path, with a group for each `{name}`; `stream` is None where the body says."""
 
@@ -86,11 +137,23 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True)
+class PoolKey:
+    """One of a provider's keys from the configuration. `account` is the provider organisation it belongs to."""
+
+    key: str = field(repr=False)
+    account: str = "default"
+    label: str = ""
+    weight: float = 1.0
+    limits: Limits = Limits()
+
+
+@dataclass(frozen=True, slots=True)
 class Provider:
     """`base_url` has no slash at its end; `formats` are in order of preference.
 
     `api_key_variable` is the environment variable that `api_key` is read from, where it is; `probe` is the path whose
-    GET tells whether a key is good.
+    GET tells whether a key is good. `keys` join `api_key`; `key_limits` hold for each key that has none. `affinity`: a
+    conversation stays with one key, whose organisation has its prompt cached.
     """
 
     name: str
@@ -106,6 +169,9 @@ class Provider:
     max_connections: int
     api_key_variable: str | None = None
     probe: str = "/models"
+    keys: tuple[PoolKey, ...] = ()
+    key_limits: Limits = Limits()
+    affinity: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +179,8 @@ class Price:
     """Integer nano-USD: per 1M tokens by class, `request` per call, `web_search` per search; every class is filled in.
 
     `tiers` are (above how many input tokens, price), highest first; `service_tiers` are prices by the tier's name.
+    `markup` multiplies whatever a call costs, in billionths; `reported`: a cost that the provider tells is taken
+    instead of the classes.
     """
 
     input: int
@@ -128,6 +196,8 @@ class Price:
     web_search: int = 0
     tiers: tuple[tuple[int, Price], ...] = ()
     service_tiers: Mapping[str, Price] = field(default_factory=dict)
+    markup: int = NANO
+    reported: bool = False
 
     def at(self, input_tokens: int = 0, service_tier: str | None = None) -> Price:
         """What holds for a request with so many input tokens (cached ones included) in that service tier."""
@@ -152,7 +222,11 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """`created` in Unix seconds; the limits are None where unknown."""
+    """`created` in Unix seconds; the token limits are None where unknown.
+
+    `strategy` says which target is tried first; `fallbacks` are models to try when no target answers; `limits` bound
+    what all clients together ask of it.
+    """
 
     id: str
     owned_by: str
@@ -162,6 +236,9 @@ class Model:
     max_output_tokens: int | None
     targets: tuple[Target, ...]
     aliases: tuple[str, ...] = ()
+    strategy: Strategy = "priority"
+    fallbacks: tuple[str, ...] = ()
+    limits: Limits = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +256,10 @@ class Config:
     models: Mapping[str, Model]
     aliases: Mapping[str, Model] = field(repr=False)
     files: tuple[Path, ...]
+    limits: DefaultLimits = DefaultLimits()
+    retry: Retry = Retry()
+    breaker: Breaker = Breaker()
+    idempotency: Idempotency = Idempotency()
 
     def model(self, name: str) -> Model | None:
         """The model by its id or an alias."""

@@ -96,6 +96,7 @@ def _models(tree: Tree) -> None:
                 names[alias] = path
         for target_path, target in _items(model, "targets", path):
             _target(tree, target_path, target, providers)
+        _fallbacks(tree, path, model, models)
         if isinstance(model.get("price"), dict):
             _tiers(tree, (*path, "price"), model["price"])
 
@@ -114,6 +115,15 @@ def _target(tree: Tree, path: YamlPath, target: dict[str, Any], providers: dict[
         known = [format for format in spoken if isinstance(format, str)]
         message = f"provider `{name}` does not speak `{wanted}` in {show(path)}{suggest(wanted, known)}"
         tree.report((*path, "format"), message, within=path)
+
+
+def _fallbacks(tree: Tree, path: YamlPath, model: dict[str, Any], models: Any) -> None:
+    given = model.get("fallbacks")
+    for index, name in enumerate(given if isinstance(given, list) else ()):
+        if isinstance(name, str) and (name not in models or name == path[-1]):
+            what = f"unknown model `{name}`" if name not in models else f"`{name}` itself"
+            hint = suggest(name, models) if name not in models else ": name another model"
+            tree.report((*path, "fallbacks", index), f"{what} in {show(path)}.fallbacks{hint}", within=path)
 
 
 def _tiers(tree: Tree, path: YamlPath, price: dict[str, Any]) -> None:

@@ -195,7 +195,7 @@ def test_nothing_is_left_to_compute(write: Any) -> None:
     assert (price.input, price.cached_input, price.cache_write, price.cache_write_1h) == (2_800_000,) * 4
     assert (price.output, price.reasoning, price.audio_output, price.image) == (100_000_000,) * 4
     assert (price.request, price.web_search) == (0, 0)
-    assert model.targets[0].price is price
+    assert model.targets[0].price == price
     assert model.targets[0].format is None
 
 
@@ -359,3 +359,81 @@ def problems_of(path: Path) -> list[Problem]:
     except ConfigError as error:
         return error.problems
     return []
+
+
+def test_markup_and_cost_of_the_nearest_place_hold(write: Any) -> None:
+    path = write(
+        "a.yaml",
+        """
+markup: 1.1
+providers:
+  up: {base_url: "https://a.example", formats: [f], auth: {header: h, value: "{{ key }}"}, markup: 1.25, cost: reported}
+  plain: {base_url: "https://b.example", formats: [f], auth: {header: h, value: "{{ key }}"}}
+models:
+  m:
+    owned_by: me
+    created: 1
+    price: {input: 1, output: 2, tiers: [{above: 10, input: 3}], service_tiers: {slow: {input: 0.5}}}
+    targets: [{provider: up, model: a}, {provider: plain, model: b, price: {input: 4, output: 4}}]
+  n: {owned_by: me, created: 1, markup: 2, cost: price, price: {input: 1, output: 2}, targets: [
+    {provider: up, model: a}]}
+""",
+    )
+    models = load(path).models
+    first, second = (target.price for target in models["m"].targets)
+    assert (models["m"].price.markup, models["m"].price.reported) == (1_100_000_000, False)
+    assert (first.markup, first.reported) == (1_250_000_000, True)
+    assert (second.markup, second.reported) == (1_100_000_000, False)
+    assert {price.markup for price in (first.at(11), first.at(1, "slow"))} == {1_250_000_000}
+    assert (models["n"].targets[0].price.markup, models["n"].targets[0].price.reported) == (2_000_000_000, False)
+
+
+def test_keys_limits_and_what_may_be_tried(write: Any) -> None:
+    path = write(
+        "a.yaml",
+        """
+limits: {key: {rpm: 60}, model: {tpm: 1000, rpd: 5}}
+retry: {attempts: 4}
+breaker: {failures: 2, seconds: 1}
+idempotency: {hours: 1, max_bytes: 1kB}
+providers:
+  up:
+    base_url: https://a.example
+    formats: [f]
+    auth: {header: h, value: "{{ key }}"}
+    key_account: org
+    key_limits: {rpm: 10, concurrency: 3}
+    keys:
+      - {key: "${ONE}", label: one, weight: 2}
+      - {key: "${TWO:-}"}
+      - {key: three, account: other, limits: {rpm: 20}}
+models:
+  m: {owned_by: me, created: 1, price: {input: 1, output: 2}, targets: [{provider: up, model: a}], fallbacks: [n],
+      strategy: cheapest, limits: {rpd: 7}}
+  n: {owned_by: me, created: 1, price: {input: 1, output: 2}, targets: [{provider: up, model: b}]}
+""",
+    )
+    loaded = load(path, ONE="hunter2")
+    one, three = loaded.providers["up"].keys
+    assert (one.key, one.account, one.label, one.weight, one.limits) == (
+        "hunter2", "org", "one", 2, config.Limits(rpm=10, concurrency=3),
+    )  # fmt: skip
+    assert (three.key, three.account, three.limits) == ("three", "other", config.Limits(rpm=20, concurrency=3))
+    assert "hunter2" not in repr(loaded)
+    assert (loaded.limits.key, loaded.limits.account) == (config.Limits(rpm=60), config.Limits())
+    assert loaded.models["m"].limits == config.Limits(tpm=1000, rpd=7)
+    assert (loaded.models["m"].fallbacks, loaded.models["m"].strategy) == (("n",), "cheapest")
+    assert (loaded.retry.attempts, loaded.breaker.failures, loaded.idempotency.max_bytes) == (4, 2, 1000)
+
+
+def test_a_fallback_must_be_another_model(write: Any) -> None:
+    model = (
+        "{owned_by: me, created: 1, price: {input: 1, output: 2}, targets: [{provider: up, model: a}], fallbacks: [%s]}"
+    )
+    path = write("a.yaml", PROVIDER + f"models:\n  m1: {model % 'm1'}\n  m2: {model % 'mm1'}\n")
+    with pytest.raises(ConfigError) as raised:
+        load(path)
+    assert [problem.message for problem in raised.value.problems] == [
+        "`m1` itself in models.m1.fallbacks: name another model",
+        "unknown model `mm1` in models.m2.fallbacks: did you mean `m1`?",
+    ]
