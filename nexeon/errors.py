@@ -12,6 +12,7 @@
     │   ├── NotFound
     │   ├── Conflict
     │   └── InsufficientCredit
+    │       └── BudgetExceeded
     ├── AdminError             the admin service refused, or cannot be reached
     └── RequestError           ends a client's request with a status and the client format's own error body
 """
@@ -103,6 +104,16 @@ class InsufficientCredit(StoreError):
         self.needed = needed
         self.available = available
         super().__init__(f"needs {needed} nano-USD, {available} available")
+
+
+class BudgetExceeded(InsufficientCredit):
+    """A key's budget cannot cover the reservation. `period` is day, week or month, "" for one without; `resets` the
+    Unix time at which the next one begins."""
+
+    def __init__(self, *, needed: int, available: int, period: str = "", resets: float | None = None) -> None:
+        super().__init__(needed=needed, available=available)
+        self.period = period
+        self.resets = resets
 
 
 class AdminError(NexeonError):

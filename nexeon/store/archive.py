@@ -9,6 +9,7 @@ import os
 import struct
 import zlib
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import orjson
@@ -60,18 +61,38 @@ class Archive:
             entry = found[-1].previous
         return found
 
+    def range(self, first: int, last: int) -> list[LedgerEntry]:
+        """The entries of these numbers. Raises StoreCorrupt."""
+        offsets = os.pread(self._index, (last - first + 2) * _OFFSET.size, (first - 1) * _OFFSET.size)
+        places = [place for (place,) in _OFFSET.iter_unpack(offsets)]
+        if first < 1 or last > self.count or len(places) <= last - first:
+            raise self._damaged(first)
+        if last == self.count:
+            places[last - first + 1 :] = [self.size]
+        block = os.pread(self._log, places[-1] - places[0], places[0])
+        return [
+            self._parse(block[start - places[0] : end - places[0]], number)
+            for number, (start, end) in enumerate(pairwise(places), first)
+        ]
+
     def _read(self, number: int) -> LedgerEntry:
         offsets = os.pread(self._index, 2 * _OFFSET.size, (number - 1) * _OFFSET.size)
         if 1 <= number <= self.count and len(offsets) >= _OFFSET.size:
             (start,) = _OFFSET.unpack_from(offsets)
             end = _OFFSET.unpack_from(offsets, _OFFSET.size)[0] if number < self.count else self.size
-            line = os.pread(self._log, max(0, end - start), start)
-            checksum, _, body = line.rstrip(b"\n").partition(b" ")
-            if checksum == b"%08x" % zlib.crc32(body):
-                entry = build(LedgerEntry, orjson.loads(body))
-                if entry_number(entry.id) == number:
-                    return entry
-        raise StoreCorrupt(f"{self._path} is damaged at entry {number}: restore the store folder from a backup")
+            return self._parse(os.pread(self._log, max(0, end - start), start), number)
+        raise self._damaged(number)
+
+    def _parse(self, line: bytes, number: int) -> LedgerEntry:
+        checksum, _, body = line.rstrip(b"\n").partition(b" ")
+        if checksum == b"%08x" % zlib.crc32(body):
+            entry = build(LedgerEntry, orjson.loads(body))
+            if entry_number(entry.id) == number:
+                return entry
+        raise self._damaged(number)
+
+    def _damaged(self, number: int) -> StoreCorrupt:
+        return StoreCorrupt(f"{self._path} is damaged at entry {number}: restore the store folder from a backup")
 
     def close(self) -> None:
         os.close(self._log)

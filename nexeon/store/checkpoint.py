@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ from tinydb import TinyDB
 from tinydb.storages import Storage
 
 from nexeon.errors import StoreCorrupt
+from nexeon.store.budgets import Spending
 from nexeon.store.codec import build
 from nexeon.store.files import replace_file, reported
 from nexeon.store.records import Account, ApiKey, ProviderKey, Record, Reservation
-from nexeon.store.state import Hold, Put, State, Wallet
+from nexeon.store.state import Hold, Lot, Put, State, Wallet
 
 VERSION = 1
 _HEAD = b'{"checksum":{"1":{"sha256":"%s"}},'
@@ -65,10 +67,16 @@ class Snapshot:
         self.tables: dict[str, dict[str, Any]] = {
             "accounts": _numbered(state.accounts.values()),
             "wallets": _numbered(
-                {"account": account, "balance": wallet.balance, "last": wallet.last}
+                {
+                    "account": account,
+                    "balance": wallet.balance,
+                    "last": wallet.last,
+                    **({"lots": [[lot.entry, lot.expires, lot.left] for lot in wallet.lots]} if wallet.lots else {}),
+                }
                 for account, wallet in state.wallets.items()
             ),
             "keys": _numbered(state.keys.values()),
+            "spending": _numbered({"key": key, **_spent(spending)} for key, spending in state.spending.items()),
             "provider_keys": _numbered(state.provider_keys.values()),
             "reservations": _numbered(state.reservations.values()),
         }
@@ -99,7 +107,14 @@ def load(path: Path) -> tuple[State, int, int]:
             for document in database.table(table):
                 state.apply(Put(build(kind, document)))
         for document in database.table("wallets"):
-            state.wallets[document["account"]] = Wallet(document["balance"], 0, document["last"])
+            lots = [Lot(*lot) for lot in document.get("lots", ())]
+            state.wallets[document["account"]] = Wallet(document["balance"], 0, document["last"], lots)
+            if lots:
+                state.expiring[document["account"]] = None
+        for document in database.table("spending"):
+            state.spending[document["key"]] = Spending(
+                **{name: value for name, value in document.items() if name != "key"}
+            )
         for document in database.table("reservations"):
             state.apply(Hold(build(Reservation, document)))
         state.count = head["entries"]
@@ -108,3 +123,8 @@ def load(path: Path) -> tuple[State, int, int]:
 
 def _numbered(records: Iterable[Any]) -> dict[str, Any]:
     return {str(number): record for number, record in enumerate(records, 1)}
+
+
+def _spent(spending: Spending) -> dict[str, int]:
+    """Without what is reserved, which the reservations tell."""
+    return {each.name: getattr(spending, each.name) for each in fields(spending) if each.name != "reserved"}

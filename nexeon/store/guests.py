@@ -13,6 +13,7 @@ from nexeon.store.records import (
     Account,
     ApiKey,
     Balance,
+    Budget,
     Detail,
     LedgerEntry,
     ProviderKey,
@@ -27,7 +28,7 @@ class GuestStore:
 
     def __init__(self, base: Store) -> None:
         self._base = base
-        self._guests = MemoryStore()
+        self.guests = MemoryStore()
         self._ids: set[str] = set()
 
     async def welcome(self, name: str, credit: int) -> tuple[Account, str]:
@@ -35,13 +36,13 @@ class GuestStore:
         account = Account(new_id("acc"), name, time.time())
         secret = new_secret()
         self._ids.add(account.id)
-        await self._guests.add(account)
-        await self._guests.add(ApiKey(new_id("key"), account.id, name, account.created, digest(secret), last4(secret)))
-        await self._guests.post(account.id, "grant", credit)
+        await self.guests.add(account)
+        await self.guests.add(ApiKey(new_id("key"), account.id, name, account.created, digest(secret), last4(secret)))
+        await self.guests.post(account.id, "grant", credit)
         return account, secret
 
     def _home(self, account: str) -> Store:
-        return self._guests if account in self._ids else self._base
+        return self.guests if account in self._ids else self._base
 
     def _home_of(self, record: Record) -> Store:
         if isinstance(record, ProviderKey):
@@ -53,7 +54,7 @@ class GuestStore:
         return self._base.url
 
     def find_key(self, secret: str) -> tuple[ApiKey, Account] | None:
-        return self._guests.find_key(secret) or self._base.find_key(secret)
+        return self.guests.find_key(secret) or self._base.find_key(secret)
 
     def provider_keys(self, provider: str) -> Sequence[tuple[ProviderKey, str]]:
         return self._base.provider_keys(provider)
@@ -79,6 +80,12 @@ class GuestStore:
     async def balance(self, account: str) -> Balance:
         return await self._home(account).balance(account)
 
+    async def budget(self, key: str) -> Budget:
+        try:
+            return await self._base.budget(key)
+        except NotFound:
+            return await self.guests.budget(key)
+
     async def post(
         self,
         account: str,
@@ -87,8 +94,13 @@ class GuestStore:
         *,
         reason: str = "",
         detail: Detail | None = None,
+        expires: float | None = None,
     ) -> LedgerEntry:
-        return await self._home(account).post(account, kind, amount, reason=reason, detail=detail)
+        return await self._home(account).post(account, kind, amount, reason=reason, detail=detail, expires=expires)
+
+    async def history(self, *, after: str = "", limit: int = 1000) -> list[LedgerEntry]:
+        """Of the base store: guests' entries have numbers of their own."""
+        return await self._base.history(after=after, limit=limit)
 
     async def ledger(self, account: str, *, before: str | None = None, limit: int = 100) -> list[LedgerEntry]:
         return await self._home(account).ledger(account, before=before, limit=limit)
@@ -100,10 +112,10 @@ class GuestStore:
     async def reservations(self, account: str | None = None) -> list[Reservation]:
         if account is not None:
             return await self._home(account).reservations(account)
-        return await self._base.reservations() + await self._guests.reservations()
+        return await self._base.reservations() + await self.guests.reservations()
 
     async def sweep(self) -> int:
-        return await self._base.sweep() + await self._guests.sweep()
+        return await self._base.sweep() + await self.guests.sweep()
 
     async def add(self, record: Record) -> None:
         await self._home_of(record).add(record)
@@ -118,24 +130,24 @@ class GuestStore:
         try:
             return await self._base.account(name)
         except NotFound:
-            return await self._guests.account(name)
+            return await self.guests.account(name)
 
     async def api_key(self, key: str) -> ApiKey:
         try:
             return await self._base.api_key(key)
         except NotFound:
-            return await self._guests.api_key(key)
+            return await self.guests.api_key(key)
 
     async def provider_key(self, key: str) -> ProviderKey:
         return await self._base.provider_key(key)
 
     async def accounts(self) -> list[Account]:
-        return await self._base.accounts() + await self._guests.accounts()
+        return await self._base.accounts() + await self.guests.accounts()
 
     async def api_keys(self, account: str | None = None) -> list[ApiKey]:
         if account is not None:
             return await self._home(account).api_keys(account)
-        return await self._base.api_keys() + await self._guests.api_keys()
+        return await self._base.api_keys() + await self.guests.api_keys()
 
     async def all_provider_keys(self) -> list[ProviderKey]:
         return await self._base.all_provider_keys()
@@ -144,5 +156,5 @@ class GuestStore:
         return self._base.seal(secret)
 
     async def close(self) -> None:
-        await self._guests.close()
+        await self.guests.close()
         await self._base.close()

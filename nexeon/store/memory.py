@@ -9,32 +9,27 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
-from nexeon.errors import Conflict, InsufficientCredit, NotFound, StoreError, StoreUnavailable
+from nexeon.errors import BudgetExceeded, Conflict, InsufficientCredit, NotFound, StoreError
+from nexeon.store.budgets import Spending, period_end
+from nexeon.store.memory_records import Records
 from nexeon.store.money import to_usd
 from nexeon.store.records import (
     Account,
     ApiKey,
     Balance,
+    Budget,
     Detail,
-    EntryKind,
     LedgerEntry,
     ProviderKey,
-    Record,
     Reservation,
 )
 from nexeon.store.secrets import Vault, digest, new_id
 from nexeon.store.state import (
     Begin,
-    Change,
     Close,
     Hold,
-    Kind,
-    Put,
-    Remove,
-    State,
-    Wallet,
     entry_id,
     entry_number,
 )
@@ -47,34 +42,16 @@ _REMEMBERED = 10_000
 _MOST = 2**63 - 1
 
 
-class MemoryStore:
+class MemoryStore(Records):
     """Implements `Store`; gone with the process."""
 
     def __init__(self, *, clock: Callable[[], float] = time.time, vault: Vault | None = None) -> None:
-        self._clock = clock
-        self._vault = vault or Vault(None)
-        self._state = State()
+        super().__init__(clock, vault or Vault(None))
         self._closed: dict[str, LedgerEntry | None] = {}
-        self._provider_keys: dict[str, list[tuple[ProviderKey, str]]] = {}
-        self._open = True
 
     @property
     def url(self) -> str:
         return "memory:"
-
-    # The hooks of a durable engine
-
-    async def _admit(self) -> None:
-        """Makes sure that a change and, later, its settlement can be written. Raises StoreUnavailable."""
-        if not self._open:
-            raise StoreUnavailable("the store is closed")
-
-    def _apply(self, change: Change) -> None:
-        """Makes the change at once, and takes it to be written."""
-        self._state.apply(change)
-
-    async def _durable(self) -> None:
-        """Returns once all that was applied up to this call is durable. Raises StoreUnavailable."""
 
     # The way of a request
 
@@ -107,16 +84,50 @@ class MemoryStore:
     async def reserve(self, account: str, key: str, amount: int, *, ttl: float, detail: Detail) -> Reservation:
         _check_amount(amount)
         await self._admit()
-        wallet = self._wallet(account)
-        if amount > wallet.balance - wallet.reserved:
+        self._wallet(account)
+        self._expire(account)
+        if self._refusal(account, key, amount) is not None:
             self._sweep(account)
-            available = wallet.balance - wallet.reserved
-            if amount > available:
-                raise InsufficientCredit(needed=amount, available=available)
+            self._expire(account)
+            refusal = self._refusal(account, key, amount)
+            if refusal is not None:
+                raise refusal
         now = self._clock()
         held = Reservation(new_id("rsv"), account, key, amount, now, now + ttl, detail=_detail(detail))
         self._apply(Hold(held))
         return held
+
+    def _refusal(self, account: str, key: str, amount: int) -> InsufficientCredit | None:
+        """Why credit cannot be held, by the wallet or by the key's budget."""
+        available = self._balance(account).available
+        if amount > available:
+            return InsufficientCredit(needed=amount, available=max(0, available))
+        record = self._state.keys.get(key)
+        if record is None or record.budget is None:
+            return None
+        budget = self._budget(record)
+        if budget.left is None or amount <= budget.left:
+            return None
+        return BudgetExceeded(needed=amount, available=max(0, budget.left), period=budget.period, resets=budget.resets)
+
+    def _expire(self, account: str) -> list[LedgerEntry]:
+        """Takes back what is left of grants that have expired, but for what calls under way may still use."""
+        now = self._clock()
+        wallet = self._wallet(account)
+        due = wallet.expired(now)
+        posted = []
+        # As a copy: what is taken leaves the wallet's own list.
+        for lot in list(wallet.lots) if due else ():
+            if lot.expires > now or not due:
+                break
+            taken = min(due, lot.left)
+            due -= taken
+            entry = self._entry(account, "expiry", -taken, {"reason": "the grant has expired"})
+            posted.append(replace(entry, grant=lot.entry))
+            self._apply(Close("", (posted[-1],)))
+        if not wallet.lots:
+            self._state.expiring.pop(account, None)
+        return posted
 
     async def begin(self, reservation: Reservation) -> None:
         if reservation.id in self._state.reservations:
@@ -149,7 +160,9 @@ class MemoryStore:
 
     def _settle(self, held: Reservation, amount: int, detail: Detail, *, estimated: bool) -> LedgerEntry:
         wallet = self._wallet(held.account)
-        collected = min(amount, wallet.balance - wallet.reserved + held.amount)
+        room = wallet.balance - wallet.reserved + held.amount + self._state.accounts[held.account].overdraft
+        # What was held was promised, also where the overdraft has been lowered since.
+        collected = min(amount, max(room, held.amount))
         facts: Detail = {**held.detail, **_detail(detail)}
         charge = self._entry(held.account, "charge", -collected, facts, key=held.key, estimated=estimated)
         entries = [charge]
@@ -185,15 +198,36 @@ class MemoryStore:
 
     async def sweep(self) -> int:
         swept = self._sweep()
-        if swept:
+        now = self._clock()
+        due = [account for account in self._state.expiring if self._state.wallets[account].expired(now)]
+        if due:
+            await self._admit()
+        for account in due:
+            if account in self._state.accounts:
+                self._expire(account)
+        if swept or due:
             await self._durable()
         return swept
 
     # Money
 
     async def balance(self, account: str) -> Balance:
+        return self._balance(account)
+
+    def _balance(self, account: str) -> Balance:
         wallet = self._wallet(account)
-        return Balance(wallet.balance, wallet.reserved)
+        expired = wallet.expired(self._clock()) if wallet.lots else 0
+        return Balance(wallet.balance, wallet.reserved, self._state.accounts[account].overdraft, expired)
+
+    async def budget(self, key: str) -> Budget:
+        return self._budget(await self.api_key(key))
+
+    def _budget(self, key: ApiKey) -> Budget:
+        now = self._clock()
+        spending = self._state.spending_of(key.id) or Spending()
+        return Budget(
+            key.budget, key.period, spending.spent(key.period, now), spending.reserved, period_end(key.period, now)
+        )
 
     async def post(
         self,
@@ -203,45 +237,23 @@ class MemoryStore:
         *,
         reason: str = "",
         detail: Detail | None = None,
+        expires: float | None = None,
     ) -> LedgerEntry:
         await self._admit()
         wallet = self._wallet(account)
+        self._expire(account)
         if wallet.balance + amount > _MOST:
             raise Conflict(f"a wallet holds at most {to_usd(_MOST)} USD")
-        if -amount > wallet.balance - wallet.reserved:
-            raise InsufficientCredit(needed=-amount, available=wallet.balance - wallet.reserved)
+        available = self._balance(account).available
+        if amount < 0 and -amount > available:
+            raise InsufficientCredit(needed=-amount, available=max(0, available))
         facts: Detail = {**_detail(detail or {}), "reason": reason}
         entry = self._entry(account, kind, amount, facts)
+        if expires is not None:
+            entry = replace(entry, expires=expires)
         self._apply(Close("", (entry,)))
         await self._durable()
         return entry
-
-    def _entry(
-        self,
-        account: str,
-        kind: EntryKind,
-        amount: int,
-        facts: Detail,
-        *,
-        key: str = "",
-        estimated: bool = False,
-        after: LedgerEntry | None = None,
-    ) -> LedgerEntry:
-        """The next entry of an account, or the one after `after`."""
-        wallet = self._wallet(account)
-        number = self._state.count + 1 if after is None else entry_number(after.id) + 1
-        return LedgerEntry(
-            id=entry_id(number),
-            account=account,
-            kind=kind,
-            amount=amount,
-            balance=(wallet.balance if after is None else after.balance) + amount,
-            previous=wallet.last if after is None else after.id,
-            created=self._clock(),
-            key=key,
-            estimated=estimated,
-            **facts,
-        )
 
     async def ledger(self, account: str, *, before: str | None = None, limit: int = 100) -> list[LedgerEntry]:
         wallet = self._state.wallets.get(account)
@@ -266,6 +278,19 @@ class MemoryStore:
             return (await self._archived(entry, 1))[0]
         raise NotFound(f"no ledger entry `{entry}`")
 
+    async def history(self, *, after: str = "", limit: int = 1000) -> list[LedgerEntry]:
+        first = entry_number(after) + 1
+        last = min(self._state.count, first + limit - 1)
+        live = self._state.entries
+        start = next((number for number in range(first, last + 1) if number in live), last + 1)
+        # Taken before the wait, because a checkpoint may move them meanwhile.
+        recent = [live[number] for number in range(start, last + 1)]
+        return (await self._archived_range(first, start - 1) if start > first else []) + recent
+
+    async def _archived_range(self, first: int, last: int) -> list[LedgerEntry]:
+        """The entries of these numbers, which are not in memory."""
+        raise NotFound(f"no ledger entry `{entry_id(first)}`")
+
     async def _archived(self, entry: str, limit: int) -> list[LedgerEntry]:
         """Follows the links from an entry that is not in memory."""
         raise NotFound(f"no ledger entry `{entry}`")
@@ -273,104 +298,8 @@ class MemoryStore:
     async def reservations(self, account: str | None = None) -> list[Reservation]:
         return [held for held in self._state.reservations.values() if account in (None, held.account)]
 
-    def _wallet(self, account: str) -> Wallet:
-        if account not in self._state.accounts:
-            raise NotFound(f"no account `{account}`")
-        return self._state.wallets[account]
-
-    # Records
-
-    async def add(self, record: Record) -> None:
-        await self._admit()
-        if record.id in self._table(record):
-            raise Conflict(f"`{record.id}` exists already")
-        self._check(record)
-        self._put(record)
-        await self._durable()
-
-    async def replace(self, record: Record) -> None:
-        await self._admit()
-        if record.id not in self._table(record):
-            raise NotFound(f"no {_NOUN[type(record)]} `{record.id}`")
-        self._check(record)
-        self._put(record)
-        await self._durable()
-
-    async def remove(self, record: Record) -> None:
-        await self._admit()
-        if record.id not in self._table(record):
-            raise NotFound(f"no {_NOUN[type(record)]} `{record.id}`")
-        entries: tuple[LedgerEntry, ...] = ()
-        if isinstance(record, Account):
-            wallet = self._wallet(record.id)
-            if any(held.account == record.id for held in self._state.reservations.values()):
-                raise Conflict(f"account `{record.name}` has calls under way: disable it and wait for them")
-            if wallet.balance:
-                entries = (self._entry(record.id, "expiry", -wallet.balance, {"reason": "account deleted"}),)
-        self._apply(Remove(_KIND[type(record)], record.id, entries))
-        self._provider_keys.clear()
-        await self._durable()
-
-    def _put(self, record: Record) -> None:
-        self._apply(Put(record))
-        if isinstance(record, ProviderKey):
-            self._provider_keys.clear()
-
-    def _check(self, record: Record) -> None:
-        state = self._state
-        if isinstance(record, Account):
-            if state.names.get(record.name, record.id) != record.id:
-                raise Conflict(f"an account named `{record.name}` exists already")
-            if record.name != record.id and record.name in state.accounts:
-                raise Conflict(f"`{record.name}` is the id of another account")
-        elif isinstance(record, ApiKey):
-            if record.account not in state.accounts:
-                raise NotFound(f"no account `{record.account}`")
-            for value in (record.hash, record.previous_hash):
-                if state.hashes.get(value, record.id) != record.id:
-                    raise Conflict("that secret belongs to another key")
-
-    def _table(self, record: Record) -> dict[str, Any]:
-        if isinstance(record, Account):
-            return self._state.accounts
-        return self._state.keys if isinstance(record, ApiKey) else self._state.provider_keys
-
-    async def account(self, name: str) -> Account:
-        found = self._state.accounts.get(self._state.names.get(name, name))
-        if found is None:
-            raise NotFound(f"no account `{name}`")
-        return found
-
-    async def api_key(self, key: str) -> ApiKey:
-        if key not in self._state.keys:
-            raise NotFound(f"no key `{key}`")
-        return self._state.keys[key]
-
-    async def provider_key(self, key: str) -> ProviderKey:
-        if key not in self._state.provider_keys:
-            raise NotFound(f"no provider key `{key}`")
-        return self._state.provider_keys[key]
-
-    async def accounts(self) -> list[Account]:
-        return list(self._state.accounts.values())
-
-    async def api_keys(self, account: str | None = None) -> list[ApiKey]:
-        if account is None:
-            return list(self._state.keys.values())
-        return [self._state.keys[key] for key in self._state.account_keys.get(account, {})]
-
-    async def all_provider_keys(self) -> list[ProviderKey]:
-        return list(self._state.provider_keys.values())
-
-    def seal(self, secret: str) -> str:
-        return self._vault.encrypt(secret)
-
     async def close(self) -> None:
         self._open = False
-
-
-_NOUN: dict[type[Any], str] = {Account: "account", ApiKey: "key", ProviderKey: "provider key"}
-_KIND: dict[type[Any], Kind] = {Account: "account", ApiKey: "key", ProviderKey: "provider_key"}
 
 
 def _check_amount(amount: int) -> None:

@@ -13,6 +13,7 @@ from nexeon.store.records import (
     Account,
     ApiKey,
     Balance,
+    Budget,
     Detail,
     LedgerEntry,
     ProviderKey,
@@ -38,9 +39,9 @@ class Store(Protocol):
         ...
 
     async def reserve(self, account: str, key: str, amount: int, *, ttl: float, detail: Detail) -> Reservation:
-        """Holds `amount` of the account's (id) credit for `ttl` seconds.
+        """Holds `amount` of the account's (id) credit and of the key's budget for `ttl` seconds.
 
-        Raises InsufficientCredit, NotFound (no such account).
+        Raises InsufficientCredit, BudgetExceeded, NotFound (no such account).
         """
         ...
 
@@ -57,8 +58,9 @@ class Store(Protocol):
     ) -> LedgerEntry:
         """Charges `amount` in place of the reservation and returns the charge; `detail` completes the reservation's.
 
-        What the wallet cannot cover beside other reservations is a `shortfall` entry after the charge. Settling twice
-        returns the first charge. Raises NotFound for a reservation that was released.
+        What the wallet and its overdraft cannot cover beside other reservations is a `shortfall` entry after the
+        charge; grants that expire first are spent first. Settling twice returns
+        the first charge. Raises NotFound for a reservation that was released.
         """
         ...
 
@@ -72,6 +74,10 @@ class Store(Protocol):
         """Of an account's id. Raises NotFound."""
         ...
 
+    async def budget(self, key: str) -> Budget:
+        """What a key (id) has spent and holds in its budget's period. Raises NotFound."""
+        ...
+
     async def post(
         self,
         account: str,
@@ -80,12 +86,20 @@ class Store(Protocol):
         *,
         reason: str = "",
         detail: Detail | None = None,
+        expires: float | None = None,
     ) -> LedgerEntry:
-        """Moves credit by a signed `amount`; taking more than is available raises InsufficientCredit."""
+        """Moves credit by a signed `amount`; taking more than is available raises InsufficientCredit.
+
+        What is left of a grant that `expires` (Unix seconds) is taken back then, but for what calls under way hold.
+        """
         ...
 
     async def ledger(self, account: str, *, before: str | None = None, limit: int = 100) -> list[LedgerEntry]:
         """An account's entries, newest first; `before` is the id of the last entry of the page before."""
+        ...
+
+    async def history(self, *, after: str = "", limit: int = 1000) -> list[LedgerEntry]:
+        """All accounts' entries, oldest first, that follow the one of that id."""
         ...
 
     async def entry(self, entry: str) -> LedgerEntry:
@@ -97,7 +111,8 @@ class Store(Protocol):
         ...
 
     async def sweep(self) -> int:
-        """Closes expired reservations (begun: settled as estimated; else released) and says how many."""
+        """Closes expired reservations (begun: settled as estimated; else released) and says how many; takes back what
+        is left of expired grants."""
         ...
 
     # Records

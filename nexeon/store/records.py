@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
 
 EntryKind = Literal["grant", "charge", "refund", "adjustment", "expiry", "shortfall"]
+Period = Literal["", "day", "week", "month"]
 
 
 class Detail(TypedDict, total=False):
@@ -24,19 +25,25 @@ class Detail(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Owns a wallet and keys. `name` is unique."""
+    """Owns a wallet and keys. `name` is unique.
+
+    `overdraft` is how far below zero its balance may go; with less than `soft_limit` available, operators are warned.
+    """
 
     id: str
     name: str
     created: float
     disabled: bool = False
+    overdraft: int = 0
+    soft_limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
     """A client's key. Only its SHA-256 is kept. Empty `models` (globs) or `scopes` permit everything.
 
-    After a rotation the secret before it stays good until `previous_until`.
+    After a rotation the secret before it stays good until `previous_until`. `budget` is what it may spend in a
+    `period` (UTC), or in all where that is "".
     """
 
     id: str
@@ -54,6 +61,8 @@ class ApiKey:
     disabled: bool = False
     previous_hash: str = field(default="", repr=False)
     previous_until: float | None = None
+    budget: int | None = None
+    period: Period = ""
 
     def expired(self, now: float) -> bool:
         return self.expires is not None and self.expires <= now
@@ -79,6 +88,7 @@ class LedgerEntry:
     """One line of an account's ledger. `balance` is the sum up to and with it; `previous` the entry before it, or "".
 
     `amount` is signed. A `shortfall` moves nothing: `uncollected` is what a charge could not take from the wallet.
+    What is left of a grant that `expires` is taken back by an `expiry` entry that names the `grant`.
     """
 
     id: str
@@ -97,6 +107,8 @@ class LedgerEntry:
     estimated: bool = False
     uncollected: int = 0
     reason: str = ""
+    expires: float | None = None
+    grant: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +127,31 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """An account's wallet at one moment, in nano-USD."""
+    """An account's wallet at one moment, in nano-USD. `expired` has expired, and is about to leave the balance."""
 
     balance: int
     reserved: int
+    overdraft: int = 0
+    expired: int = 0
 
     @property
     def available(self) -> int:
-        return self.balance - self.reserved
+        return self.balance - self.reserved - self.expired + self.overdraft
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a key spent and holds in its period, in nano-USD; the next period begins at `resets`."""
+
+    limit: int | None
+    period: Period
+    spent: int
+    reserved: int
+    resets: float | None
+
+    @property
+    def left(self) -> int | None:
+        return None if self.limit is None else self.limit - self.spent - self.reserved
 
 
 Record = Account | ApiKey | ProviderKey

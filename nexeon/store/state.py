@@ -7,10 +7,11 @@ gives the same state: this is what a journal is replayed with. Whether a change 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from nexeon.errors import StoreCorrupt
+from nexeon.store.budgets import Spending
 from nexeon.store.records import Account, ApiKey, LedgerEntry, ProviderKey, Record, Reservation
 
 Kind = Literal["account", "key", "provider_key"]
@@ -50,10 +51,53 @@ Change = Put | Remove | Hold | Begin | Close
 
 
 @dataclass(slots=True)
+class Lot:
+    """What is left of a grant that expires."""
+
+    entry: str
+    expires: float
+    left: int
+
+
+@dataclass(slots=True)
 class Wallet:
+    """`lots` stand in the order of their expiry, which is the order in which they are spent; credit that stays comes
+    last."""
+
     balance: int = 0
     reserved: int = 0
     last: str = ""
+    lots: list[Lot] = field(default_factory=list)
+
+    def expired(self, now: float) -> int:
+        """What has expired and is not held for a call under way."""
+        late = 0
+        for lot in self.lots:
+            if lot.expires > now:
+                break
+            late += lot.left
+        return min(late, max(0, self.balance - self.reserved)) if late else 0
+
+    def move(self, entry: LedgerEntry) -> None:
+        """What an entry does to the wallet."""
+        self.balance = entry.balance
+        self.last = entry.id
+        if entry.amount > 0 and entry.expires is not None:
+            # A debt takes its part of a grant at once.
+            left = min(entry.amount, max(0, entry.balance))
+            if left:
+                self.lots.append(Lot(entry.id, entry.expires, left))
+                self.lots.sort(key=lambda lot: lot.expires)
+        elif entry.amount < 0 and self.lots:
+            self._spend(-entry.amount, entry.grant)
+
+    def _spend(self, amount: int, grant: str) -> None:
+        for lot in self.lots:
+            if grant in ("", lot.entry):
+                taken = min(amount, lot.left)
+                lot.left -= taken
+                amount -= taken
+        self.lots = [lot for lot in self.lots if lot.left]
 
 
 def entry_id(number: int) -> str:
@@ -67,7 +111,10 @@ def entry_number(entry: str) -> int:
 
 
 class State:
-    """Everything that is live. `entries` holds the part of the ledger that is not archived, by number."""
+    """Everything that is live. `entries` holds the part of the ledger that is not archived, by number.
+
+    `spending` is by key, `expiring` names the accounts whose wallets have lots.
+    """
 
     def __init__(self) -> None:
         self.accounts: dict[str, Account] = {}
@@ -77,6 +124,8 @@ class State:
         self.hashes: dict[str, str] = {}
         self.account_keys: dict[str, dict[str, None]] = {}
         self.provider_keys: dict[str, ProviderKey] = {}
+        self.spending: dict[str, Spending] = {}
+        self.expiring: dict[str, None] = {}
         self.reservations: dict[str, Reservation] = {}
         self.entries: dict[int, LedgerEntry] = {}
         self.count = 0
@@ -104,11 +153,24 @@ class State:
             raise StoreCorrupt(f"reservation {reservation.id} is of an account that does not exist")
         self.reservations[reservation.id] = reservation
         wallet.reserved += reservation.amount
+        spending = self.spending_of(reservation.key)
+        if spending is not None:
+            spending.reserved += reservation.amount
+
+    def spending_of(self, key: str) -> Spending | None:
+        """None for a key that does not exist (any more)."""
+        spending = self.spending.get(key)
+        if spending is None and key in self.keys:
+            spending = self.spending[key] = Spending()
+        return spending
 
     def _close(self, change: Close) -> None:
         held = self.reservations.pop(change.reservation, None)
         if held is not None:
             self.wallets[held.account].reserved -= held.amount
+            spending = self.spending.get(held.key)
+            if spending is not None:
+                spending.reserved -= held.amount
         self._append(change.entries)
 
     def _append(self, entries: Iterable[LedgerEntry]) -> None:
@@ -123,8 +185,11 @@ class State:
                 raise StoreCorrupt(f"ledger entry {entry.id} does not follow from the one before it")
             self.count += 1
             self.entries[self.count] = entry
-            wallet.balance = entry.balance
-            wallet.last = entry.id
+            wallet.move(entry)
+            if wallet.lots:
+                self.expiring[entry.account] = None
+            if entry.kind == "charge" and (spending := self.spending_of(entry.key)) is not None:
+                spending.add(entry.created, -entry.amount)
 
     def _put(self, record: Record) -> None:
         match record:
@@ -153,8 +218,10 @@ class State:
             for key in self.account_keys.pop(record, {}):
                 self._forget(key)
                 self.keys.pop(key, None)
+                self.spending.pop(key, None)
         elif kind == "key":
             self._forget(record)
+            self.spending.pop(record, None)
             key_record = self.keys.pop(record, None)
             if key_record is not None:
                 self.account_keys.get(key_record.account, {}).pop(record, None)

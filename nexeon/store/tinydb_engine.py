@@ -122,6 +122,9 @@ class TinyStore(MemoryStore):
     async def _archived(self, entry: str, limit: int) -> list[LedgerEntry]:
         return await asyncio.to_thread(self._archive.follow, entry, limit)
 
+    async def _archived_range(self, first: int, last: int) -> list[LedgerEntry]:
+        return await asyncio.to_thread(self._archive.range, first, last)
+
     # Checkpoints
 
     async def checkpoint(self) -> None:
