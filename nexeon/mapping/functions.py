@@ -68,10 +68,10 @@ def from_json(value: Any) -> Any:
 
 @filter_(missing=True)
 def embed(value: Any, *otherwise: Any) -> Any:
-    """JSON text of an object, put into the output as it is."""
+    """JSON text of an object, put into the output as it is, on one line: line ends stand only between its tokens."""
     if type(value) is str:
         if is_object(value):
-            return orjson.Fragment(value)
+            return orjson.Fragment(value.replace("\r", " ").replace("\n", " "))
     elif type(value) is dict:
         return value
     if otherwise:

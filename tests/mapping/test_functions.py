@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexeon.mapping.functions import fit_id, unfit_id
+from nexeon.mapping.functions import embed, fit_id, unfit_id
+from nexeon.wire.json import dumps
 
 
 @given(st.text(min_size=1, max_size=80))
@@ -26,3 +27,7 @@ def test_an_identifier_that_only_looks_fitted_stays() -> None:
 def test_a_long_identifier_keeps_a_stable_stand_in() -> None:
     assert fit_id("x" * 200) == fit_id("x" * 200) != fit_id("y" * 200)
     assert unfit_id(fit_id("é" * 200)) == fit_id("é" * 200)
+
+
+def test_embedded_text_is_one_line() -> None:
+    assert dumps({"input": embed('{\r\n  "a": "x\\ny"\n}')}) == b'{"input":{    "a": "x\\ny" }}'
