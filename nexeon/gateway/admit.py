@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
-
 from nexeon.config import Config, Model, Price
 from nexeon.errors import InsufficientCredit, NotFound, RequestError, StoreUnavailable
+from nexeon.gateway.authenticate import not_permitted
 from nexeon.gateway.exchange import Exchange
 from nexeon.gateway.price import cost
 from nexeon.gateway.settle import HOLD
+from nexeon.gateway.target import Plan
 from nexeon.mapping.format import Format
 from nexeon.store import ApiKey, Detail, Store, to_usd
+from nexeon.store.permission import permitted
 
 
 def may_use(key: ApiKey, model: Model) -> bool:
-    """Whether the key's globs allow the model, by its id or an alias."""
-    if not key.models:
-        return True
-    return any(fnmatchcase(name, glob) for glob in key.models for name in (model.id, *model.aliases))
+    """Whether the key may use the model, by its id or an alias, at one of its providers at least."""
+    if permitted(key, model=(model.id, *model.aliases)) is not None:
+        return False
+    return any(permitted(key, provider=target.provider) is None for target in model.targets)
 
 
 def resolve(config: Config, key: ApiKey, name: str) -> Model:
@@ -25,12 +26,21 @@ def resolve(config: Config, key: ApiKey, name: str) -> Model:
     model = config.model(name)
     if model is None:
         raise not_available(name)
-    if not may_use(key, model):
-        raise RequestError(
-            403, "permission", f"this API key may not use model '{name}'", param="model", code="model_not_permitted",
-            retryable=False,
-        )  # fmt: skip
+    refusal = permitted(key, model=(model.id, *model.aliases))
+    if refusal is not None:
+        raise not_permitted(refusal, param="model", code="model_not_permitted")
     return model
+
+
+def permitted_plans(key: ApiKey, plans: list[Plan]) -> list[Plan]:
+    """The targets at providers that the key may use. Raises RequestError 403 where there is none."""
+    if not key.scopes:
+        return plans
+    refusals = {plan.name: permitted(key, provider=plan.name) for plan in plans}
+    allowed = [plan for plan in plans if refusals[plan.name] is None]
+    if not allowed:
+        raise not_permitted(next(filter(None, refusals.values()), "this API key may use no provider of this model"))
+    return allowed
 
 
 def not_available(name: str) -> RequestError:

@@ -142,7 +142,9 @@ def _incoming(current: Request) -> Incoming:
     async def body() -> bytes:
         return bytes(await current.body)
 
-    return Incoming("req_" + secrets.token_hex(12), current.method, current.path, headers, query, body)
+    client = scope.get("client")
+    ip = client[0] if client else None
+    return Incoming("req_" + secrets.token_hex(12), current.method, current.path, headers, query, body, ip)
 
 
 def _error_reply(error: Exception, gateway: Gateway, speaker: Format, incoming: Incoming) -> Reply:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 async def me(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path: Mapping[str, str]) -> Reply:
     """`GET /v1/me`: amounts are decimal USD, exact."""
-    key, account = authenticate(gateway.store, incoming.headers, incoming.query, None)
+    key, account = authenticate(gateway.store, incoming, None, write=False)
     try:
         balance = await gateway.store.balance(account.id)
     except StoreError as error:

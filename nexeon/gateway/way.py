@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from nexeon.config import Model
 from nexeon.errors import RequestError, StoreError
-from nexeon.gateway.admit import not_available, reserve, resolve
+from nexeon.gateway.admit import not_available, permitted_plans, reserve, resolve
 from nexeon.gateway.attempt import StreamAnswer
 from nexeon.gateway.authenticate import authenticate
 from nexeon.gateway.exchange import Exchange
@@ -36,6 +36,7 @@ class Incoming:
     headers: Mapping[str, str]
     query: Mapping[str, str]
     body: Callable[[], Awaitable[bytes]]
+    ip: str | None = None
 
 
 @dataclass(slots=True)
@@ -52,7 +53,7 @@ class Reply:
 async def generate(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path: Mapping[str, str]) -> Reply:
     """Answers one generation request. Raises RequestError for whatever ends it early."""
     wire = endpoint.format.wire
-    key, account = authenticate(gateway.store, incoming.headers, incoming.query, wire.request.key_query)
+    key, account = authenticate(gateway.store, incoming, wire.request.key_query, write=True)
     raw = await incoming.body()
     body = read_body(incoming.headers, raw)
     model = resolve(gateway.config, key, model_name(wire, body, path))
@@ -71,10 +72,11 @@ async def generate(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, pat
         array=stream and is_array(wire, incoming.query),
         model=model,
     )
+    plans = permitted_plans(key, gateway.plans(model, endpoint.format))
     await reserve(gateway.store, gateway.config, exchange)
     try:
         preparer = Preparer(exchange, secrets.token_hex(12))
-        answer = await gateway.failover.answer(exchange, gateway.plans(model, endpoint.format), preparer)
+        answer = await gateway.failover.answer(exchange, plans, preparer)
         if isinstance(answer, StreamAnswer):
             return await _stream_reply(gateway, exchange, answer)
         await settle_answer(gateway, exchange)

@@ -179,7 +179,7 @@ async def test_a_reset_at_each_stage_is_a_bad_gateway(opened: Opener, stream: bo
         call.reset()
 
     async def in_body(call: Call) -> None:
-        await call.raw(b"HTTP/1.1 200 X\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n{\"id\"")
+        await call.raw(b'HTTP/1.1 200 X\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n{"id"')
         call.reset()
 
     async def after_stream_headers(call: Call) -> None:
@@ -187,7 +187,7 @@ async def test_a_reset_at_each_stage_is_a_bad_gateway(opened: Opener, stream: bo
         call.reset()
 
     async def short_body(call: Call) -> None:
-        await call.raw(b"HTTP/1.1 200 X\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n{\"id\"")
+        await call.raw(b'HTTP/1.1 200 X\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n{"id"')
         call.writer.close()
 
     gate = await opened()

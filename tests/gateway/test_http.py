@@ -77,6 +77,31 @@ async def test_disabled_and_expired_keys_and_accounts(gate: Gate) -> None:
     assert not gate.upstream.calls
 
 
+async def test_scopes_narrow_a_key(gate: Gate) -> None:
+    gate.upstream.plays(notes())
+    key, _ = gate.store.find_key(gate.key) or pytest.fail("no key")
+
+    async def scoped(*scopes: str) -> None:
+        await gate.store.replace(replace(key, scopes=scopes))
+
+    for scopes, say in (
+        (("read",), "may only read"),
+        (("endpoint:/notes/*",), "may not use /talk"),
+        (("provider:one",), "may not use provider 'noter'"),
+        (("ip:10.0.0.0/8",), "from this address"),
+    ):
+        await scoped(*scopes)
+        answer = await gate.talk("noted")
+        assert answer.status_code == 403
+        assert say in answer.json()["oops"]["say"]
+        assert answer.json()["oops"]["kind"] == "permission"
+    await scoped("provider:noter", "endpoint:/talk", "endpoint:/models*", "ip:127.0.0.0/8")
+    answer = await gate.talk("both")
+    assert answer.headers["x-nexeon-provider"] == "noter", "the first target is at a provider that it may not use"
+    assert (await gate.client.get("/models")).json() == {"all": ["noted", "both", "with/slash"]}
+    assert (await gate.client.get("/v1/me")).status_code == 403
+
+
 async def test_an_unknown_model_in_the_documents_words(gate: Gate) -> None:
     answer = await gate.talk("unknown-model")
     assert answer.status_code == 404

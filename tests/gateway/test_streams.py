@@ -157,7 +157,8 @@ async def test_events_that_come_in_one_read_leave_in_one_write(gate: Gate) -> No
     body = json.dumps(_body(stream=True)).encode()
     writer.write(
         f"POST /talk HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {gate.key}\r\ncontent-type: application/json\r\n"
-        f"content-length: {len(body)}\r\n\r\n".encode() + body
+        f"content-length: {len(body)}\r\n\r\n".encode()
+        + body
     )
     raw = await reader.readuntil(b"\r\n0\r\n\r\n")
     writer.close()
@@ -228,9 +229,7 @@ async def test_a_stream_without_usage_is_charged_by_its_length(gate: Gate) -> No
 
 
 async def test_the_dearer_usage_counts_only_once_and_the_last_value_wins(gate: Gate) -> None:
-    gate.upstream.plays(
-        streams({"id": "t", "usage": {"in": 3, "out": 1}}, {"text": "x"}, {"end": "stop"}, USAGE)
-    )
+    gate.upstream.plays(streams({"id": "t", "usage": {"in": 3, "out": 1}}, {"text": "x"}, {"end": "stop"}, USAGE))
     await gate.talk(stream=True)
     assert await gate.spent() == COST
 
