@@ -28,7 +28,7 @@ def build(tree: Tree, files: tuple[Path, ...], *, home: Path, shipped: Path | No
     return out.Config(
         server=_section(out.Server, value.get("server"), body_limit=_size),
         store=_store(tree, home, shipped),
-        admin=out.Admin(_socket(tree)),
+        admin=out.Admin(_socket(tree), (value.get("admin", {}).get("http") or {}).get("token") or None),
         mappings=tuple(folder for _, folder in mapping_folders(tree)),
         estimate=_section(out.Estimate, value.get("estimate")),
         materialise=_section(out.Materialise, value.get("materialise"), max_bytes=_size),
@@ -41,6 +41,7 @@ def build(tree: Tree, files: tuple[Path, ...], *, home: Path, shipped: Path | No
         retry=_section(out.Retry, value.get("retry")),
         breaker=_section(out.Breaker, value.get("breaker")),
         idempotency=_section(out.Idempotency, value.get("idempotency"), max_bytes=_size),
+        log=_section(out.Log, value.get("log"), retention=_span, body_limit=_size, redact=tuple),
     )
 
 
@@ -81,6 +82,10 @@ def _socket(tree: Tree) -> Path | None:
 def _section(kind: type[_T], value: Mapping[str, Any] | None, **convert: Callable[[Any], Any]) -> _T:
     given = value or {}
     return kind(**{key: convert[key](item) if key in convert else item for key, item in given.items()})
+
+
+def _span(value: str) -> float:
+    return float(value[:-1]) * {"m": 60, "h": 3600, "d": 86_400}[value[-1]]
 
 
 def _size(value: int | str) -> int:

@@ -34,9 +34,22 @@ class StoreConfig:
 
 @dataclass(frozen=True, slots=True)
 class Admin:
-    """`socket` is None where the store's own default holds."""
+    """`socket` is None where the store's own default holds; `token` is None where nothing is served over HTTP."""
 
     socket: Path | None = None
+    token: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """The log of requests; `retention` in seconds, `body_limit` in bytes, `queue` in records."""
+
+    enabled: bool = True
+    retention: float = 30 * 86_400.0
+    bodies: bool = False
+    body_limit: int = 64 * 1024
+    redact: tuple[str, ...] = ()
+    queue: int = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +273,7 @@ class Config:
     retry: Retry = Retry()
     breaker: Breaker = Breaker()
     idempotency: Idempotency = Idempotency()
+    log: Log = Log()
 
     def model(self, name: str) -> Model | None:
         """The model by its id or an alias."""
