@@ -359,9 +359,12 @@ class StreamDecoder:
         for block in self._blocks:
             self._end(block)
         assert self._finish is not None
-        called = any(block.type == "tool_call" for block in self._blocks)
-        if called and self._finish["reason"] == "stop":
-            self._finish["reason"] = "tool_calls"
+        if self._finish["reason"] == "stop":
+            kinds = {block.type for block in self._blocks}
+            if "tool_call" in kinds:
+                self._finish["reason"] = "tool_calls"
+            elif "refusal" in kinds and "text" not in kinds:
+                self._finish["reason"] = "refusal"
         self.finished = True
         self._out.append({**self._finish, "usage": self.usage, "response": self.response})
 

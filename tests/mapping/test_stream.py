@@ -44,6 +44,13 @@ def kinds(pieces: list[dict[str, Any]]) -> list[str]:
     return [f"{piece['type']}{piece.get('index', '')}" for piece in pieces]
 
 
+def test_an_answer_that_only_refuses_ends_as_a_refusal() -> None:
+    refusal = {"type": "delta", "block": {"type": "refusal"}, "text": "No."}
+    text = {"type": "delta", "block": {"type": "text"}, "text": "Yes, but: "}
+    assert decode(refusal, FINISH)[-1]["reason"] == "refusal"
+    assert decode(text, refusal, FINISH)[-1]["reason"] == "stop"
+
+
 def test_text_without_a_key_runs_until_another_block_begins() -> None:
     text = {"type": "delta", "block": {"type": "text"}}
     call = {"type": "delta", "key": 0, "block": {"type": "tool_call", "call_id": "c", "name": "f"}}
