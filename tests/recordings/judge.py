@@ -15,10 +15,10 @@ MEANING = ("text", "reasoning", "calls", "finish", "usage")
 ASPECTS = (*MEANING, "types", "grammar")
 
 
-def judge(case: Case, client: str, said: Any, *, usage: bool = True, grammar: bool = True) -> dict[str, str | None]:
+def judge(case: Case, client: str, said: Any, *, usage: bool = True, piped: bool = False) -> dict[str, str | None]:
     """Per aspect that can be judged: what is wrong, or None. `said`: the answer, or the list of its events.
 
-    `grammar` is not judged where the events are the provider's own.
+    `piped`: they are the provider's own, so their grammar, and ids that it does not give, are its own matter.
     """
     verdicts: dict[str, str | None] = {}
     try:
@@ -26,15 +26,15 @@ def judge(case: Case, client: str, said: Any, *, usage: bool = True, grammar: bo
     except (KeyError, IndexError, TypeError) as error:
         verdicts |= dict.fromkeys(MEANING, f"cannot be read: {error!r}")
     else:
-        want = expected(case, client)
+        want = expected(case, client, own_words=piped)
         if not usage:
             want.usage = {}
-        found = differences(want, got)
+        found = differences(want, got, ids=not piped)
         verdicts |= {aspect: found.get(aspect) for aspect in MEANING}
     own = case.format == client
     if not own or type_problem(case.format, recorded(case), stream=case.stream, beta=True) is None:
         verdicts["types"] = type_problem(client, said, stream=case.stream, beta=own)
-    if case.stream and grammar:
+    if case.stream and not piped:
         verdicts["grammar"] = stream_problem(client, said, usage=usage)
     return verdicts
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 from typing import Any
 
 from .cases import CHAT, GEMINI, MESSAGES, RESPONSES
@@ -219,8 +221,11 @@ def _gemini_stream(events: list[dict[str, Any]]) -> Facts:
                     facts.reasoning += part.get("text", "")
                 elif "text" in part:
                     facts.text += part["text"]
-                elif call := part.get("functionCall"):
-                    facts.calls.append(Call(call.get("id"), call.get("name", ""), call.get("args") or {}))
+                elif (call := part.get("functionCall")) is not None:
+                    if "name" in call:
+                        facts.calls.append(Call(call.get("id"), call["name"], call.get("args") or {}))
+                    for piece in call.get("partialArgs") or ():
+                        _place(facts.calls[-1].arguments, piece)
     facts.finish = finish_of(GEMINI, finish, called=bool(facts.calls))
     if usage:
         facts.usage = {
@@ -230,6 +235,25 @@ def _gemini_stream(events: list[dict[str, Any]]) -> Facts:
             "reasoning": usage.get("thoughtsTokenCount"),
         }
     return facts
+
+
+def _place(arguments: dict[str, Any], piece: dict[str, Any]) -> None:
+    """Puts a piece of streamed arguments where its path says."""
+    steps: list[Any] = [int(step) if step.isdigit() else step for step in re.findall(r"[^$.\[\]]+", piece["jsonPath"])]
+    holder: Any = arguments
+    for step, following in itertools.pairwise(steps):
+        holder = _at(holder, step, [] if isinstance(following, int) else {})
+    value = next((value for name, value in piece.items() if name.endswith("Value")), None)
+    old = _at(holder, steps[-1], None)
+    holder[steps[-1]] = old + value if isinstance(old, str) and isinstance(value, str) else value
+
+
+def _at(holder: Any, step: Any, fresh: Any) -> Any:
+    if isinstance(holder, list):
+        if step == len(holder):
+            holder.append(fresh)
+        return holder[step]
+    return holder.setdefault(step, fresh)
 
 
 _BODIES = {CHAT: _chat, RESPONSES: _responses, MESSAGES: _messages, GEMINI: _gemini}

@@ -26,6 +26,7 @@ from . import engine
 from .cases import CHAT, GEMINI, MESSAGES, RESPONSES, Case
 
 ROOT = Path(__file__).parents[2]
+_PRICE = {"input": 1, "output": 1}
 PROMPT = "Say what was recorded."
 
 
@@ -88,6 +89,23 @@ class Live:
     client: httpx.AsyncClient
     replay: Replay
     names: dict[tuple[str, str], str]
+    store: GuestStore
+    account: str
+
+    async def charged(self) -> dict[str, int]:
+        """The usage that the last answer was charged for."""
+        for entry in await self.store.ledger(self.account):
+            if entry.kind == "charge":
+                used = {name: value for name, value in entry.usage.items() if isinstance(value, int)}
+                cached = used.get("cached_input", 0)
+                written = used.get("cache_write", 0) + used.get("cache_write_1h", 0)
+                return {
+                    "input": used.get("input", 0) + cached + written,
+                    "cached": cached,
+                    "output": used.get("output", 0),
+                    "reasoning": used.get("reasoning", 0),
+                }
+        return {}
 
     def name(self, case: Case) -> str:
         return self.names[case.provider_api, case.model]
@@ -131,7 +149,7 @@ async def live(cases: list[Case], folder: Path) -> AsyncIterator[Live]:
             continue
         name = names[case.provider_api, case.model] = f"recorded-{len(names)}"
         target = {"provider": case.provider, "model": case.model, "format": case.format}
-        models[name] = {"owned_by": "tests", "created": 1, "price": {"input": 1, "output": 1}, "targets": [target]}
+        models[name] = {"owned_by": "tests", "created": 1, "price": _PRICE, "targets": [target]}
     settings = yaml.safe_load((ROOT / "gateway.yaml").read_text())
     for provider in settings["providers"].values():
         provider |= {"base_url": address, "api_key": "provider-secret"}
@@ -140,7 +158,7 @@ async def live(cases: list[Case], folder: Path) -> AsyncIterator[Live]:
     file.write_text(yaml.safe_dump(settings))
     config = load_config([file], environ={})
     store = GuestStore(await open_store("memory:"))
-    _, key = await store.welcome("guest", to_nano("100000"))
+    account, key = await store.welcome("guest", to_nano("100000"))
     app = create_app(config, engine.library(), store)
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setblocking(False)
@@ -154,7 +172,7 @@ async def live(cases: list[Case], folder: Path) -> AsyncIterator[Live]:
         await asyncio.sleep(0.01)
     try:
         async with httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=30) as client:
-            yield Live(client, replay, names)
+            yield Live(client, replay, names, store, account.id)
     finally:
         ending.set()
         await asyncio.gather(serving, return_exceptions=True)

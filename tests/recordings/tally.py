@@ -33,11 +33,11 @@ class Tally:
         out: list[str] = []
         for layer in dict.fromkeys(key[0] for key in self._counts):
             aspects = list(dict.fromkeys(key[2] for key in self._counts if key[0] == layer))
-            out.append(f"{layer:<10}" + "".join(f"{aspect:>19}" for aspect in aspects))
+            out.append(f"{layer:<10}" + "".join(f"{aspect:>22}" for aspect in aspects))
             for client in FORMATS:
                 cells = [self._cell(layer, client, aspect) for aspect in aspects]
                 if any(cells):
-                    out.append(f"{SHORT[client]:<10}" + "".join(f"{cell:>19}" for cell in cells))
+                    out.append(f"{SHORT[client]:<10}" + "".join(f"{cell:>22}" for cell in cells))
         return out + self.notes
 
     def _cell(self, layer: str, client: str, aspect: str) -> str:
