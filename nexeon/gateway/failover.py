@@ -82,6 +82,8 @@ class Failover:
             search.out.add(id(plan))
             search.unkeyed = search.unkeyed or no_active_key(plan.name, variable=plan.provider.api_key_variable)
             return None
+        if len({lease.account for lease in leases}) > 1:
+            leases = _sealed_first(leases, plan, preparer)
         for lease in leases:
             if search.attempts >= _MOST_ATTEMPTS:
                 return None
@@ -126,3 +128,12 @@ class Failover:
             case Blame.BROKEN:
                 search.waits.append(failed.retry_after or 0.0)
         return False
+
+
+def _sealed_first(leases: list[Lease], plan: Plan, preparer: Preparer) -> list[Lease]:
+    """A conversation with seals prefers the organisation that made them."""
+    try:
+        accounts = preparer.seal_accounts(plan)
+    except RequestError:  # told when the request is prepared
+        return leases
+    return sorted(leases, key=lambda lease: lease.account not in accounts) if accounts else leases

@@ -20,9 +20,10 @@ _LAST_WORDS: Final = 2.0
 class Reader:
     """The pieces of one streamed answer.
 
-    `read` gives all that has come since the last call, joined; b"" after `keepalive` seconds of silence (0: never);
-    None at the end. It raises UpstreamFailure where the connection breaks or nothing comes within the provider's idle
-    limit. `stop` drops the connection and may be called at any time, from any task.
+    `read` gives all that has come since the last call, joined; b"" where the client has been given nothing (`spoke`)
+    for `keepalive` seconds (0: never); None at the end. It raises UpstreamFailure where the connection breaks or
+    nothing comes within the provider's idle limit. `stop` drops the connection and may be called at any time, from any
+    task.
     """
 
     __slots__ = (
@@ -70,6 +71,10 @@ class Reader:
             self._room.set_result(None)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
+    def spoke(self) -> None:
+        """The client was given something: its silence begins anew."""
+        self._silence = self._loop.time()
+
     def stop(self) -> None:
         """Ends the reading and closes the connection."""
         if self._timer is not None:
@@ -104,7 +109,7 @@ class Reader:
             async for chunk in self._response.aiter_bytes():
                 if not chunk or self._discard:
                     continue
-                self._heard = self._silence = self._loop.time()
+                self._heard = self._loop.time()
                 self._chunks.append(chunk)
                 self._wake()
                 if len(self._chunks) >= _AHEAD:
@@ -129,7 +134,7 @@ class Reader:
         self._timer = self._loop.call_later(max(when - now, 0.001), self._tick)
 
     def _tick(self) -> None:
-        """Pieces that come do not touch the timer: it looks at the clock when it fires."""
+        """What comes and goes does not touch the timer: it looks at the clock when it fires."""
         self._timer = None
         now = self._loop.time()
         if now - self._heard >= self._idle or now - self._silence >= self._keepalive:

@@ -50,6 +50,10 @@ class Framing:
             return b"[]" if self._first else b"]"
         return encode_event(done.encode()) if done is not None else b""
 
+    def close(self) -> bytes:
+        """What ends a stream that failed: an array is closed, server-sent events just stop."""
+        return self.end(None) if self._array else b""
+
     def ping(self, facts: Mapping[str, Any]) -> bytes:
         """A keep-alive that the client's SDK bears."""
         if self._array:
@@ -102,9 +106,7 @@ class Relay:
         except MappingFailure as failure:
             _log.error("an error could not be told to a client: %s", failure)
             events = []
-        return b"".join(self.framing.event(event) for event in events) + (
-            b"" if not self.exchange.array else self.framing.end(None)
-        )
+        return b"".join(self.framing.event(event) for event in events) + self.framing.close()
 
     def ping(self) -> bytes:
         return self.framing.ping(self.client.wire.stream.ping)

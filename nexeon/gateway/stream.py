@@ -57,6 +57,7 @@ class ClientStream:
                 return
             if out:
                 yield out
+                reader.spoke()
                 out = b""
             if loop.time() > renewal:
                 renewal = loop.time() + HOLD / 3
@@ -95,7 +96,7 @@ class ClientStream:
         except StoreError as error:
             _log.error("%s: a stream could not be charged: %s", self._exchange.id, error)
         if relay.own_words and failed.blame is not Blame.KEY:
-            return relay.own_words
+            return relay.own_words + relay.framing.close()
         return relay.fail(failed.error)
 
     async def _renew(self) -> None:

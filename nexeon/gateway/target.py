@@ -12,6 +12,7 @@ from nexeon.gateway.exchange import Exchange
 from nexeon.gateway.provider_keys import Lease
 from nexeon.gateway.validate import invalid
 from nexeon.mapping import Format, Library, ModelDialect, new_context
+from nexeon.mapping.seals import open_envelope
 from nexeon.wire.json import dumps
 
 Context = dict[str, Any]
@@ -81,6 +82,19 @@ class Preparer:
         prepared, dropped = self._made[key]
         self._exchange.dropped = list(dict.fromkeys(dropped))
         return prepared
+
+    def seal_accounts(self, plan: Plan) -> set[str]:
+        """The provider organisations that sealed parts of this conversation: only their keys can use those."""
+        exchange = self._exchange
+        seals: list[Any]
+        if plan.piped:
+            places = plan.dialect.wire.request.seals
+            texts = [text for place in places for text in place.path.all(exchange.body) if type(text) is str]
+            seals = [open_envelope(text) for text in texts]
+        else:
+            turns = self.canonical().get("turns") or ()
+            seals = [block.get("seal") for turn in turns for block in turn.get("blocks") or ()]
+        return {seal["account"] for seal in seals if seal and seal.get("provider") == plan.name and "account" in seal}
 
     def canonical(self) -> dict[str, Any]:
         """The request in the canonical form. Raises RequestError 400."""

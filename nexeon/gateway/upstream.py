@@ -62,11 +62,12 @@ class Upstream:
             **{name.lower(): value for name, value in provider.headers.items()},
         }
         self._key_header = provider.auth.header.lower()
+        # the other time limits are kept here: a client's read limit would cut a long wait for the first byte as well
+        limits = httpx.Timeout(None, connect=provider.timeouts.connect)
+        self._extensions = {"timeout": limits.as_dict()}
         self._client = httpx.AsyncClient(
             transport=aiohttp_transport(provider) if transport is None else transport,
-            # the time limits are kept here: a client's read limit would cut a long wait for the first byte as well
-            timeout=httpx.Timeout(None, connect=provider.timeouts.connect),
-            headers={"accept": "application/json"},
+            timeout=limits,
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             follow_redirects=False,
             trust_env=False,
@@ -90,7 +91,8 @@ class Upstream:
         if len(body) > _PIECE:  # written in one go it would hold up every other request
             content = _pieces(body)
             sent["content-length"] = str(len(body))
-        request = self._client.build_request("POST", self._url(path), content=content, headers=sent)
+        # made here: the client's own `build_request` would merge headers, cookies and parameters that there are not
+        request = httpx.Request("POST", self._url(path), content=content, headers=sent, extensions=self._extensions)
         try:
             async with asyncio.timeout(self._timeouts.first_byte):
                 return await self._client.send(request, stream=True)

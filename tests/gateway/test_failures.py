@@ -321,6 +321,22 @@ async def test_without_a_key_the_answer_says_what_to_do(opened: Opener) -> None:
     assert (await gate.talk("both")).headers["x-nexeon-provider"] == "noter", "another target has one"
 
 
+async def test_a_conversation_with_seals_prefers_the_organisation_that_made_them(gate: Gate) -> None:
+    from nexeon.admin import AdminService
+    from nexeon.mapping.seals import close_envelope
+
+    service = AdminService(gate.store, gate.gateway.config)
+    for organisation in ("red", "blue", "green"):
+        await service.provider_keys.add(provider="one", secret=f"{organisation}-key", account=organisation)
+    gate.upstream.plays(talks())
+    seal = {"provider": "one", "account": "blue", "model": "m", "format": "talk", "kind": "signature", "data": "proof"}
+    said = {"who": "model", "text": "x", "proof": close_envelope(seal)}
+    for _ in range(4):
+        await gate.talk(say=[said])
+        assert gate.upstream.calls[-1].headers["x-secret"] == "Key blue-key"
+        assert gate.upstream.calls[-1].json["say"][0]["proof"] == "proof"
+
+
 async def _add_keys(gate: Gate, *secrets: str) -> None:
     from nexeon.admin import AdminService
 

@@ -103,6 +103,25 @@ async def test_silence_is_filled_with_what_the_clients_format_bears(opened: Open
     assert await gate.spent() == COST
 
 
+async def test_comments_of_the_provider_are_silence_to_the_client(opened: Opener) -> None:
+    async def comments(call: Call) -> None:
+        await call.begin_stream()
+        for _ in range(20):
+            await call.chunk(b": PROCESSING\n\n")
+            await asyncio.sleep(0.02)
+        for event in [*EVENTS, USAGE]:
+            await call.event(event)
+        await call.event(b"[END]")
+        await call.end_stream()
+
+    gate = await opened(lambda value: value["server"].update(keepalive=0.1))
+    gate.upstream.plays(comments)
+    answer = await gate.talk(stream=True)
+    assert answer.text.startswith(": alive\n\n: alive\n\n")
+    assert "PROCESSING" not in answer.text
+    assert "[END]" in answer.text
+
+
 async def test_no_keep_alive_before_the_providers_headers(opened: Opener) -> None:
     async def refuses(call: Call) -> None:
         await asyncio.sleep(0.3)

@@ -80,6 +80,19 @@ async def test_a_stream_as_one_json_array_piped_and_translated(gate: Gate) -> No
     assert await gate.spent() == 2 * COST
 
 
+async def test_a_stream_as_an_array_is_closed_after_an_error_too(gate: Gate) -> None:
+    words = [{"type": "begin"}, {"type": "words", "words": "hel"}]
+    failing = {"type": "fail", "kind": "overloaded", "why": "full"}
+    for model, script in (
+        ("noted", streams(*words, failing, end=None, pause=0.02)),
+        ("plain", streams({"text": "hel"}, {"oops": {"kind": "overloaded", "say": "full"}}, end=None, pause=0.02)),
+        ("noted", streams(*words, end=None, pause=0.02)),
+    ):
+        gate.upstream.plays(script)
+        answer = await gate.client.post(f"/notes/{model}/stream", json={"lines": ["hi"]})
+        assert answer.json()[-1]["type"] == "fail"
+
+
 async def test_a_provider_that_speaks_the_clients_format_is_piped_unless_the_target_names_one(opened: Opener) -> None:
     def change(value: dict[str, Any]) -> None:
         value["providers"]["one"]["formats"] = ["note", "talk"]
