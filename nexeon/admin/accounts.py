@@ -18,9 +18,18 @@ class Accounts:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def create(self, *, name: Any) -> View:
-        """Raises Conflict for a name that is taken."""
-        account = Account(new_id("acc"), values.text("name", name), time.time())
+    async def create(self, *, name: Any, overdraft: Any = "0", soft_limit: Any = None) -> View:
+        """`overdraft` is how far below zero its balance may go; `soft_limit` warns when less than that is available.
+
+        Raises Conflict for a name that is taken.
+        """
+        account = Account(
+            new_id("acc"),
+            values.text("name", name),
+            time.time(),
+            overdraft=values.usd("overdraft", overdraft, zero=True),
+            soft_limit=values.most_usd("soft_limit", soft_limit),
+        )
         await self._store.add(account)
         return await self._view(account)
 
@@ -35,12 +44,25 @@ class Accounts:
     async def show(self, *, account: Any) -> View:
         return await self._view(await self._find(account))
 
-    async def update(self, *, account: Any, name: Any = KEEP, disabled: Any = KEEP) -> View:
+    async def update(
+        self,
+        *,
+        account: Any,
+        name: Any = KEEP,
+        disabled: Any = KEEP,
+        overdraft: Any = KEEP,
+        soft_limit: Any = KEEP,
+    ) -> View:
+        """What is not given stays; a `soft_limit` of None warns no more."""
         changed = await self._find(account)
         if name is not KEEP:
             changed = replace(changed, name=values.text("name", name))
         if disabled is not KEEP:
             changed = replace(changed, disabled=values.flag("disabled", disabled))
+        if overdraft is not KEEP:
+            changed = replace(changed, overdraft=values.usd("overdraft", overdraft, zero=True))
+        if soft_limit is not KEEP:
+            changed = replace(changed, soft_limit=values.most_usd("soft_limit", soft_limit))
         await self._store.replace(changed)
         return await self._view(changed)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Literal
 
 from nexeon.admin import values
 from nexeon.admin.views import View, entry_view, page
-from nexeon.errors import Conflict, InsufficientCredit, NotFound
+from nexeon.errors import AdminError, Conflict, InsufficientCredit, NotFound
 from nexeon.store.money import to_usd
 from nexeon.store.protocol import Store
 
@@ -15,9 +16,12 @@ class Credits:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def add(self, *, account: Any, usd: Any, reason: Any = "") -> View:
-        """Grants."""
-        return await self._post(account, "grant", values.usd("usd", usd), reason)
+    async def add(self, *, account: Any, usd: Any, reason: Any = "", expires: Any = None) -> View:
+        """Grants; what is left of it at `expires` is taken back."""
+        until = values.moment("expires", expires)
+        if until is not None and until <= time.time():
+            raise AdminError(f"expires: `{expires}` is past")
+        return await self._post(account, "grant", values.usd("usd", usd), reason, expires=until)
 
     async def refund(self, *, account: Any, usd: Any, reason: Any = "", request: Any = "") -> View:
         """Gives back; `request` is the id of the call that it is for."""
@@ -40,13 +44,21 @@ class Credits:
         return page([entry_view(each) for each in entries], entries[-1].id if more else None)
 
     async def _post(
-        self, account: Any, kind: Literal["grant", "refund", "adjustment"], amount: int, reason: Any, request: Any = ""
+        self,
+        account: Any,
+        kind: Literal["grant", "refund", "adjustment"],
+        amount: int,
+        reason: Any,
+        request: Any = "",
+        expires: float | None = None,
     ) -> View:
         found = await self._store.account(values.text("account", account))
         why = values.text("reason", reason, empty=True)
         detail = values.text("request", request, empty=True)
         try:
-            entry = await self._store.post(found.id, kind, amount, reason=why, detail={"request": detail})
+            entry = await self._store.post(
+                found.id, kind, amount, reason=why, detail={"request": detail}, expires=expires
+            )
         except InsufficientCredit as error:
             raise Conflict(
                 f"account `{found.name}` has {to_usd(error.available)} USD available, less than {to_usd(error.needed)}"

@@ -31,8 +31,13 @@ class Keys:
         tpm: Any = None,
         concurrency: Any = None,
         expires: Any = None,
+        budget: Any = None,
+        period: Any = None,
     ) -> View:
-        """`{"id", "key"}`: the only time that the secret is seen."""
+        """`{"id", "key"}`: the only time that the secret is seen.
+
+        `budget` is what it may spend in a `period` (day, week, month: UTC), or in all without one.
+        """
         owner = await self._store.account(values.text("account", account))
         secret = new_secret()
         key = ApiKey(
@@ -43,11 +48,13 @@ class Keys:
             hash=digest(secret),
             last4=last4(secret),
             models=values.names("models", models),
-            scopes=values.names("scopes", scopes),
+            scopes=values.scopes("scopes", scopes),
             rpm=values.limit("rpm", rpm),
             tpm=values.limit("tpm", tpm),
             concurrency=values.limit("concurrency", concurrency),
             expires=values.moment("expires", expires),
+            budget=values.most_usd("budget", budget),
+            period=values.period("period", period),
         )
         await self._store.add(key)
         return {"id": key.id, "key": secret}
@@ -58,11 +65,11 @@ class Keys:
         every = await self._store.api_keys(owner)
         start = next((place for place, each in enumerate(every, 1) if each.id == after), 0)
         end = start + values.count("limit", limit, least=1)
-        views = [key_view(each, time.time()) for each in every[start:end]]
+        views = [await self._view(each) for each in every[start:end]]
         return page(views, views[-1]["id"] if end < len(every) else None)
 
     async def show(self, *, key: Any) -> View:
-        return key_view(await self._find(key), time.time())
+        return await self._view(await self._find(key))
 
     async def update(
         self,
@@ -76,24 +83,28 @@ class Keys:
         concurrency: Any = KEEP,
         expires: Any = KEEP,
         disabled: Any = KEEP,
+        budget: Any = KEEP,
+        period: Any = KEEP,
     ) -> View:
         """What is not given stays; `None` takes a limit away, an empty list permits everything."""
         given: dict[str, tuple[Callable[[str, Any], Any], Any]] = {
             "name": (values.text, name),
             "models": (values.names, models),
-            "scopes": (values.names, scopes),
+            "scopes": (values.scopes, scopes),
             "rpm": (values.limit, rpm),
             "tpm": (values.limit, tpm),
             "concurrency": (values.limit, concurrency),
             "expires": (values.moment, expires),
             "disabled": (values.flag, disabled),
+            "budget": (values.most_usd, budget),
+            "period": (values.period, period),
         }
         changes: dict[str, Any] = {
             field: check(field, value) for field, (check, value) in given.items() if value is not KEEP
         }
         changed = replace(await self._find(key), **changes)
         await self._store.replace(changed)
-        return key_view(changed, time.time())
+        return await self._view(changed)
 
     async def disable(self, *, key: Any) -> View:
         """It is refused until it is updated with `disabled: false`."""
@@ -118,6 +129,9 @@ class Keys:
         )
         await self._store.replace(changed)
         return {"id": changed.id, "key": secret}
+
+    async def _view(self, key: ApiKey) -> View:
+        return key_view(key, await self._store.budget(key.id), time.time())
 
     async def _find(self, key: Any) -> ApiKey:
         wanted = values.text("key", key)

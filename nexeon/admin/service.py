@@ -14,6 +14,7 @@ from nexeon.admin.credits import Credits
 from nexeon.admin.keys import Keys
 from nexeon.admin.provider_keys import Probe, ProviderKeys
 from nexeon.errors import AdminError
+from nexeon.store.money import to_usd
 from nexeon.store.protocol import Store
 
 if TYPE_CHECKING:
@@ -45,8 +46,21 @@ class AdminService:
         self._methods["status"] = self.status
 
     async def status(self) -> dict[str, Any]:
-        """What is being administered, and by which process."""
-        return {"store": self.store.url, "pid": os.getpid()}
+        """What is being administered, by which process, and what the operator should know of: accounts below their
+        soft limits."""
+        return {"store": self.store.url, "pid": os.getpid(), "warnings": await self._warnings()}
+
+    async def _warnings(self) -> list[str]:
+        warnings = []
+        for account in await self.store.accounts():
+            if account.soft_limit is not None:
+                available = (await self.store.balance(account.id)).available
+                if available < account.soft_limit:
+                    warnings.append(
+                        f"account `{account.name}` has {to_usd(available)} USD available, less than its soft limit of "
+                        f"{to_usd(account.soft_limit)} USD"
+                    )
+        return warnings
 
     async def call(self, method: str, params: Mapping[str, Any], *, actor: str) -> Any:
         """Runs `accounts.create` and the like. Raises AdminError for what does not fit, StoreError from the store."""

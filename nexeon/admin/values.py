@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, cast, get_args
 
 from nexeon.errors import AdminError
 from nexeon.store.money import to_nano
+from nexeon.store.permission import parse_scopes
+from nexeon.store.records import Period
 
 _LONGEST = 200
 
@@ -52,7 +54,29 @@ def names(name: str, value: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text(name, part) for part in parts if part != ""))
 
 
-def usd(name: str, value: Any, *, signed: bool = False) -> int:
+def scopes(name: str, value: Any) -> tuple[str, ...]:
+    given = names(name, value)
+    try:
+        parse_scopes(given)
+    except ValueError as error:
+        raise AdminError(f"{name}: {error}") from None
+    return given
+
+
+def period(name: str, value: Any) -> Period:
+    """None and "" are a budget for good."""
+    for known in get_args(Period):
+        if value == known or (value is None and known == ""):
+            return cast(Period, known)
+    raise AdminError(f"{name}: give day, week or month")
+
+
+def most_usd(name: str, value: Any) -> int | None:
+    """An amount that may be zero, or None for no limit."""
+    return None if value is None else usd(name, value, zero=True)
+
+
+def usd(name: str, value: Any, *, signed: bool = False, zero: bool = False) -> int:
     """A decimal string to nano-USD; a JSON number would have gone through a float on its way."""
     if not isinstance(value, str):
         raise AdminError(f'{name}: give USD as a string, such as "12.50"')
@@ -60,7 +84,7 @@ def usd(name: str, value: Any, *, signed: bool = False) -> int:
         nano = to_nano(value)
     except ValueError as error:
         raise AdminError(f"{name}: {error}") from None
-    if nano == 0 or (nano < 0 and not signed):
+    if (nano == 0 and not zero) or (nano < 0 and not signed):
         raise AdminError(f"{name}: `{value}` must be {'other than' if signed else 'more than'} zero")
     return nano
 

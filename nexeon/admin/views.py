@@ -6,7 +6,7 @@ from typing import Any
 
 from nexeon.admin.values import iso
 from nexeon.store.money import to_usd
-from nexeon.store.records import Account, ApiKey, Balance, LedgerEntry, ProviderKey
+from nexeon.store.records import Account, ApiKey, Balance, Budget, LedgerEntry, ProviderKey
 
 View = dict[str, Any]
 
@@ -18,13 +18,19 @@ def account_view(account: Account, balance: Balance) -> View:
         "balance": to_usd(balance.balance),
         "reserved": to_usd(balance.reserved),
         "available": to_usd(balance.available),
+        "overdraft": to_usd(account.overdraft),
+        "soft_limit": None if account.soft_limit is None else to_usd(account.soft_limit),
+        "low": account.soft_limit is not None and balance.available < account.soft_limit,
         "disabled": account.disabled,
         "created": iso(account.created),
     }
 
 
-def key_view(key: ApiKey, now: float) -> View:
-    """`state` is `active`, `disabled` or `expired`; `last4` are the secret's last characters."""
+def key_view(key: ApiKey, budget: Budget, now: float) -> View:
+    """`state` is `active`, `disabled` or `expired`; `last4` are the secret's last characters.
+
+    `spent` is what it spent in its budget's period, or in all without one.
+    """
     state = "disabled" if key.disabled else "expired" if key.expired(now) else "active"
     return {
         "id": key.id,
@@ -37,7 +43,14 @@ def key_view(key: ApiKey, now: float) -> View:
         "rpm": key.rpm,
         "tpm": key.tpm,
         "concurrency": key.concurrency,
+        "budget": None if key.budget is None else to_usd(key.budget),
+        "period": key.period or None,
+        "spent": to_usd(budget.spent),
+        "reserved": to_usd(budget.reserved),
+        "left": None if budget.left is None else to_usd(budget.left),
+        "resets": iso(budget.resets),
         "expires": iso(key.expires),
+        "previous_until": iso(key.previous_until),
         "created": iso(key.created),
     }
 
@@ -73,6 +86,8 @@ def entry_view(entry: LedgerEntry) -> View:
         "price": entry.price,
         "estimated": entry.estimated,
         "reason": entry.reason,
+        "expires": iso(entry.expires),
+        "grant": entry.grant or None,
     }
 
 

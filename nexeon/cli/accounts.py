@@ -10,7 +10,7 @@ from nexeon.cli.options import shared_options
 from nexeon.cli.output import confirmed, show, show_record, show_rows, tell
 from nexeon.cli.session import call, listing
 
-COLUMNS = ("id", "name", "balance", "reserved", "available", "disabled", "created")
+COLUMNS = ("id", "name", "balance", "reserved", "available", "low", "disabled", "created")
 
 
 @click.group("accounts")
@@ -27,10 +27,12 @@ def command() -> None:
 
 @command.command()
 @click.option("--name", required=True, help="A name that no other account has.")
+@click.option("--overdraft", metavar="USD", help="How far below zero its balance may go; 0 without this.")
+@click.option("--soft-limit", metavar="USD", help="Warn when less than this is available.")
 @shared_options
-def create(name: str) -> None:
+def create(name: str, **given: Any) -> None:
     """Create an account; prints its id."""
-    made = call("accounts.create", name=name)
+    made = call("accounts.create", name=name, **{each: value for each, value in given.items() if value is not None})
     show({"id": made["id"]}, made["id"])
     tell(f"account `{name}` created; give it credit: nexeon credits add {made['id']} USD")
 
@@ -53,11 +55,16 @@ def show_(account: str) -> None:
 @command.command()
 @click.argument("account")
 @click.option("--name", help="A new name.")
+@click.option("--overdraft", metavar="USD", help="How far below zero its balance may go.")
+@click.option("--soft-limit", metavar="USD", help="Warn when less than this is available; `none` for no more warning.")
 @click.option("--disable/--enable", "disabled", default=None, help="Refuse or accept its keys.")
 @shared_options
 def update(account: str, **given: Any) -> None:
-    """Rename, disable or enable an account."""
-    show_record(call("accounts.update", account=account, **changes(given)))
+    """Rename, disable or enable an account, or change what it may overdraw."""
+    changed = changes(given)
+    if changed.get("soft_limit") == "none":
+        changed["soft_limit"] = None
+    show_record(call("accounts.update", account=account, **changed))
 
 
 @command.command()

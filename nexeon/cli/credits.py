@@ -20,6 +20,7 @@ def command() -> None:
 
     \b
     nexeon credits add acme 25
+    nexeon credits add acme 5 --expires 2030-12-31 --reason trial
     nexeon credits adjust acme -0.50 --reason "double grant"
     nexeon credits ledger acme --json
     """
@@ -29,10 +30,11 @@ def command() -> None:
 @click.argument("account")
 @click.argument("usd")
 @click.option("--reason", default="", help="Written to the ledger.")
+@click.option("--expires", metavar="ISO", help="When what is left of it is taken back: 2030-12-31T18:00:00Z.")
 @shared_options
-def add(account: str, usd: str, reason: str) -> None:
-    """Grant credit."""
-    _show(call("credits.add", account=account, usd=usd, reason=reason))
+def add(account: str, usd: str, reason: str, expires: str | None) -> None:
+    """Grant credit. What expires first is spent first."""
+    _show(call("credits.add", account=account, usd=usd, reason=reason, expires=expires))
 
 
 @command.command()

@@ -12,7 +12,10 @@ from nexeon.cli.options import shared_options
 from nexeon.cli.output import confirmed, show, show_record, show_rows, tell
 from nexeon.cli.session import call, listing
 
-COLUMNS = ("id", "account", "name", "last4", "state", "models", "scopes", "rpm", "tpm", "concurrency", "expires")
+COLUMNS = (
+    "id", "account", "name", "last4", "state", "models", "scopes", "rpm", "tpm", "concurrency", "budget", "period",
+    "spent", "expires",
+)  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -31,10 +34,16 @@ class Limit(click.ParamType[int | str, str]):
 def _limits(function: F) -> F:
     options = [
         click.option("--models", metavar="GLOB,…", help="Models it may use; all without this."),
-        click.option("--scopes", metavar="SCOPE,…", help="What it may do; everything without this."),
+        click.option(
+            "--scopes",
+            metavar="SCOPE,…",
+            help="What narrows it: read, endpoint:GLOB, provider:GLOB, ip:RANGE; everything without this.",
+        ),
         click.option("--rpm", type=Limit(), help="Requests a minute."),
         click.option("--tpm", type=Limit(), help="Tokens a minute."),
         click.option("--concurrency", type=Limit(), help="Requests at the same time."),
+        click.option("--budget", metavar="USD", help="What it may spend in a period, or in all; or `none`."),
+        click.option("--period", metavar="day|week|month", help="Of the budget, in UTC; or `none`."),
         click.option("--expires", metavar="ISO", help="When it ends: 2030-12-31 or 2030-12-31T18:00:00Z; or `none`."),
     ]
     for option in reversed(options):

@@ -57,7 +57,25 @@ def word(value: Any) -> str:
 
 
 _NUMBERS = frozenset(
-    {"balance", "reserved", "available", "amount", "uncollected", "rpm", "tpm", "concurrency", "weight"}
+    {
+        "balance",
+        "reserved",
+        "available",
+        "amount",
+        "uncollected",
+        "rpm",
+        "tpm",
+        "concurrency",
+        "weight",
+        "budget",
+        "spent",
+        "requests",
+        "input",
+        "output",
+        "cost",
+        "status",
+        "ms",
+    }
 )
 
 

@@ -45,6 +45,9 @@ async def test_an_account_from_birth_to_death(service: AdminService) -> None:
         "balance": "0.00",
         "reserved": "0.00",
         "available": "0.00",
+        "overdraft": "0.00",
+        "soft_limit": None,
+        "low": False,
         "disabled": False,
         "created": "",
     }
@@ -80,7 +83,14 @@ async def test_a_key_from_birth_to_death(service: AdminService) -> None:
         "rpm": 3,
         "tpm": None,
         "concurrency": None,
+        "budget": None,
+        "period": None,
+        "spent": "0.00",
+        "reserved": "0.00",
+        "left": None,
+        "resets": None,
         "expires": "2001-02-03T04:05:06.000Z",
+        "previous_until": None,
         "created": "",
     }
     changed = await call(service, "keys.update", key=made["id"], rpm=None, tpm=9, expires=None, models=[])
@@ -239,3 +249,13 @@ async def test_an_expiry_in_the_future_is_active(service: AdminService) -> None:
     for expires in ((datetime.now(UTC) + timedelta(days=2)).date().isoformat(), "2999-01-01T00:00:00+02:00"):
         made = await call(service, "keys.create", account="acme", name="k", expires=expires)
         assert (await call(service, "keys.show", key=made["id"]))["state"] == "active"
+
+
+async def test_status_warns_of_accounts_below_their_soft_limit(service: AdminService) -> None:
+    await call(service, "accounts.create", name="acme", soft_limit="1.00")
+    await call(service, "accounts.create", name="rich")
+    assert (await call(service, "status"))["warnings"] == [
+        "account `acme` has 0.00 USD available, less than its soft limit of 1.00 USD"
+    ]
+    await call(service, "credits.add", account="acme", usd="1")
+    assert (await call(service, "status"))["warnings"] == []

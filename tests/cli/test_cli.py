@@ -113,13 +113,13 @@ def test_an_accounts_life(config: Path) -> None:
     made = words("accounts", "create", "--name", "acme").strip()
     assert made.startswith("acc_")
     shown = words("accounts", "show", made)
-    assert "balance    0.00\n" in shown
+    assert "balance     0.00\n" in shown
     assert data("accounts", "update", "acme", "--name", "apex")["name"] == "apex"
     assert data("accounts", "disable", "apex")["disabled"] is True
     assert data("accounts", "update", "apex", "--enable")["disabled"] is False
     assert "nothing to update" in refusal("accounts", "update", "apex", status=2)
     listed = words("accounts", "list").splitlines()
-    assert listed[0].split() == ["ID", "NAME", "BALANCE", "RESERVED", "AVAILABLE", "DISABLED", "CREATED"]
+    assert listed[0].split() == ["ID", "NAME", "BALANCE", "RESERVED", "AVAILABLE", "LOW", "DISABLED", "CREATED"]
     assert listed[1].split()[:3] == [made, "apex", "0.00"]
     assert data("accounts", "delete", "apex") == {"id": made, "deleted": True}
     assert refusal("accounts", "show", "apex") == "nexeon: no account `apex`\n"
@@ -129,13 +129,13 @@ def test_an_accounts_life(config: Path) -> None:
 def test_a_keys_life(config: Path) -> None:
     words("accounts", "create", "--name", "acme")
     made = data(
-        *("keys", "create", "--account", "acme", "--name", "k", "--models", "a*,b", "--scopes", "chat", "--rpm", "5"),
+        *("keys", "create", "--account", "acme", "--name", "k", "--models", "a*,b", "--scopes", "read", "--rpm", "5"),
         *("--tpm", "1000", "--concurrency", "2", "--expires", "2999-12-31"),
     )
     shown = data("keys", "show", made["id"])
     assert (shown["models"], shown["scopes"], shown["rpm"], shown["tpm"], shown["concurrency"], shown["expires"]) == (
         ["a*", "b"],
-        ["chat"],
+        ["read"],
         5,
         1000,
         2,
@@ -287,3 +287,20 @@ def test_help_imports_nothing_heavy() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "provider-keys" in done.stdout
+
+
+def test_wallets_with_expiry_overdraft_and_budgets(config: Path) -> None:
+    made = data("accounts", "create", "--name", "acme", "--overdraft", "1", "--soft-limit", "5")
+    assert words("credits", "add", "acme", "3", "--expires", "2999-12-31").startswith("grant 3.00 USD")
+    shown = data("accounts", "show", made["id"])
+    assert (shown["available"], shown["overdraft"], shown["low"]) == ("4.00", "1.00", True)
+    assert data("accounts", "update", "acme", "--soft-limit", "none")["low"] is False
+    assert data("credits", "ledger", "acme")[0]["expires"] == "2999-12-31T00:00:00.000Z"
+    assert "is past" in refusal("credits", "add", "acme", "3", "--expires", "2001-01-01")
+    data("keys", "create", "--account", "acme", "--name", "k", "--budget", "2.50", "--period", "month")
+    key = data("keys", "show", "k")
+    assert (key["budget"], key["period"], key["spent"], key["left"]) == ("2.50", "month", "0.00", "2.50")
+    key = data("keys", "update", "k", "--budget", "none", "--period", "none")
+    assert (key["budget"], key["period"], key["resets"]) == (None, None, None)
+    assert "give day, week or month" in refusal("keys", "update", "k", "--period", "year")
+    assert "no scope `all`" in refusal("keys", "update", "k", "--scopes", "all")
