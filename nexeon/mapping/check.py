@@ -13,7 +13,7 @@ import jsonschema_rs
 from nexeon.errors import MappingError, Problem
 from nexeon.mapping import paths
 from nexeon.mapping.cases import read_cases, run_case
-from nexeon.mapping.coverage import coverage
+from nexeon.mapping.coverage import coverage, units
 from nexeon.mapping.dialect import Dialect
 from nexeon.mapping.format import Format
 from nexeon.mapping.library import Library, line_of, load_library
@@ -148,13 +148,33 @@ def _check_format(form: Format, checker: TypeChecker, shapes: Shapes) -> None:
     for part in ("params", "policy"):
         for path in form.data.get(part, {}):
             if not path.startswith("extra."):
-                _known_path(path, book.definition("request"), checker, line_of(root, [part, path]))
+                _known_part(path, book, checker, line_of(root, [part, path]))
 
 
 def _listed(shape: Shape) -> Shape:
     if shape.alternatives is None or shape.book is None:
         return ANYTHING
     return shape.book.shape({"type": "array", "items": {"anyOf": list(shape.alternatives)}})
+
+
+def _known_part(path: str, canonical: Book, checker: TypeChecker, line: int) -> None:
+    """A path of a policy: into the request or the answer, or into a part that is named by what it is."""
+    whole = canonical.definition("response" if path.startswith("response.") else "request")
+    path = path.removeprefix("response.")
+    named = {**units(canonical), "usage": canonical.definition("usage")}
+    for plural in ("blocks", "tools"):
+        kinds = [shape for name, shape in named.items() if name.startswith(f"{plural}.")]
+        every = kinds[0]
+        for kind in kinds[1:]:
+            every |= kind
+        named[f"{plural}[*]"] = every
+    for name, shape in sorted(named.items(), key=lambda one: -len(one[0])):
+        if path == name:
+            return
+        if path.startswith(f"{name}."):
+            _known_path(path.removeprefix(f"{name}."), shape, checker, line)
+            return
+    _known_path(path, whole, checker, line)
 
 
 def _known_path(text: str, shape: Shape, checker: TypeChecker, line: int) -> Shape:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from nexeon.errors import MappingError, Problem
 from nexeon.mapping.missing import MISSING
 from nexeon.mapping.module import Module
-from nexeon.mapping.paths import Path
+from nexeon.mapping.policy import LISTED, Policy
 from nexeon.mapping.runtime import Transform
 from nexeon.mapping.source import Map, Source, plain
 from nexeon.mapping.wirefacts import WireFacts, wire_facts
@@ -54,7 +54,7 @@ class Format:
             self.wire: WireFacts = wire_facts(data["wire"])
         except ValueError as error:
             self.module.unit.problem(f"wire: {error}", source.root.line)
-        self._policy(data.get("policy", {}))
+        self.policy = Policy(data.get("policy", {}), self.name)
         self.module.finish()
         self.transforms: dict[tuple[str, str], Transform] = {key: make() for key, make in makers.items()}
         self._usage_only = make_usage_only() if make_usage_only else None
@@ -102,32 +102,21 @@ class Format:
 
     def param(self, path: str) -> str:
         """What this format's clients call a canonical path."""
-        return self.params.get(path, path)
-
-    # policy
-
-    def _policy(self, policy: Mapping[str, Any]) -> None:
-        own = f"extra.{self.name}."
-        self._own_extra: dict[str, Any] = {}
-        self._losses: list[tuple[Path, str | None]] = []
-        self.policy = dict(policy)
-        for path, verdict in policy.items():
-            if path.startswith(own):
-                self._own_extra[path.removeprefix(own)] = verdict
-            elif verdict == "drop":
-                self._losses.append((Path(path), None))
-            elif isinstance(verdict, dict):
-                self._losses.append((Path(path), verdict["reject"]))
+        found = self.params.get(path)
+        if found is not None:
+            return found
+        first, _, rest = path.replace("[*]", "").partition(".")
+        if first not in LISTED:
+            return path
+        field = rest.rpartition(".")[2]
+        return self.params.get(f"{first}[*].{field}", field)
 
     def lost(self, request: Mapping[str, Any], client: Format) -> tuple[list[str], list[tuple[str, str]]]:
         """What a canonical request loses here: (names dropped, (name, message) refused), in the client's own names."""
         dropped: list[str] = []
         refused: list[tuple[str, str]] = []
-        for path, message in self._losses:
-            value = path.get(request)
-            if value is MISSING or value is None:
-                continue
-            name = client.param(path.text)
+        for path, _, message in self.policy.losses(request):
+            name = client.param(path)
             if message is None:
                 dropped.append(name)
             else:
@@ -138,7 +127,7 @@ class Format:
                 if owner == self.name:
                     continue
                 for field in fields:
-                    verdict = client._own_extra.get(field, "drop")
+                    verdict = client.policy.own.get(field, "drop")
                     if verdict == "drop":
                         dropped.append(field)
                     elif isinstance(verdict, dict):

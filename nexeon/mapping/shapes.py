@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 Schema = dict[str, Any]
+_PART_OF: Final = "x-part-of"
 _TYPES: Final = ("object", "array", "string", "number", "boolean", "null")
 
 
@@ -49,12 +50,15 @@ class Shape:
         return self._pick(_items)
 
     def values(self) -> Shape | None:
-        """What a free-form map holds."""
+        """What a map or a list holds."""
         if self.alternatives is None:
             return ANYTHING
         found: list[Any] = []
         for one in self.alternatives:
-            found += list(one.get("properties", {}).values()) or [True]
+            if "items" in one:
+                found.append(one["items"])
+            else:
+                found += list(one.get("properties", {}).values()) or [one.get("additionalProperties") or True]
         return self.book.union(found) if self.book is not None else ANYTHING
 
     def fields(self) -> list[str]:
@@ -75,6 +79,34 @@ class Shape:
             return self
         kept = tuple(one for one in self.alternatives if self._allows(one, name, value))
         return Shape(kept, self.book)
+
+    def without(self, name: str, values: Collection[Any]) -> Shape:
+        """Not the alternatives whose field is always one of these."""
+        if self.alternatives is None or self.book is None:
+            return self
+        kept = []
+        for one in self.alternatives:
+            known = [self.book.shape(schema).constants() for schema in _field(one, name)]
+            if not known or any(found is None or not set(found) <= set(values) for found in known):
+                kept.append(one)
+        return Shape(tuple(kept), self.book)
+
+    def but_lists(self) -> Shape:
+        """The alternatives that are no list."""
+        if self.alternatives is None:
+            return self
+        return Shape(tuple(one for one in self.alternatives if types_of(one) != frozenset({"array"})), self.book)
+
+    def keeping(self, names: Collection[str], holds: bool) -> Shape:
+        """Maps with only these fields, or without them."""
+        if self.alternatives is None:
+            return self
+        return Shape(tuple(_kept(one, frozenset(names), holds) for one in self.alternatives), self.book)
+
+    def looked_up(self) -> Shape:
+        """What any key of a free-form map gives."""
+        free = [one["additionalProperties"] for one in self.alternatives or () if one.get("additionalProperties")]
+        return self.book.union(free) if free and self.book is not None else ANYTHING
 
     def _allows(self, one: Schema, name: str, value: Any) -> bool:
         if types_of(one) is not None and "object" not in (types_of(one) or ()):
@@ -119,12 +151,20 @@ class Shape:
         if self.alternatives is None or other.alternatives is None:
             return ANYTHING
         mine = {id(one) for one in self.alternatives}
-        return Shape(
-            self.alternatives + tuple(one for one in other.alternatives if id(one) not in mine), self.book or other.book
-        )
+        # what was made here refers to nothing, so it can stand in any book
+        book = self.book if self.book is not None and self.book.document else other.book or self.book
+        return Shape(self.alternatives + tuple(one for one in other.alternatives if id(one) not in mine), book)
 
 
 ANYTHING: Final = Shape(None)
+
+
+class Held(dict[str, Any]):
+    """A schema that stands for a shape found already."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
 
 
 class Book:
@@ -152,6 +192,8 @@ class Book:
 
     def shape(self, schema: Any) -> Shape:
         """A schema's shape."""
+        if isinstance(schema, Held):
+            return schema.shape
         known = self._shapes.get(id(schema))
         if known is None:
             self._keep.append(schema)  # ids are only good while the object lives
@@ -213,6 +255,24 @@ class Book:
         return found
 
 
+_parts: dict[tuple[int, frozenset[str], bool], Schema] = {}
+
+
+def _kept(schema: Schema, names: frozenset[str], holds: bool) -> Schema:
+    if "properties" not in schema:
+        return schema
+    key = (identity(schema), names, holds)
+    if key not in _parts:
+        properties = {name: inner for name, inner in schema["properties"].items() if (name in names) == holds}
+        _parts[key] = {**schema, "properties": properties, _PART_OF: schema.get(_PART_OF, schema)}
+    return _parts[key]
+
+
+def identity(schema: Schema) -> int:
+    """The same for a schema and for what `omit` left of it."""
+    return id(schema.get(_PART_OF, schema))
+
+
 def types_of(schema: Schema) -> frozenset[str] | None:
     """The JSON types of one alternative; None where it does not say."""
     if "type" in schema:
@@ -267,3 +327,40 @@ def _items(schema: Schema) -> list[Any]:
     if types is not None and "array" not in types:
         return []
     return [schema.get("items", True)]
+
+
+_MADE: Final = Book({})
+_made: dict[tuple[Any, ...], Shape] = {}
+
+
+def _make(key: tuple[Any, ...], schema: Schema) -> Shape:
+    """Made once: shapes are compared by identity."""
+    if key not in _made:
+        _made[key] = Shape((schema,), _MADE)
+    return _made[key]
+
+
+def listing(item: Shape) -> Shape:
+    """A list of that."""
+    return _make(("list", item.key), {"type": "array", "items": Held(item)})
+
+
+def mapping_of(value: Shape) -> Shape:
+    """A map from any keys to that."""
+    return _make(("map", value.key), {"type": "object", "additionalProperties": Held(value)})
+
+
+def record(fields: dict[str, Shape]) -> Shape:
+    """A map of these fields."""
+    key = ("record", *((name, shape.key) for name, shape in sorted(fields.items())))
+    return _make(key, {"type": "object", "properties": {name: Held(shape) for name, shape in fields.items()}})
+
+
+def joined(shapes: list[Shape]) -> Shape:
+    """One or the other. Beside an unknown one, the maps and lists of the others are kept."""
+    known = Shape(())
+    for shape in shapes:
+        known |= shape if shape.alternatives is not None else Shape(())
+    if any(shape.alternatives is None for shape in shapes):
+        known = known.only(("object", "array"))
+    return known if known.alternatives else ANYTHING
