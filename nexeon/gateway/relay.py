@@ -181,6 +181,7 @@ class Pipe(Relay):
         self._usage_of = pipe.getter(self._usage_field) if self._usage_field is not None else None
         self._hide_usage = prepared.hide_usage
         self._marker = pipe.EventMarker(self._ids)
+        self._last: Any = None
 
     def feed(self, events: list[Event]) -> bytes:
         out: list[bytes] = []
@@ -203,6 +204,10 @@ class Pipe(Relay):
         self.note()
         return self._close() if self.decoder.finished else b""
 
+    def fail(self, error: RequestError) -> bytes:
+        self.encoder.follow(self._last)
+        return super().fail(error)
+
     def _close(self) -> bytes:
         self.ended = True
         return self.framing.end(self.client.wire.stream.done)
@@ -216,8 +221,10 @@ class Pipe(Relay):
             return
         self._tap(body)
         if self.failure is not None:
-            self.own_words += self.framing.event(body, event.data)
+            told = pipe.marked(body, self._ids)
+            self.own_words += self.framing.event(told, event.data if told is body else None)
             return
+        self._last = body
         data: bytes | None = event.data
         if self._may_be_hidden(body) and self._format.usage_only(body, self.context):
             return

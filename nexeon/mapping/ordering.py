@@ -46,6 +46,12 @@ class StreamEncoder:
                 self._count += 1
         return events
 
+    def follow(self, event: Any) -> None:
+        """Numbers what comes next after `event`, which the client was given as it was."""
+        number = event.get(self._number) if self._number is not None and isinstance(event, dict) else None
+        if type(number) is int:
+            self._count = number + 1
+
     def _skipped(self, block: dict[str, Any]) -> bool:
         """Whether this format's answers have no place for the block; its own opaque ones have."""
         return block.get("type") in self._skip and block.get("format") != self._format

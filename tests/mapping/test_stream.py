@@ -51,6 +51,14 @@ def test_an_answer_that_only_refuses_ends_as_a_refusal() -> None:
     assert decode(text, refusal, FINISH)[-1]["reason"] == "stop"
 
 
+def test_numbers_follow_an_event_that_was_not_encoded() -> None:
+    encoder = StreamEncoder(SERIAL, new_context())
+    encoder.follow({"n": 6})
+    encoder.follow({"other": 1})
+    encoder.follow(None)
+    assert [event["n"] for event in encoder.encode([{"type": "ping"}, {"type": "ping"}])] == [7, 8]
+
+
 def test_text_without_a_key_runs_until_another_block_begins() -> None:
     text = {"type": "delta", "block": {"type": "text"}}
     call = {"type": "delta", "key": 0, "block": {"type": "tool_call", "call_id": "c", "name": "f"}}
