@@ -7,7 +7,7 @@ import contextlib
 import json
 import random
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,10 @@ from .cases import CHAT, GEMINI, MESSAGES, RESPONSES, Case
 ROOT = Path(__file__).parents[2]
 _PRICE = {"input": 1, "output": 1}
 PROMPT = "Say what was recorded."
+
+
+Target = tuple[str, str, str]
+"""Provider, format, model."""
 
 
 @dataclass
@@ -88,7 +92,7 @@ class Live:
 
     client: httpx.AsyncClient
     replay: Replay
-    names: dict[tuple[str, str], str]
+    names: dict[Target, str]
     store: GuestStore
     account: str
 
@@ -107,16 +111,17 @@ class Live:
                 }
         return {}
 
-    def name(self, case: Case) -> str:
-        return self.names[case.provider_api, case.model]
-
-    async def ask(self, case: Case, client: str, body: dict[str, Any] | None = None) -> httpx.Response:
-        """Sends a client's request (without its model) for a recorded answer."""
+    async def ask(self, case: Case, client: str) -> httpx.Response:
+        """A client's least request for a recorded answer."""
         self.replay.load(case)
-        model = self.name(case)
-        body = dict(prompt(client, stream=case.stream) if body is None else body)
+        return await self.send(target_of(case), client, prompt(client, stream=case.stream), stream=case.stream)
+
+    async def send(self, target: Target, client: str, body: dict[str, Any], *, stream: bool) -> httpx.Response:
+        """A client's request, whose model becomes this target's."""
+        model = self.names[target]
+        body = dict(body)
         if client == GEMINI:
-            verb = "streamGenerateContent?alt=sse" if case.stream else "generateContent"
+            verb = "streamGenerateContent?alt=sse" if stream else "generateContent"
             return await self.client.post(f"/v1beta/models/{model}:{verb}", json=body)
         body["model"] = model
         path = {CHAT: "/v1/chat/completions", RESPONSES: "/v1/responses", MESSAGES: "/v1/messages"}[client]
@@ -136,23 +141,24 @@ def prompt(client: str, *, stream: bool) -> dict[str, Any]:
     return body | engine.client_body(client, stream=stream)
 
 
+def target_of(case: Case) -> Target:
+    return case.provider, case.format, case.model
+
+
 @contextlib.asynccontextmanager
-async def live(cases: list[Case], folder: Path) -> AsyncIterator[Live]:
-    """A gateway for some cases, configured as it ships but for its models and the providers' addresses."""
+async def live(targets: Iterable[Target], folder: Path) -> AsyncIterator[Live]:
+    """A gateway for some targets, configured as it ships but for its models and the providers' addresses."""
     replay = Replay()
     upstream = await asyncio.start_server(replay.answer, "127.0.0.1", 0, limit=2**26)
     address = f"http://127.0.0.1:{upstream.sockets[0].getsockname()[1]}"
-    names: dict[tuple[str, str], str] = {}
+    names = {target: f"recorded-{number}" for number, target in enumerate(dict.fromkeys(targets))}
     models: dict[str, Any] = {}
-    for case in cases:
-        if (case.provider_api, case.model) in names:
-            continue
-        name = names[case.provider_api, case.model] = f"recorded-{len(names)}"
-        target = {"provider": case.provider, "model": case.model, "format": case.format}
+    for (provider, format, model), name in names.items():
+        target = {"provider": provider, "model": model, "format": format}
         models[name] = {"owned_by": "tests", "created": 1, "price": _PRICE, "targets": [target]}
     settings = yaml.safe_load((ROOT / "gateway.yaml").read_text())
-    for provider in settings["providers"].values():
-        provider |= {"base_url": address, "api_key": "provider-secret"}
+    for facts in settings["providers"].values():
+        facts |= {"base_url": address, "api_key": "provider-secret"}
     settings |= {"models": models, "server": {"host": "127.0.0.1", "port": 0, "keepalive": 0, "body_limit": 2**26}}
     file = folder / "gateway.yaml"
     file.write_text(yaml.safe_dump(settings))
