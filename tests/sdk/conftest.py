@@ -77,6 +77,12 @@ def _upstreams() -> list[Upstream]:
     return found
 
 
+@pytest.fixture(scope="session")
+def models() -> list[str]:
+    """The model of every upstream."""
+    return [upstream.model for upstream in _upstreams()]
+
+
 @pytest.fixture(params=_upstreams(), ids=lambda upstream: upstream.model)
 def upstream(request: pytest.FixtureRequest) -> Upstream:
     chosen: Upstream = request.param

@@ -203,6 +203,20 @@ def test_reasoning_streamed(openai, upstream, tools):
         assert stream.get_final_completion().choices[0].message.content.startswith("Tool said:")
 
 
+def test_another_model_goes_on(openai, upstream, models, tools):
+    """A conversation with reasoning and a call goes on with a model of any other provider, and comes back."""
+    options = {"reasoning_effort": "high", "tools": tools}
+    messages = user(ASK)
+    message = openai.chat.completions.create(model=upstream.model, messages=messages, **options).choices[0].message
+    messages += [message, result(message.tool_calls[0], "sunny")]
+    for model in [*models, upstream.model]:
+        message = openai.chat.completions.create(model=model, messages=messages, **options).choices[0].message
+        assert message.content.startswith("Tool said:"), model
+        more = [*messages, message, {"role": "user", "content": "And on"}]
+        message = openai.chat.completions.create(model=upstream.model, messages=more, **options).choices[0].message
+        assert message.content == "Echo: And on", model
+
+
 def test_image(openai, upstream):
     content = [{"type": "text", "text": "Look"}, {"type": "image_url", "image_url": {"url": PIXEL}}]
     options = {"model": upstream.model, "messages": user(content)}

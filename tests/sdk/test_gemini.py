@@ -193,6 +193,20 @@ def test_reasoning_streamed(google, upstream, tool):
     assert "".join(chunk.text or "" for chunk in chunks).startswith("Tool said:")
 
 
+def test_another_model_goes_on(google, upstream, models, tool):
+    """A conversation with reasoning and a call goes on with a model of any other provider, and comes back."""
+    config = types.GenerateContentConfig(tools=[tool], automatic_function_calling=BY_HAND, thinking_config=THINKING)
+    contents = [said(ASK)]
+    answer = google.models.generate_content(model=upstream.model, contents=contents, config=config)
+    contents += results(answer, "sunny")
+    for model in [*models, upstream.model]:
+        answer = google.models.generate_content(model=model, contents=contents, config=config)
+        assert answer.text.startswith("Tool said:"), model
+        more = [*contents, answer.candidates[0].content, said("And on")]
+        answer = google.models.generate_content(model=upstream.model, contents=more, config=config)
+        assert answer.text == "Echo: And on", model
+
+
 def test_image(google, upstream):
     contents = [types.Part.from_bytes(data=PIXEL, mime_type="image/png"), "Look"]
     options = {"model": upstream.model, "contents": contents}

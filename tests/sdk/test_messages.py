@@ -182,6 +182,19 @@ def test_reasoning_streamed(anthropic, upstream, tools):
         assert stream.get_final_text().startswith("Tool said:")
 
 
+def test_another_model_goes_on(anthropic, upstream, models, tools):
+    """A conversation with reasoning and a call goes on with a model of any other provider, and comes back."""
+    options = {"max_tokens": 2000, "tools": tools, "thinking": THINKING}
+    messages = user(ASK)
+    messages += results(anthropic.messages.create(model=upstream.model, messages=messages, **options), "sunny")
+    for model in [*models, upstream.model]:
+        answer = anthropic.messages.create(model=model, messages=messages, **options)
+        assert text(answer).startswith("Tool said:"), model
+        more = [*messages, {"role": "assistant", "content": answer.content}, *user("And on")]
+        answer = anthropic.messages.create(model=upstream.model, messages=more, **options)
+        assert text(answer) == "Echo: And on", model
+
+
 def test_image(anthropic, upstream):
     source = {"type": "base64", "media_type": "image/png", "data": PIXEL}
     content = [{"type": "image", "source": source}, {"type": "text", "text": "Look"}]

@@ -201,6 +201,24 @@ def test_reasoning_streamed(openai, upstream, tools):
         assert stream.get_final_response().output_text.startswith("Tool said:")
 
 
+def test_another_model_goes_on(openai, upstream, models, tools):
+    """A conversation with reasoning and a call goes on with a model of any other provider, and comes back."""
+    options = {
+        "reasoning": {"effort": "high", "summary": "auto"},
+        "include": ["reasoning.encrypted_content"],
+        "tools": tools,
+    }
+    items = user(ASK)
+    answer = openai.responses.create(model=upstream.model, input=items, **options)
+    items += [*answer.output, result(calls(answer)[0], "sunny")]
+    for model in [*models, upstream.model]:
+        answer = openai.responses.create(model=model, input=items, **options)
+        assert answer.output_text.startswith("Tool said:"), model
+        more = [*items, *answer.output, *user("And on")]
+        answer = openai.responses.create(model=upstream.model, input=more, **options)
+        assert answer.output_text == "Echo: And on", model
+
+
 def test_image(openai, upstream):
     content = [{"type": "input_text", "text": "Look"}, {"type": "input_image", "image_url": PIXEL, "detail": "auto"}]
     options = {"model": upstream.model, "input": user(content)}
