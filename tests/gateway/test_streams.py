@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from typing import Any
@@ -285,3 +286,24 @@ async def test_shutting_down_waits_for_charges(opened: Opener) -> None:
 
 def _body(model: str = "plain", **more: Any) -> dict[str, Any]:
     return {"model": model, "say": [{"who": "user", "text": "hi"}], **more}
+
+
+async def test_clients_that_leave_at_any_moment_leave_nothing_behind(gate: Gate) -> None:
+    gate.upstream.plays(streams(*EVENTS[:1], *[{"text": "word "}] * 20, EVENTS[3], USAGE, pause=0.01))
+
+    async def visit(number: int) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(number * 0.005):
+                await gate.talk("plain" if number % 2 else "both", stream=number % 3 != 0)
+
+    await asyncio.gather(*(visit(number) for number in range(80)))
+    await gate.client.aclose()
+    spent = await gate.spent()
+    assert spent > 0
+    await until(lambda: not gate.gateway.streams and not gate.gateway.waiting)
+    await until(lambda: all(call.left.is_set() or call.done for call in gate.upstream.calls))
+    balance = await gate.balance()
+    ledger = await gate.store.ledger(gate.account, limit=1000)
+    assert sum(entry.amount for entry in ledger) == balance.balance
+    charged = [entry.request for entry in ledger if entry.request]
+    assert len(set(charged)) == len(charged)

@@ -25,6 +25,7 @@ class Call:
     writer: asyncio.StreamWriter
     reader: asyncio.StreamReader
     left: asyncio.Event = field(default_factory=asyncio.Event)
+    done: bool = False
 
     @property
     def json(self) -> Any:
@@ -108,6 +109,7 @@ class Upstream:
                 try:
                     await script(call)
                 finally:
+                    call.done = True
                     watch.cancel()
                     await asyncio.gather(watch, return_exceptions=True)
         except (ConnectionError, asyncio.CancelledError):
