@@ -1,0 +1,211 @@
+"""The log of requests: one record each, written behind the requests' backs, kept for a while.
+
+A record is a dict with `id` and what else is known of: `started`, `ended` (Unix seconds), `steps` (seconds since the
+start by step), `account`, `key`, `model`, `provider`, `format`, `status` (HTTP), `error`, `stream`, `attempts`,
+`usage`, `cost` (nano-USD), `estimated`, `dropped`; `request` and `response` are bodies (bytes), kept only where that is
+switched on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+import time
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from nexeon.errors import NotFound, StoreError
+from nexeon.store.redact import redacted
+from nexeon.store.sqlite import Database
+
+log = logging.getLogger(__name__)
+
+FILE: Final = "requests.sqlite3"
+COLUMNS: Final = ("account", "key", "model", "provider", "status")
+"""What a listing can be narrowed by."""
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS requests (
+    number INTEGER PRIMARY KEY, id TEXT NOT NULL, started REAL NOT NULL, account TEXT, key TEXT, model TEXT,
+    provider TEXT, status INTEGER, facts BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS requests_id ON requests (id);
+CREATE INDEX IF NOT EXISTS requests_started ON requests (started);
+CREATE INDEX IF NOT EXISTS requests_account ON requests (account, number);
+CREATE INDEX IF NOT EXISTS requests_key ON requests (key, number);
+CREATE TABLE IF NOT EXISTS bodies (number INTEGER PRIMARY KEY, request BLOB, response BLOB);
+"""
+_WAIT: Final = 0.2
+_BATCH: Final = 1000
+_PRUNE_EVERY: Final = 600.0
+_PRUNE_AT_ONCE: Final = 5000
+
+
+Row = dict[str, Any]
+Rows = list[Row]
+
+
+class RequestLog:
+    """`record` while requests run; `list` and `show` for operators. `dropped` counts what could not be kept."""
+
+    def __init__(
+        self,
+        folder: Path | None,
+        *,
+        retention: float = 30 * 86_400.0,
+        bodies: bool = False,
+        body_limit: int = 64 * 1024,
+        redact: tuple[str, ...] = (),
+        queue: int = 10_000,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """In memory without a folder. `retention` in seconds, `body_limit` in bytes; `redact` names secret fields."""
+        self.bodies = bodies
+        self.dropped = 0
+        self._database = Database(folder / FILE if folder else None, _SCHEMA, durable=False)
+        self._retention = retention
+        self._body_limit = body_limit
+        self._redact = redact
+        self._most = queue
+        self._clock = clock
+        self._queue: Rows = []
+        self._writing: asyncio.Task[None] | None = None
+        self._pruned = 0.0
+        self._failing = False
+        self._closed = False
+
+    def record(self, record: Row) -> None:
+        """Takes a record, which must not be changed any more. Never waits and never fails: what cannot be kept is
+        dropped, and counted."""
+        if self._closed or len(self._queue) >= self._most:
+            self.dropped += 1
+            return
+        self._queue.append(record)
+        if self._writing is None:
+            self._writing = asyncio.get_running_loop().create_task(self._write())
+
+    async def list(
+        self, filters: Mapping[str, Any] | None = None, *, before: str | None = None, limit: int = 100
+    ) -> Rows:
+        """Newest first; `filters` are values of COLUMNS, and `since` and `until` (Unix seconds); `before` is the id
+        of the last one of the page before. Raises NotFound (no such id), StoreUnavailable."""
+        await self.flush()
+        conditions: list[str] = []
+        values: list[Any] = []
+        for name, value in (filters or {}).items():
+            if name in COLUMNS:
+                conditions.append(f"{name} = ?")
+            elif name in ("since", "until"):
+                conditions.append("started >= ?" if name == "since" else "started < ?")
+            else:
+                raise ValueError(f"no filter `{name}`")
+            values.append(value)
+
+        def read(connection: sqlite3.Connection) -> Rows:
+            if before is not None:
+                conditions.append("number < ?")
+                values.append(_number(connection, before))
+            where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+            # The conditions' texts are ours, what they compare with is bound.
+            query = f"SELECT facts FROM requests {where} ORDER BY number DESC LIMIT ?"
+            return [orjson.loads(facts) for (facts,) in connection.execute(query, (*values, limit))]
+
+        return await self._database.run(read)
+
+    async def show(self, request: str) -> Row:
+        """One record, with its bodies where they were kept. Raises NotFound, StoreUnavailable."""
+        await self.flush()
+
+        def read(connection: sqlite3.Connection) -> Row:
+            number = _number(connection, request)
+            (facts,) = connection.execute("SELECT facts FROM requests WHERE number = ?", (number,)).fetchone()
+            found: Row = orjson.loads(facts)
+            bodies = connection.execute("SELECT request, response FROM bodies WHERE number = ?", (number,)).fetchone()
+            if bodies is not None:
+                for name, body in zip(("request", "response"), bodies, strict=True):
+                    found[name] = zlib.decompress(body).decode() if body is not None else None
+            return found
+
+        return await self._database.run(read)
+
+    async def flush(self) -> None:
+        """Returns once what was recorded is written, or was dropped."""
+        while self._writing is not None:
+            await asyncio.shield(self._writing)
+
+    async def close(self) -> None:
+        self._closed = True
+        await self.flush()
+        await self._database.close()
+
+    async def _write(self) -> None:
+        try:
+            if not self._closed:
+                await asyncio.sleep(_WAIT)
+            while self._queue:
+                batch, self._queue = self._queue[:_BATCH], self._queue[_BATCH:]
+                await self._insert(batch)
+            if self._clock() - self._pruned > _PRUNE_EVERY:
+                await self._prune()
+        finally:
+            self._writing = None
+
+    async def _insert(self, batch: Rows) -> None:
+        try:
+            await self._database.run(lambda connection: self._insert_rows(connection, batch))
+            self._failing = False
+        except (StoreError, TypeError) as error:
+            self.dropped += len(batch)
+            if not self._failing:
+                log.error("the request log cannot be written: %s", error)
+            self._failing = True
+
+    def _insert_rows(self, connection: sqlite3.Connection, batch: Rows) -> None:
+        for record in batch:
+            facts = {name: value for name, value in record.items() if name not in ("request", "response")}
+            row = (
+                record["id"],
+                record.get("started", self._clock()),
+                *(record.get(name) for name in COLUMNS),
+                orjson.dumps(facts),
+            )
+            marks = ", ".join("?" * len(row))
+            columns = ", ".join(("id", "started", *COLUMNS, "facts"))
+            cursor = connection.execute(f"INSERT INTO requests ({columns}) VALUES ({marks})", row)
+            bodies = [self._body(record.get(name)) for name in ("request", "response")]
+            if any(body is not None for body in bodies):
+                connection.execute("INSERT INTO bodies VALUES (?, ?, ?)", (cursor.lastrowid, *bodies))
+
+    def _body(self, body: Any) -> bytes | None:
+        if not self.bodies or not isinstance(body, bytes):
+            return None
+        return zlib.compress(redacted(body, self._body_limit, self._redact).encode())
+
+    async def _prune(self) -> None:
+        """A slice at a time, so that writing goes on between."""
+        self._pruned = self._clock()
+        oldest = self._pruned - self._retention
+
+        def prune(connection: sqlite3.Connection) -> int:
+            query = "SELECT number FROM requests WHERE started < ? LIMIT ?"
+            numbers = connection.execute(query, (oldest, _PRUNE_AT_ONCE)).fetchall()
+            connection.executemany("DELETE FROM requests WHERE number = ?", numbers)
+            connection.executemany("DELETE FROM bodies WHERE number = ?", numbers)
+            return len(numbers)
+
+        try:
+            while await self._database.run(prune) == _PRUNE_AT_ONCE:
+                pass
+        except StoreError as error:
+            log.error("old records of the request log cannot be deleted: %s", error)
+
+
+def _number(connection: sqlite3.Connection, request: str) -> int:
+    row = connection.execute("SELECT number FROM requests WHERE id = ? ORDER BY number DESC", (request,)).fetchone()
+    if row is None:
+        raise NotFound(f"no request `{request}` in the log")
+    return int(row[0])
