@@ -79,6 +79,16 @@ everywhere('anthropic messages', (upstream) => {
     assert.ok(message.content.some((block) => block.type === 'thinking' && block.thinking));
   });
 
+  for (const fault of ['error-after', 'cut-after']) {
+    test(`a stream that breaks: ${fault}`, async () => {
+      const stream = client.messages.stream({ model, max_tokens, messages: user(`[[tokens 40]] [[${fault} 12]]`) });
+      let text = '';
+      stream.on('text', (piece) => (text += piece));
+      await assert.rejects(stream.finalMessage(), Anthropic.APIError);
+      assert.match(text, /^The quick/);
+    });
+  }
+
   test('structured output', async () => {
     const message = await client.messages.parse({
       model,

@@ -48,6 +48,19 @@ everywhere('openai chat', (upstream) => {
     });
   }
 
+  for (const fault of ['error-after', 'cut-after']) {
+    test(`a stream that breaks: ${fault}`, async () => {
+      const messages = user(`[[tokens 40]] [[${fault} 12]]`);
+      const stream = await client.chat.completions.create({ model, messages, stream: true });
+      let text = '';
+      const read = async () => {
+        for await (const chunk of stream) text += chunk.choices[0]?.delta.content ?? '';
+      };
+      await assert.rejects(read, OpenAI.APIError);
+      assert.match(text, /^The quick/);
+    });
+  }
+
   test('structured output', async () => {
     const response_format = zodResponseFormat(form(upstream), 'answer');
     const completion = await client.chat.completions.parse({ model, messages: user('Which city?'), response_format });
@@ -92,6 +105,15 @@ everywhere('openai responses', (upstream) => {
       const items = first.output.map(({ parsed_arguments, ...item }) => item);
       const second = await create([...user(ask), ...items, output]);
       assert.match(second.output_text, /^Tool said:/);
+    });
+  }
+
+  for (const fault of ['error-after', 'cut-after']) {
+    test(`a stream that breaks: ${fault}`, async () => {
+      const stream = client.responses.stream({ model, input: `[[tokens 40]] [[${fault} 12]]` });
+      const response = await stream.finalResponse().catch((error) => ({ status: 'failed', error }));
+      assert.equal(response.status, 'failed');
+      assert.ok(response.error.message);
     });
   }
 
