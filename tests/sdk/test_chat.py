@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import openai as sdk
 import pytest
@@ -79,6 +80,15 @@ def test_streaming(openai, upstream):
     assert [c.choices[0].finish_reason for c in chunks if c.choices and c.choices[0].finish_reason] == ["stop"]
     assert [chunk.usage is not None for chunk in chunks].count(True) == 1
     counted(chunks[-1].usage)
+
+
+def test_stream_flows(openai, upstream):
+    """The first words reach the client while the provider is still speaking."""
+    stream = openai.chat.completions.create(
+        model=upstream.model, messages=user("[[delay 30ms]] [[tokens 12]]"), stream=True
+    )
+    times = [time.monotonic() for chunk in stream if chunk.choices[0].delta.content]
+    assert times[-1] - times[0] > 0.05
 
 
 def test_streaming_without_usage(openai, upstream):

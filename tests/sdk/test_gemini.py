@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 
 import httpx
 import pytest
@@ -72,6 +73,13 @@ def test_streaming(google, upstream):
     reasons = [c.candidates[0].finish_reason for c in chunks if c.candidates and c.candidates[0].finish_reason]
     assert reasons == [types.FinishReason.STOP]
     counted(chunks[-1].usage_metadata)
+
+
+def test_stream_flows(google, upstream):
+    """The first words reach the client while the provider is still speaking."""
+    stream = google.models.generate_content_stream(model=upstream.model, contents="[[delay 30ms]] [[tokens 12]]")
+    times = [time.monotonic() for chunk in stream if chunk.text]
+    assert times[-1] - times[0] > 0.05
 
 
 def test_chat(google, upstream):

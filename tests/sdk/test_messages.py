@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import anthropic as sdk
 import pytest
 from anthropic import Anthropic, AsyncAnthropic
@@ -70,6 +72,15 @@ def test_streaming(anthropic, upstream):
     assert "".join(delta.text for delta in deltas if delta.type == "text_delta") == "Echo: Hello!"
     assert events[-2].delta.stop_reason == "end_turn"
     assert events[-2].usage.output_tokens > 0
+
+
+def test_stream_flows(anthropic, upstream):
+    """The first words reach the client while the provider is still speaking."""
+    with anthropic.messages.stream(
+        model=upstream.model, max_tokens=100, messages=user("[[delay 30ms]] [[tokens 12]]")
+    ) as stream:
+        times = [time.monotonic() for _ in stream.text_stream]
+    assert times[-1] - times[0] > 0.05
 
 
 def test_stream_helper(anthropic, upstream):

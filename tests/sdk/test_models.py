@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from decimal import Decimal
 from pathlib import Path
 
 import anthropic as anthropic_sdk
@@ -47,10 +48,15 @@ def test_anthropic_models(anthropic):
         anthropic.models.retrieve("nobody")
 
 
-def test_me(gateway):
-    before = httpx.get(f"{gateway.url}/v1/me", headers={"x-api-key": gateway.key}).json()
-    assert before["account"]
-    assert float(before["available"]) > 0
+def test_every_call_is_charged(gateway, openai, upstream):
+    def balance():
+        me = httpx.get(f"{gateway.url}/v1/me", headers={"x-api-key": gateway.key}).json()
+        return Decimal(me["balance"])
+
+    before = balance()
+    usage = openai.chat.completions.create(model=upstream.model, messages=[{"role": "user", "content": "Hi"}]).usage
+    # upstreams.yaml: 1 USD per million tokens of input, 2 of output
+    assert before - balance() == Decimal(usage.prompt_tokens + 2 * usage.completion_tokens) / 1_000_000
 
 
 @pytest.mark.parametrize("model", SHIPPED)

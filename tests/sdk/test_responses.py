@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import openai as sdk
 import pytest
@@ -92,6 +93,13 @@ def test_streaming(openai, upstream):
     assert final.response.id == events[0].response.id
     assert final.response.id.startswith("resp_nex-")
     counted(final.response.usage)
+
+
+def test_stream_flows(openai, upstream):
+    """The first words reach the client while the provider is still speaking."""
+    stream = openai.responses.create(model=upstream.model, input="[[delay 30ms]] [[tokens 12]]", stream=True)
+    times = [time.monotonic() for event in stream if event.type == "response.output_text.delta"]
+    assert times[-1] - times[0] > 0.05
 
 
 def test_stream_helper(openai, upstream):
