@@ -12,10 +12,11 @@ import httpx
 
 from nexeon.config import Config, Model
 from nexeon.errors import RequestError, StoreError
+from nexeon.gateway.exchange import Exchange
 from nexeon.gateway.failover import Failover
 from nexeon.gateway.metrics import Metrics
 from nexeon.gateway.provider_keys import KeyRing
-from nexeon.gateway.settle import Settler
+from nexeon.gateway.settle import HOLD, Settler
 from nexeon.gateway.stream import ClientStream
 from nexeon.gateway.target import Plan, make_plans
 from nexeon.gateway.upstream import TransportFactory, Upstream
@@ -56,6 +57,7 @@ class Gateway:
         self.ending = False
         self.waiting: set[asyncio.Task[Any]] = set()
         self.streams: set[ClientStream] = set()
+        self.calls: dict[str, Exchange] = {}
 
     async def start(self) -> None:
         """Needs a running event loop; does nothing where it has been called."""
@@ -108,10 +110,23 @@ class Gateway:
         if validator is not None:
             validator.check(body)
 
+    def abandon(self, exchange: Exchange) -> None:
+        """Ends a call that failed, or whose client left."""
+        self.calls.pop(exchange.id, None)
+        self.settler.abandon(exchange)
+
+    async def renew(self, older: float = HOLD / 3) -> None:
+        """Keeps the credit of calls that have been under way for longer than so many seconds. Raises StoreError."""
+        now = time.monotonic()
+        for exchange in list(self.calls.values()):
+            if exchange.reservation is not None and not exchange.closed and now - exchange.started > older:
+                await self.store.renew(exchange.reservation, HOLD)
+
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(_SWEEP)
             try:
+                await self.renew()
                 await self.store.sweep()
             except StoreError as error:
-                _log.error("expired reservations could not be closed: %s", error)
+                _log.error("reservations could not be renewed or closed: %s", error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator
 
@@ -10,9 +9,8 @@ from nexeon.errors import RequestError, StoreError
 from nexeon.gateway.attempt import StreamAnswer
 from nexeon.gateway.exchange import Exchange
 from nexeon.gateway.failure import AttemptFailed, Blame, bad_gateway, from_failure, stream_error
-from nexeon.gateway.settle import HOLD, Settler
+from nexeon.gateway.settle import Settler
 from nexeon.gateway.upstream import UpstreamFailure
-from nexeon.store import Store
 from nexeon.wire.sse import SSEError
 
 _log = logging.getLogger("nexeon.gateway")
@@ -21,10 +19,9 @@ _log = logging.getLogger("nexeon.gateway")
 class ClientStream:
     """The bytes of a streamed answer. `close` must be called however it ends; a client that left calls it early."""
 
-    def __init__(self, exchange: Exchange, answer: StreamAnswer, store: Store, settler: Settler) -> None:
+    def __init__(self, exchange: Exchange, answer: StreamAnswer, settler: Settler) -> None:
         self._exchange = exchange
         self._answer = answer
-        self._store = store
         self._settler = settler
         self._iterator = self._run()
 
@@ -43,8 +40,6 @@ class ClientStream:
     async def _run(self) -> AsyncIterator[bytes]:
         relay, reader, parser = self._answer.relay, self._answer.reader, self._answer.parser
         out = self._answer.first
-        loop = asyncio.get_running_loop()
-        renewal = loop.time() + HOLD / 3
         while True:
             if relay.ended:
                 out = await self._settled(out)
@@ -59,9 +54,6 @@ class ClientStream:
                 yield out
                 reader.spoke()
                 out = b""
-            if loop.time() > renewal:
-                renewal = loop.time() + HOLD / 3
-                await self._renew()
             try:
                 data = await reader.read()
                 if data == b"":
@@ -98,10 +90,3 @@ class ClientStream:
         if relay.own_words and failed.blame is not Blame.KEY:
             return relay.own_words + relay.framing.close()
         return relay.fail(failed.error)
-
-    async def _renew(self) -> None:
-        if self._exchange.reservation is not None:
-            try:
-                await self._store.renew(self._exchange.reservation, HOLD)
-            except StoreError as error:
-                _log.warning("%s: a reservation could not be renewed: %s", self._exchange.id, error)

@@ -74,24 +74,26 @@ async def generate(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, pat
     )
     plans = permitted_plans(key, gateway.plans(model, endpoint.format))
     await reserve(gateway.store, gateway.config, exchange)
+    gateway.calls[exchange.id] = exchange
     try:
         preparer = Preparer(exchange, secrets.token_hex(12))
         answer = await gateway.failover.answer(exchange, plans, preparer)
         if isinstance(answer, StreamAnswer):
             return await _stream_reply(gateway, exchange, answer)
         await settle_answer(gateway, exchange)
+        gateway.calls.pop(exchange.id, None)
         return Reply(200, answer.body, headers=routed_headers(exchange, model))
     except RequestError as error:
-        gateway.settler.abandon(exchange)
+        gateway.abandon(exchange)
         error.headers = {**routed_headers(exchange, model), **error.headers}
         raise
     except BaseException:
-        gateway.settler.abandon(exchange)
+        gateway.abandon(exchange)
         raise
 
 
 async def _stream_reply(gateway: Gateway, exchange: Exchange, answer: StreamAnswer) -> Reply:
-    stream = ClientStream(exchange, answer, gateway.store, gateway.settler)
+    stream = ClientStream(exchange, answer, gateway.settler)
     try:
         if exchange.reservation is not None:
             await gateway.store.begin(exchange.reservation)
@@ -107,6 +109,7 @@ async def _stream_reply(gateway: Gateway, exchange: Exchange, answer: StreamAnsw
 
     def close() -> None:
         gateway.streams.discard(stream)
+        gateway.calls.pop(exchange.id, None)
         stream.close()
 
     return Reply(200, stream.__aiter__(), kind, headers, close)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import Gate, Opener, until
-from scripts import COST, EVENTS, USAGE, notes, streams, talks
+from scripts import COST, EVENTS, SAID, USAGE, notes, streams, talks
 from upstream import Call
 
 
@@ -288,19 +288,50 @@ def _body(model: str = "plain", **more: Any) -> dict[str, Any]:
     return {"model": model, "say": [{"who": "user", "text": "hi"}], **more}
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_call_that_lives_long_keeps_its_credit(gate: Gate, stream: bool) -> None:
+    go = asyncio.Event()
+
+    async def waits(call: Call) -> None:
+        if stream:
+            await call.begin_stream()
+            await call.event(EVENTS[1])
+        await go.wait()
+        if not stream:
+            await call.answer(SAID)
+            return
+        for event in [*EVENTS[2:], USAGE]:
+            await call.event(event)
+        await call.event(b"[END]")
+        await call.end_stream()
+
+    gate.upstream.plays(waits)
+    asking = asyncio.create_task(gate.talk(stream=stream))
+    await until(lambda: gate.upstream.calls)
+    [held] = await gate.store.reservations(gate.account)
+    await asyncio.sleep(0.05)
+    await gate.gateway.renew(older=10)
+    assert (await gate.store.reservations(gate.account))[0].expires == held.expires
+    await gate.gateway.renew(older=0)
+    assert (await gate.store.reservations(gate.account))[0].expires > held.expires
+    go.set()
+    assert (await asking).status_code == 200
+    assert await gate.spent() == COST
+    assert not gate.gateway.calls
+
+
 async def test_clients_that_leave_at_any_moment_leave_nothing_behind(gate: Gate) -> None:
     gate.upstream.plays(streams(*EVENTS[:1], *[{"text": "word "}] * 20, EVENTS[3], USAGE, pause=0.01))
 
     async def visit(number: int) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(number * 0.005):
+            async with asyncio.timeout(number * 0.01):
                 await gate.talk("plain" if number % 2 else "both", stream=number % 3 != 0)
 
     await asyncio.gather(*(visit(number) for number in range(80)))
     await gate.client.aclose()
-    spent = await gate.spent()
-    assert spent > 0
-    await until(lambda: not gate.gateway.streams and not gate.gateway.waiting)
+    await gate.released()
+    await until(lambda: not gate.gateway.streams and not gate.gateway.waiting and not gate.gateway.calls)
     await until(lambda: all(call.left.is_set() or call.done for call in gate.upstream.calls))
     balance = await gate.balance()
     ledger = await gate.store.ledger(gate.account, limit=1000)
