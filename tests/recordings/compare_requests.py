@@ -80,6 +80,8 @@ def lost_facts(before: Said, after: Said) -> dict[str, str]:
     for name, value in before.settings.items():
         if name == "schema" and _told(value, after.system):
             continue
+        if name == "reasoning" and value is True and after.shown:
+            continue
         if name == "max_tokens" and value < _LEAST_OUTPUT == after.settings.get(name):
             continue
         if not _same(value, after.settings.get(name)):

@@ -16,7 +16,8 @@ Body = dict[str, Any]
 
 @dataclass
 class Said:
-    """`results` name their call by its place among the calls; `media` are hashes of bytes, or URLs."""
+    """`results` name their call by its place among the calls; `media` are hashes of bytes, or URLs; `shown`: thoughts
+    are asked for from a model that thinks unless told not to."""
 
     system: list[str] = field(default_factory=list)
     user: list[str] = field(default_factory=list)
@@ -29,6 +30,7 @@ class Said:
     parallel: bool = True
     settings: dict[str, Any] = field(default_factory=dict)
     ids: list[str] = field(default_factory=list)
+    shown: bool = False
 
     def called(self, id: str | None, name: str, arguments: Any) -> None:
         self.ids.append(id or f"#{len(self.ids)}")
@@ -357,6 +359,7 @@ def _gemini(body: Body) -> Said:
     thinking = _get(config, "thinkingConfig") or {}
     budget, level = _get(thinking, "thinkingBudget"), _get(thinking, "thinkingLevel")
     said.set("reasoning", budget != 0 if budget is not None else level is not None or None)
+    said.shown = _get(thinking, "includeThoughts") is True
     return said
 
 
