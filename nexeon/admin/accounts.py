@@ -18,8 +18,20 @@ class Accounts:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def create(self, *, name: Any, overdraft: Any = "0", soft_limit: Any = None) -> View:
-        """`overdraft` is how far below zero its balance may go; `soft_limit` warns when less than that is available.
+    async def create(
+        self,
+        *,
+        name: Any,
+        overdraft: Any = "0",
+        soft_limit: Any = None,
+        rpm: Any = None,
+        tpm: Any = None,
+        rpd: Any = None,
+        tpd: Any = None,
+        concurrency: Any = None,
+    ) -> View:
+        """Limits are of all its keys together. `overdraft` is how far below zero its balance may go; `soft_limit` warns
+        when less than that is available.
 
         Raises Conflict for a name that is taken.
         """
@@ -29,6 +41,7 @@ class Accounts:
             time.time(),
             overdraft=values.usd("overdraft", overdraft, zero=True),
             soft_limit=values.most_usd("soft_limit", soft_limit),
+            **values.limits({"rpm": rpm, "tpm": tpm, "rpd": rpd, "tpd": tpd, "concurrency": concurrency}),
         )
         await self._store.add(account)
         return await self._view(account)
@@ -52,6 +65,11 @@ class Accounts:
         disabled: Any = KEEP,
         overdraft: Any = KEEP,
         soft_limit: Any = KEEP,
+        rpm: Any = KEEP,
+        tpm: Any = KEEP,
+        rpd: Any = KEEP,
+        tpd: Any = KEEP,
+        concurrency: Any = KEEP,
     ) -> View:
         """What is not given stays; a `soft_limit` of None warns no more."""
         changed = await self._find(account)
@@ -63,6 +81,9 @@ class Accounts:
             changed = replace(changed, overdraft=values.usd("overdraft", overdraft, zero=True))
         if soft_limit is not KEEP:
             changed = replace(changed, soft_limit=values.most_usd("soft_limit", soft_limit))
+        changed = replace(
+            changed, **values.limits({"rpm": rpm, "tpm": tpm, "rpd": rpd, "tpd": tpd, "concurrency": concurrency})
+        )
         await self._store.replace(changed)
         return await self._view(changed)
 

@@ -33,6 +33,8 @@ class Keys:
         expires: Any = None,
         budget: Any = None,
         period: Any = None,
+        rpd: Any = None,
+        tpd: Any = None,
     ) -> View:
         """`{"id", "key"}`: the only time that the secret is seen.
 
@@ -55,6 +57,8 @@ class Keys:
             expires=values.moment("expires", expires),
             budget=values.most_usd("budget", budget),
             period=values.period("period", period),
+            rpd=values.limit("rpd", rpd),
+            tpd=values.limit("tpd", tpd),
         )
         await self._store.add(key)
         return {"id": key.id, "key": secret}
@@ -85,6 +89,8 @@ class Keys:
         disabled: Any = KEEP,
         budget: Any = KEEP,
         period: Any = KEEP,
+        rpd: Any = KEEP,
+        tpd: Any = KEEP,
     ) -> View:
         """What is not given stays; `None` takes a limit away, an empty list permits everything."""
         given: dict[str, tuple[Callable[[str, Any], Any], Any]] = {
@@ -98,6 +104,8 @@ class Keys:
             "disabled": (values.flag, disabled),
             "budget": (values.most_usd, budget),
             "period": (values.period, period),
+            "rpd": (values.limit, rpd),
+            "tpd": (values.limit, tpd),
         }
         changes: dict[str, Any] = {
             field: check(field, value) for field, (check, value) in given.items() if value is not KEEP

@@ -29,7 +29,18 @@ class ProviderKeys:
         self._probe = probe
 
     async def add(
-        self, *, provider: Any, secret: Any, account: Any = "default", label: Any = "", weight: Any = 1
+        self,
+        *,
+        provider: Any,
+        secret: Any,
+        account: Any = "default",
+        label: Any = "",
+        weight: Any = 1,
+        rpm: Any = None,
+        tpm: Any = None,
+        rpd: Any = None,
+        tpd: Any = None,
+        concurrency: Any = None,
     ) -> View:
         """`account` names the organisation at the provider: conversations with sealed reasoning stay within one."""
         name = self._known(values.text("provider", provider))
@@ -47,6 +58,7 @@ class ProviderKeys:
             last4=last4(plain),
             label=values.text("label", label, empty=True),
             weight=values.count("weight", weight, least=1),
+            **values.limits({"rpm": rpm, "tpm": tpm, "rpd": rpd, "tpd": tpd, "concurrency": concurrency}),
         )
         await self._store.add(key)
         return provider_key_view(key)
@@ -56,7 +68,18 @@ class ProviderKeys:
         return page([provider_key_view(each) for each in every if provider in (None, each.provider)], None)
 
     async def update(
-        self, *, key: Any, account: Any = KEEP, label: Any = KEEP, weight: Any = KEEP, enabled: Any = KEEP
+        self,
+        *,
+        key: Any,
+        account: Any = KEEP,
+        label: Any = KEEP,
+        weight: Any = KEEP,
+        enabled: Any = KEEP,
+        rpm: Any = KEEP,
+        tpm: Any = KEEP,
+        rpd: Any = KEEP,
+        tpd: Any = KEEP,
+        concurrency: Any = KEEP,
     ) -> View:
         """What is not given stays."""
         changed = await self._find(key)
@@ -68,6 +91,9 @@ class ProviderKeys:
             changed = replace(changed, weight=values.count("weight", weight, least=1))
         if enabled is not KEEP:
             changed = replace(changed, enabled=values.flag("enabled", enabled))
+        changed = replace(
+            changed, **values.limits({"rpm": rpm, "tpm": tpm, "rpd": rpd, "tpd": tpd, "concurrency": concurrency})
+        )
         await self._store.replace(changed)
         return provider_key_view(changed)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, cast, get_args
 
@@ -44,6 +45,14 @@ def count(name: str, value: Any, *, least: int = 0) -> int:
 
 def limit(name: str, value: Any) -> int | None:
     return None if value is None else count(name, value)
+
+
+LIMITS = ("rpm", "tpm", "rpd", "tpd", "concurrency")
+
+
+def limits(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that are not kept; None takes one away."""
+    return {name: limit(name, value) for name, value in given.items() if value is not KEEP}
 
 
 def names(name: str, value: Any) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nexeon.admin.values import iso
+from nexeon.admin.values import LIMITS, iso
 from nexeon.store.money import to_usd
 from nexeon.store.records import Account, ApiKey, Balance, Budget, LedgerEntry, ProviderKey
 
@@ -21,6 +21,7 @@ def account_view(account: Account, balance: Balance) -> View:
         "overdraft": to_usd(account.overdraft),
         "soft_limit": None if account.soft_limit is None else to_usd(account.soft_limit),
         "low": account.soft_limit is not None and balance.available < account.soft_limit,
+        **_limits(account),
         "disabled": account.disabled,
         "created": iso(account.created),
     }
@@ -40,9 +41,7 @@ def key_view(key: ApiKey, budget: Budget, now: float) -> View:
         "state": state,
         "models": list(key.models),
         "scopes": list(key.scopes),
-        "rpm": key.rpm,
-        "tpm": key.tpm,
-        "concurrency": key.concurrency,
+        **_limits(key),
         "budget": None if key.budget is None else to_usd(key.budget),
         "period": key.period or None,
         "spent": to_usd(budget.spent),
@@ -64,8 +63,13 @@ def provider_key_view(key: ProviderKey) -> View:
         "last4": key.last4,
         "weight": key.weight,
         "enabled": key.enabled,
+        **_limits(key),
         "created": iso(key.created),
     }
+
+
+def _limits(record: Account | ApiKey | ProviderKey) -> View:
+    return {name: getattr(record, name) for name in LIMITS}
 
 
 def entry_view(entry: LedgerEntry) -> View:

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from nexeon.cli.limits import limit_options, limit_values
 from nexeon.cli.options import shared_options
 from nexeon.cli.output import confirmed, show, show_record, show_rows, tell
 from nexeon.cli.session import call, listing
@@ -29,10 +30,11 @@ def command() -> None:
 @click.option("--name", required=True, help="A name that no other account has.")
 @click.option("--overdraft", metavar="USD", help="How far below zero its balance may go; 0 without this.")
 @click.option("--soft-limit", metavar="USD", help="Warn when less than this is available.")
+@limit_options
 @shared_options
 def create(name: str, **given: Any) -> None:
     """Create an account; prints its id."""
-    made = call("accounts.create", name=name, **{each: value for each, value in given.items() if value is not None})
+    made = call("accounts.create", name=name, **limit_values(given))
     show({"id": made["id"]}, made["id"])
     tell(f"account `{name}` created; give it credit: nexeon credits add {made['id']} USD")
 
@@ -58,10 +60,11 @@ def show_(account: str) -> None:
 @click.option("--overdraft", metavar="USD", help="How far below zero its balance may go.")
 @click.option("--soft-limit", metavar="USD", help="Warn when less than this is available; `none` for no more warning.")
 @click.option("--disable/--enable", "disabled", default=None, help="Refuse or accept its keys.")
+@limit_options
 @shared_options
 def update(account: str, **given: Any) -> None:
     """Rename, disable or enable an account, or change what it may overdraw."""
-    changed = changes(given)
+    changed = limit_values(changes(given))
     if changed.get("soft_limit") == "none":
         changed["soft_limit"] = None
     show_record(call("accounts.update", account=account, **changed))

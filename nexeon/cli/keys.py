@@ -8,27 +8,17 @@ from typing import Any, TypeVar
 import click
 
 from nexeon.cli.accounts import changes
+from nexeon.cli.limits import limit_options
 from nexeon.cli.options import shared_options
 from nexeon.cli.output import confirmed, show, show_record, show_rows, tell
 from nexeon.cli.session import call, listing
 
 COLUMNS = (
-    "id", "account", "name", "last4", "state", "models", "scopes", "rpm", "tpm", "concurrency", "budget", "period",
-    "spent", "expires",
+    "id", "account", "name", "last4", "state", "models", "scopes", "rpm", "tpm", "rpd", "tpd", "concurrency", "budget",
+    "period", "spent", "expires",
 )  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-class Limit(click.ParamType[int | str, str]):
-    """A whole number, or `none` for no limit."""
-
-    name = "N"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
-        if value != "none" and not str(value).isdecimal():
-            self.fail(f"`{value}` is neither a whole number nor `none`", param, ctx)
-        return "none" if value == "none" else int(value)
 
 
 def _limits(function: F) -> F:
@@ -39,16 +29,13 @@ def _limits(function: F) -> F:
             metavar="SCOPE,…",
             help="What narrows it: read, endpoint:GLOB, provider:GLOB, ip:RANGE; everything without this.",
         ),
-        click.option("--rpm", type=Limit(), help="Requests a minute."),
-        click.option("--tpm", type=Limit(), help="Tokens a minute."),
-        click.option("--concurrency", type=Limit(), help="Requests at the same time."),
         click.option("--budget", metavar="USD", help="What it may spend in a period, or in all; or `none`."),
         click.option("--period", metavar="day|week|month", help="Of the budget, in UTC; or `none`."),
         click.option("--expires", metavar="ISO", help="When it ends: 2030-12-31 or 2030-12-31T18:00:00Z; or `none`."),
     ]
     for option in reversed(options):
         function = option(function)
-    return function
+    return limit_options(function)
 
 
 def _values(given: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nexeon.cli.accounts import changes
+from nexeon.cli.limits import limit_options, limit_values
 from nexeon.cli.options import shared_options
 from nexeon.cli.output import confirmed, show, show_record, show_rows, tell
 from nexeon.cli.session import call, listing, with_client
@@ -34,11 +36,12 @@ def command() -> None:
 @click.option("--account", default="default", show_default=True, help="The organisation at the provider.")
 @click.option("--label", default="", help="A name for people.")
 @click.option("--weight", type=int, default=1, show_default=True, help="Its share among the provider's keys.")
+@limit_options
 @shared_options
-def add(provider: str, account: str, label: str, weight: int) -> None:
+def add(provider: str, **given: Any) -> None:
     """Add a key of PROVIDER; the secret comes from stdin, or from a prompt on a terminal."""
     secret = click.prompt("Secret", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.read()
-    made = call("provider_keys.add", provider=provider, secret=secret, account=account, label=label, weight=weight)
+    made = call("provider_keys.add", provider=provider, secret=secret, **limit_values(given))
     show({"id": made["id"]}, made["id"])
     tell(f"a key of `{provider}` was added; try it: nexeon provider-keys test {made['id']}")
 
@@ -68,12 +71,11 @@ def test(key: str) -> None:
 @click.option("--account", help="The organisation at the provider.")
 @click.option("--label", help="A name for people.")
 @click.option("--weight", type=int, help="Its share among the provider's keys.")
+@limit_options
 @shared_options
 def update(key: str, **given: Any) -> None:
     """Change what is noted about a key."""
-    from nexeon.cli.accounts import changes
-
-    show_record(call("provider_keys.update", key=key, **changes(given)))
+    show_record(call("provider_keys.update", key=key, **limit_values(changes(given))))
 
 
 @command.command()

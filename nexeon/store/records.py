@@ -28,6 +28,7 @@ class Account:
     """Owns a wallet and keys. `name` is unique.
 
     `overdraft` is how far below zero its balance may go; with less than `soft_limit` available, operators are warned.
+    `rpm` and `tpm` are requests and tokens a minute of all its keys together, `rpd` and `tpd` a day.
     """
 
     id: str
@@ -36,6 +37,11 @@ class Account:
     disabled: bool = False
     overdraft: int = 0
     soft_limit: int | None = None
+    rpm: int | None = None
+    tpm: int | None = None
+    rpd: int | None = None
+    tpd: int | None = None
+    concurrency: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,8 @@ class ApiKey:
     previous_until: float | None = None
     budget: int | None = None
     period: Period = ""
+    rpd: int | None = None
+    tpd: int | None = None
 
     def expired(self, now: float) -> bool:
         return self.expires is not None and self.expires <= now
@@ -81,6 +89,11 @@ class ProviderKey:
     label: str = ""
     weight: int = 1
     enabled: bool = True
+    rpm: int | None = None
+    tpm: int | None = None
+    rpd: int | None = None
+    tpd: int | None = None
+    concurrency: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

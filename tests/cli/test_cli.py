@@ -113,7 +113,7 @@ def test_an_accounts_life(config: Path) -> None:
     made = words("accounts", "create", "--name", "acme").strip()
     assert made.startswith("acc_")
     shown = words("accounts", "show", made)
-    assert "balance     0.00\n" in shown
+    assert "balance      0.00\n" in shown
     assert data("accounts", "update", "acme", "--name", "apex")["name"] == "apex"
     assert data("accounts", "disable", "apex")["disabled"] is True
     assert data("accounts", "update", "apex", "--enable")["disabled"] is False
@@ -304,3 +304,21 @@ def test_wallets_with_expiry_overdraft_and_budgets(config: Path) -> None:
     assert (key["budget"], key["period"], key["resets"]) == (None, None, None)
     assert "give day, week or month" in refusal("keys", "update", "k", "--period", "year")
     assert "no scope `all`" in refusal("keys", "update", "k", "--scopes", "all")
+
+
+def test_limits_of_accounts_keys_and_provider_keys(config: Path) -> None:
+    limits = ("--rpm", "5", "--tpm", "600", "--rpd", "7", "--tpd", "8000", "--concurrency", "9")
+    told = {"rpm": 5, "tpm": 600, "rpd": 7, "tpd": 8000, "concurrency": 9}
+    data("accounts", "create", "--name", "acme", *limits)
+    data("keys", "create", "--account", "acme", "--name", "k", *limits)
+    made = data("provider-keys", "add", "openai", *limits, input="secret")
+    shown = [
+        data("accounts", "show", "acme"),
+        data("keys", "show", "k"),
+        next(each for each in data("provider-keys", "list") if each["id"] == made["id"]),
+    ]
+    for record in shown:
+        assert {name: record[name] for name in told} == told
+    for group, name in (("accounts", "acme"), ("keys", "k"), ("provider-keys", made["id"])):
+        changed = data(group, "update", name, "--rpm", "none", "--tpd", "1")
+        assert {each: changed[each] for each in told} == {**told, "rpm": None, "tpd": 1}
