@@ -127,11 +127,9 @@ class _Walk:
             if field in ("type", "extra") or ("_" in field and _camel(field) in properties):
                 continue
             inner, inner_plain = f"{path}.{field}".lstrip("."), f"{plain}.{field}".lstrip(".")
-            verdict = self._policy.verdict(self._start + inner_plain.replace("[*]", ""))
-            if verdict is None and (known, field) in self._checker.reads:
-                verdict = "mapped"
-            elif verdict is None and (known, field) in self._checker.carried:
-                verdict = "carried"
+            key = (known, field)
+            state = "mapped" if key in self._checker.reads else "carried" if key in self._checker.carried else None
+            verdict = self._policy.verdict(self._start + inner_plain.replace("[*]", ""), state)
             yield inner, verdict
             if verdict not in ("mapped", "emulated"):
                 continue

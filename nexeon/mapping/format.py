@@ -126,10 +126,12 @@ class Format:
             for owner, fields in extra.items():
                 if owner == self.name:
                     continue
-                for field in fields:
+                for field, value in fields.items():
                     verdict = client.policy.own.get(field, "drop")
                     if verdict == "drop":
                         dropped.append(field)
-                    elif isinstance(verdict, dict):
+                    elif isinstance(verdict, dict) and "reject" in verdict:
                         refused.append((field, verdict["reject"]))
+                    elif isinstance(verdict, dict) and value not in verdict["drop_except"]:
+                        dropped.append(field)
         return dropped, refused

@@ -7,15 +7,16 @@ Paths are those of the canonical form. Some parts of it stand in many places, an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from nexeon.mapping.missing import MISSING
 from nexeon.mapping.paths import Path
 
 VERDICTS: Final = {"map": "mapped", "emulate": "emulated", "drop": "dropped", "ignore": "ignored"}
 LISTED: Final = ("blocks", "tools", "citations", "logprobs", "sources")
 """Parts that are named by what they are."""
+_Part = tuple[str, str | None, str, str | None, Sequence[Any]]
+"""(policy path, kind of block or tool or None for all, field, why it is refused, values that lose nothing)"""
 Loss = tuple[str, Any, str | None]
 """(policy path, what is lost, why the request is refused; None: it is dropped)."""
 
@@ -29,49 +30,58 @@ class Policy:
         self.own: dict[str, Any] = {
             path.removeprefix(own): verdict for path, verdict in policy.items() if path.startswith(own)
         }
-        self._paths: list[tuple[Path, str | None]] = []
-        self._parts: dict[str, list[tuple[str, str | None, str, str | None]]] = {"blocks": [], "tools": []}
+        self._paths: list[tuple[Path, str | None, Sequence[Any]]] = []
+        self._parts: dict[str, list[_Part]] = {"blocks": [], "tools": [], "citations": []}
         for path, verdict in policy.items():
             if path.startswith(("extra.", "response.")) or verdict in ("map", "emulate", "ignore"):
                 continue
-            message = verdict["reject"] if isinstance(verdict, dict) else None
+            message = verdict.get("reject") if isinstance(verdict, dict) else None
+            harmless = verdict.get("drop_except", ()) if isinstance(verdict, dict) else ()
             first, *rest = path.replace("[*]", "").split(".")
             if first not in LISTED:
-                self._paths.append((Path(path), message))
+                self._paths.append((Path(path), message, harmless))
             elif first in self._parts and rest and (path.startswith(f"{first}[*]") or len(rest) > 1):
                 kind = None if path.startswith(f"{first}[*]") else rest[0]
-                self._parts[first].append((path, kind, rest[-1], message))
+                self._parts[first].append((path, kind, rest[-1], message, harmless))
 
-    def verdict(self, path: str) -> str | None:
+    def verdict(self, path: str, otherwise: str | None = None) -> str | None:
         """What becomes of a field: mapped, emulated, dropped, rejected or ignored; None where nothing is said.
 
-        A policy for a field is one for everything below it, and one for every kind of block is one for each kind.
+        A policy for a field is one for everything below it. One for every kind of block (`blocks[*].id`) is one for
+        each kind where the mapping does nothing with it: then `otherwise` is None.
         """
         parts = path.split(".")
-        if parts[0] == "response" and len(parts) == 1:
-            return None
-        listed = next((place for place, part in enumerate(parts[:2]) if part in ("blocks", "tools")), None)
         for count in range(len(parts), 0, -1):
-            names = [".".join(parts[:count])]
-            if listed is not None and count > listed + 2:
-                names.append(".".join([*parts[: listed + 1], *parts[listed + 2 : count]]))
-            for name in names:
-                found = self._verdicts.get(name)
-                if found is not None:
-                    return "rejected" if isinstance(found, dict) else VERDICTS[found]
-        return None
+            found = self._verdicts.get(".".join(parts[:count]))
+            if found is not None:
+                return _word(found)
+        listed = next((place for place, part in enumerate(parts[:2]) if part in ("blocks", "tools")), None)
+        if otherwise is None and listed is not None and len(parts) > listed + 2:
+            otherwise = _word(self._verdicts.get(".".join([*parts[: listed + 1], parts[listed + 2]])))
+        return otherwise
 
     def losses(self, request: Mapping[str, Any]) -> Iterator[Loss]:
         """What a canonical request loses, each policy once."""
-        for path, message in self._paths:
-            value = next((one for one in path.all(request) if one is not None), MISSING)
-            if value is not MISSING:
+        for path, message, harmless in self._paths:
+            value = next((one for one in path.all(request) if one is not None), None)
+            if value is not None and value not in harmless:
                 yield path.text, value, message
-        if self._parts["blocks"]:
+        if self._parts["blocks"] or self._parts["citations"]:
             blocks = list(_blocks(request))
             yield from _lost(self._parts["blocks"], blocks)
+            if self._parts["citations"]:
+                listed = (block.get("citations") for block in blocks)
+                yield from _lost(
+                    self._parts["citations"], [one for some in listed if type(some) is list for one in some]
+                )
         if self._parts["tools"]:
             yield from _lost(self._parts["tools"], request.get("tools") or ())
+
+
+def _word(verdict: Any) -> str | None:
+    if isinstance(verdict, dict):
+        return "rejected" if "reject" in verdict else "dropped"
+    return VERDICTS[verdict] if verdict is not None else None
 
 
 def _blocks(request: Mapping[str, Any]) -> Iterator[Any]:
@@ -85,10 +95,11 @@ def _blocks(request: Mapping[str, Any]) -> Iterator[Any]:
                 stack.append(block["source"]["blocks"])
 
 
-def _lost(policies: list[tuple[str, str | None, str, str | None]], parts: Any) -> Iterator[Loss]:
-    for path, kind, field, message in policies:
+def _lost(policies: list[_Part], parts: Sequence[Any]) -> Iterator[Loss]:
+    for path, kind, field, message, harmless in policies:
         for part in parts:
             value = part.get(field)
-            if value is not None and value != [] and (kind is None or part.get("type") == kind):
-                yield path, value, message
-                break
+            if value is None or value == [] or value in harmless or (kind is not None and part.get("type") != kind):
+                continue
+            yield path, value, message
+            break

@@ -163,7 +163,7 @@ class Held(dict[str, Any]):
     """A schema that stands for a shape found already."""
 
     def __init__(self, shape: Shape) -> None:
-        super().__init__()
+        super().__init__({"x-held": True})  # an empty schema would be no schema
         self.shape = shape
 
 

@@ -17,7 +17,7 @@ from nexeon.mapping.expressions import ExpressionError, parse_expression, parse_
 from nexeon.mapping.module import SIGNATURE
 from nexeon.mapping.reading import SAME, STRING, Environment, Reader, constant, described
 from nexeon.mapping.scope import did_you_mean
-from nexeon.mapping.shapes import ANYTHING, Held, Shape, identity, joined, listing, record
+from nexeon.mapping.shapes import ANYTHING, Shape, identity, joined, listing, record
 from nexeon.mapping.source import Entry, Map, Node, Scalar, Seq, Source
 
 _FOR: Final = re.compile(r"\s*([A-Za-z_]\w*)(?:\s*,\s*([A-Za-z_]\w*))?\s+in\s+(.+)", re.DOTALL)
@@ -114,22 +114,31 @@ class TypeChecker(Reader):
             self._scalar(Scalar(node.value, line), env, target)
         else:
             whole = self._eval(node, env, line)
-            whole_filter = isinstance(node, nodes.Filter) and node.name in ("omit", "pick", "json", "parse")
-            if whole_filter or isinstance(node, nodes.Name | nodes.Getattr | nodes.Getitem):
-                self._carry(node.node if isinstance(node, nodes.Filter) and node.name == "json" else node, env, line)
+            if isinstance(node, nodes.Filter) and node.name == "json":
+                self._carry(node.node, env, line)
+            elif not self._held and (
+                isinstance(node, nodes.Name | nodes.Getattr | nodes.Getitem)
+                or (isinstance(node, nodes.Filter) and node.name in ("omit", "pick"))
+            ):
+                self._carry(node, env, line)
             self._fits(whole, target, line)
 
     def _carry(self, node: nodes.Node | None, env: Environment, line: int) -> None:
-        """Fields of a map that goes into the output as it is."""
-        if self._held or node is None:
-            return
-        shapes = [self._eval(node, env, line)]
+        """Every field of what goes into the output as it is."""
+        shapes = [self._eval(node, env, line)] if node is not None else []
+        seen: set[int] = set()
         while shapes:
-            for one in shapes.pop().alternatives or ():
+            shape = shapes.pop()
+            for one in shape.alternatives or ():
                 properties = one.get("properties", {})
                 self.carried |= {(identity(one), field) for field in properties}
-                # lists and maps made by the mapping itself
-                shapes += [inner.shape for inner in (one.get("items"), *properties.values()) if isinstance(inner, Held)]
+                if id(one) not in seen and shape.book is not None:
+                    seen.add(id(one))
+                    inside = [
+                        *properties.values(),
+                        *(one[word] for word in ("items", "additionalProperties") if word in one),
+                    ]
+                    shapes += [shape.book.shape(inner) for inner in inside if isinstance(inner, dict)]
 
     def _fits(self, found: Shape, target: Shape, line: int) -> None:
         """Types that can never meet."""
