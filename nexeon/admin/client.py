@@ -19,6 +19,7 @@ from nexeon.admin.service import AdminService
 from nexeon.admin.socket import LINE_LIMIT, find_sockets
 from nexeon.errors import AdminError, InsufficientCredit, NexeonError, StoreLocked
 from nexeon.store import open_store
+from nexeon.store.requests import RequestLog
 
 if TYPE_CHECKING:
     from nexeon.config import Config
@@ -89,19 +90,70 @@ class SocketClient:
             await self._writer.wait_closed()
 
 
+class HTTPClient:
+    """Speaks to a gateway that is far away."""
+
+    where: Literal["gateway"] = "gateway"
+
+    def __init__(self, url: str, token: str, actor: str) -> None:
+        """`url` is that of the gateway, without a path."""
+        import httpx
+
+        headers = {"authorization": f"Bearer {token}", "x-nexeon-actor": actor}
+        self._http = httpx.AsyncClient(base_url=url.rstrip("/"), headers=headers, timeout=60)
+
+    async def call(self, method: str, /, **params: Any) -> Any:
+        import httpx
+
+        from nexeon.admin.http import OPERATIONS
+
+        operation = OPERATIONS.get(method)
+        if operation is None:
+            raise AdminError(f"no admin method `{method}`")
+        path = operation.url(params)
+        given = {name: value for name, value in params.items() if name != operation.subject}
+        try:
+            if operation.verb == "GET":
+                query = {name: str(value) for name, value in given.items() if value is not None}
+                answer = await self._http.get(path, params=query)
+            else:
+                answer = await self._http.request(operation.verb, path, content=orjson.dumps(given))
+        except httpx.HTTPError as error:
+            raise AdminError(f"the gateway at {self._http.base_url} cannot be reached: {error}") from error
+        try:
+            body = orjson.loads(answer.content)
+            if answer.is_success:
+                return body
+            refusal = {"kind": body["error"]["type"], "message": body["error"]["message"]}
+        except (orjson.JSONDecodeError, TypeError, KeyError):
+            raise AdminError(
+                f"{self._http.base_url} answered {answer.status_code}, and not as an admin service: "
+                "is `admin.http.token` set there?"
+            ) from None
+        raise _error(refusal)
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+
 class LocalClient:
     """Holds the store itself."""
 
     where: Literal["store"] = "store"
 
-    def __init__(self, service: AdminService, actor: str) -> None:
+    def __init__(self, service: AdminService, actor: str, log: RequestLog | None = None) -> None:
+        """Closes the service, the log and the store when it is closed."""
         self._service = service
         self._actor = actor
+        self._log = log
 
     async def call(self, method: str, /, **params: Any) -> Any:
         return await self._service.call(method, params, actor=self._actor)
 
     async def close(self) -> None:
+        await self._service.close()
+        if self._log is not None:
+            await self._log.close()
         await self._service.store.close()
 
 
@@ -130,13 +182,23 @@ async def connect(
         if engine == "memory":
             raise AdminError("a memory: store lives in its gateway: set admin.socket, and run one with it")
         try:
-            service = AdminService(await open_store(store_url), config, probe=probe)
+            store = await open_store(store_url)
         except StoreLocked:
             if time.monotonic() >= deadline:
                 raise
         else:
-            return LocalClient(service, f"{_user()} ({actor})")
+            log = RequestLog(folder) if folder else None
+            return LocalClient(AdminService(store, config, probe=probe, requests=log), f"{_user()} ({actor})", log)
         await asyncio.sleep(0.05)
+
+
+def connect_http(url: str, token: str, *, actor: str = "cli") -> AdminClient:
+    """A gateway far away, by its URL and admin token. Raises AdminError for a URL that is none."""
+    if not url.startswith(("http://", "https://")):
+        raise AdminError(f"`{url}` is no URL of a gateway, such as https://gateway.example")
+    if not token or not token.isascii() or not token.isprintable():
+        raise AdminError("give the admin token of the gateway in NEXEON_ADMIN_TOKEN, or with --token")
+    return HTTPClient(url, token, f"{_user()} ({actor})")
 
 
 def _user() -> str:
@@ -147,9 +209,10 @@ def _user() -> str:
 
 
 def _error(refusal: dict[str, Any]) -> NexeonError:
-    if refusal["kind"] == "InsufficientCredit":
+    if refusal["kind"] == "InsufficientCredit" and "needed" in refusal:
         return InsufficientCredit(needed=refusal["needed"], available=refusal["available"])
     kind = getattr(errors, refusal["kind"], AdminError)
-    if not (isinstance(kind, type) and issubclass(kind, AdminError | errors.StoreError)):
+    known = isinstance(kind, type) and issubclass(kind, AdminError | errors.StoreError)
+    if not known or issubclass(kind, InsufficientCredit):
         kind = AdminError
     return kind(refusal["message"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -19,14 +19,18 @@ from nexeon.store.secrets import last4, new_id
 # Makes one cheap upstream call with a key and its secret: {"ok": bool, "message": str, …}.
 Probe = Callable[[ProviderKey, str], Awaitable[dict[str, Any]]]
 
+# What a gateway knows of provider keys, by id: {"state": …, "reason": …, …}.
+Live = Callable[[], Mapping[str, Mapping[str, Any]]]
+
 _LONGEST = 16_384
 
 
 class ProviderKeys:
-    def __init__(self, store: Store, providers: Collection[str], probe: Probe | None) -> None:
+    def __init__(self, store: Store, providers: Collection[str], probe: Probe | None, live: Live | None = None) -> None:
         self._store = store
         self._providers = providers
         self._probe = probe
+        self._live = live
 
     async def add(
         self,
@@ -61,11 +65,19 @@ class ProviderKeys:
             **values.limits({"rpm": rpm, "tpm": tpm, "rpd": rpd, "tpd": tpd, "concurrency": concurrency}),
         )
         await self._store.add(key)
-        return provider_key_view(key)
+        return self._view(key)
 
     async def list(self, *, provider: Any = None) -> View:
+        """All on one page; `live` is how a running gateway finds each."""
         every = await self._store.all_provider_keys()
-        return page([provider_key_view(each) for each in every if provider in (None, each.provider)], None)
+        return page([self._view(each) for each in every if provider in (None, each.provider)], None)
+
+    async def show(self, *, key: Any) -> View:
+        return self._view(await self._find(key))
+
+    def _view(self, key: ProviderKey) -> View:
+        live = self._live() if self._live is not None else {}
+        return {**provider_key_view(key), "live": dict(live[key.id]) if key.id in live else None}
 
     async def update(
         self,
@@ -95,7 +107,7 @@ class ProviderKeys:
             changed, **values.limits({"rpm": rpm, "tpm": tpm, "rpd": rpd, "tpd": tpd, "concurrency": concurrency})
         )
         await self._store.replace(changed)
-        return provider_key_view(changed)
+        return self._view(changed)
 
     async def enable(self, *, key: Any) -> View:
         return await self.update(key=key, enabled=True)

@@ -7,47 +7,81 @@ import inspect
 import logging
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from nexeon.admin.accounts import Accounts
+from nexeon.admin.audit import Audit, AuditLog
 from nexeon.admin.credits import Credits
 from nexeon.admin.keys import Keys
-from nexeon.admin.provider_keys import Probe, ProviderKeys
-from nexeon.errors import AdminError
+from nexeon.admin.provider_keys import Live, Probe, ProviderKeys
+from nexeon.admin.requests import Requests
+from nexeon.admin.usage import Usage, open_books
+from nexeon.admin.views import View
+from nexeon.errors import AdminError, StoreError, StoreUnavailable
 from nexeon.store.money import to_usd
 from nexeon.store.protocol import Store
+from nexeon.store.requests import RequestLog
 
 if TYPE_CHECKING:
     from nexeon.config import Config
 
-audit = logging.getLogger("nexeon.admin.audit")
+log = logging.getLogger("nexeon.admin.audit")
 
-_READS = frozenset({"list", "show", "ledger", "status"})
+GROUPS: Final[Mapping[str, type[Any]]] = {
+    "accounts": Accounts,
+    "keys": Keys,
+    "credits": Credits,
+    "provider_keys": ProviderKeys,
+    "usage": Usage,
+    "requests": Requests,
+    "audit": Audit,
+}
+READS: Final = frozenset({"list", "show", "ledger", "status"})
+SUBJECTS: Final = {"accounts": "account", "keys": "key", "credits": "account", "provider_keys": "key"} | {
+    "requests": "request"
+}
+"""What the records of a group are named by, in its operations' parameters."""
 
 
 class AdminService:
-    """`accounts`, `keys`, `credits` and `provider_keys` hold the operations; the methods' names are `accounts.create` …
+    """An attribute for each of GROUPS holds its operations; the methods' names are `accounts.create` …
 
-    `probe` tries a provider key upstream; whoever has an upstream client supplies it.
+    `probe` tries a provider key upstream, `live` tells what a gateway knows of provider keys by id; whoever serves
+    supplies them, and the log of requests.
     """
 
-    def __init__(self, store: Store, config: Config | None = None, *, probe: Probe | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        config: Config | None = None,
+        *,
+        probe: Probe | None = None,
+        live: Live | None = None,
+        requests: RequestLog | None = None,
+    ) -> None:
         self.store = store
+        folder = store_folder(store.url)
         self.accounts = Accounts(store)
         self.keys = Keys(store)
         self.credits = Credits(store)
-        self.provider_keys = ProviderKeys(store, tuple(config.providers) if config else (), probe)
+        self.provider_keys = ProviderKeys(store, tuple(config.providers) if config else (), probe, live)
+        self._books = open_books(store, folder)
+        self.usage = Usage(self._books)
+        self.requests = Requests(requests)
+        self._audit = AuditLog(folder)
+        self.audit = Audit(self._audit)
         self._methods = {
-            f"{group}.{name}": method
-            for group in ("accounts", "keys", "credits", "provider_keys")
-            for name, method in inspect.getmembers(getattr(self, group), inspect.iscoroutinefunction)
-            if not name.startswith("_")
+            f"{group}.{name}": getattr(getattr(self, group), name)
+            for group, kind in GROUPS.items()
+            for name in operations(kind)
         }
         self._methods["status"] = self.status
+        self._log = requests
 
-    async def status(self) -> dict[str, Any]:
+    async def status(self) -> View:
         """What is being administered, by which process, and what the operator should know of: accounts below their
-        soft limits."""
+        soft limits, records that the log of requests could not keep."""
         return {"store": self.store.url, "pid": os.getpid(), "warnings": await self._warnings()}
 
     async def _warnings(self) -> list[str]:
@@ -60,6 +94,8 @@ class AdminService:
                         f"account `{account.name}` has {to_usd(available)} USD available, less than its soft limit of "
                         f"{to_usd(account.soft_limit)} USD"
                     )
+        if self._log is not None and self._log.dropped:
+            warnings.append(f"the request log has dropped {self._log.dropped} records since the start")
         return warnings
 
     async def call(self, method: str, params: Mapping[str, Any], *, actor: str) -> Any:
@@ -72,7 +108,43 @@ class AdminService:
             inspect.signature(run).bind(**params)
         except TypeError as error:
             raise AdminError(f"{method}: {error}") from None
+        group, _, verb = method.rpartition(".")
+        if verb in READS:
+            return await run(**params)
+        before = await self._state(group, params.get(SUBJECTS[group]))
         result = await run(**params)
-        if method.rpartition(".")[2] not in _READS:
-            audit.info("%s: %s %s", actor, method, result.get("id", ""))
+        log.info("%s: %s %s", actor, method, result.get("id", ""))
+        after = None if verb == "delete" else await self._state(group, result.get("id")) or result
+        try:
+            await self._audit.write(actor, method, params, before, after)
+        except StoreUnavailable as error:
+            raise AdminError(f"{method} was done, but the audit log cannot be written: {error}") from error
         return result
+
+    async def _state(self, group: str, subject: Any) -> View | None:
+        """A record as operators see it, where it exists and has such a view."""
+        show = getattr(getattr(self, group), "show", None)
+        if show is None or subject is None or group == "credits":
+            return None
+        try:
+            found: View = await show(**{SUBJECTS[group]: subject})
+        except (StoreError, AdminError):
+            return None
+        return found
+
+    async def close(self) -> None:
+        """Not the store, nor the log of requests."""
+        for book in self._books:
+            await book.close()
+        await self._audit.close()
+
+
+def operations(group: type[Any]) -> list[str]:
+    """The names of a group's operations."""
+    return [name for name, _ in inspect.getmembers(group, inspect.iscoroutinefunction) if not name.startswith("_")]
+
+
+def store_folder(url: str) -> Path | None:
+    """Of the engines that have one."""
+    engine, _, rest = url.partition(":")
+    return Path(rest) if engine == "tinydb" else None

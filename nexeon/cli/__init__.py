@@ -20,6 +20,10 @@ _VERBS: Final = {
     "keys": "Manage the keys of clients.",
     "credits": "Manage credit.",
     "provider-keys": "Manage the operator's keys at providers.",
+    "usage": "Show what was used, by day, account, key, model or provider.",
+    "requests": "Show the log of requests.",
+    "audit": "Show who changed what.",
+    "status": "Show what is administered, and what needs attention.",
     "tui": "Open the admin terminal.",
 }
 

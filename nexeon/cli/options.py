@@ -1,4 +1,4 @@
-"""Options that every level takes, so that they may stand anywhere: `-c` and `--json`."""
+"""Options that every level takes, so that they may stand anywhere: `-c`, `--json`, `--url` and `--token`."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ class Given:
 
     files: list[Path] = field(default_factory=list)
     json: bool = False
+    url: str = ""
+    token: str = field(default="", repr=False)
 
     def config(self) -> Config:
         """Raises ConfigError."""
@@ -61,6 +63,36 @@ def json_option(function: F) -> F:
     )(function)
 
 
+def _take_url(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value:
+        given(ctx).url = value
+
+
+def _take_token(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value:
+        given(ctx).token = value
+
+
+def remote_options(function: F) -> F:
+    """`--url` and `--token`."""
+    options = [
+        click.option(
+            "--url", expose_value=False, is_eager=True, callback=_take_url, help="Act on a gateway that is far away."
+        ),
+        click.option(
+            "--token",
+            envvar="NEXEON_ADMIN_TOKEN",
+            expose_value=False,
+            is_eager=True,
+            callback=_take_token,
+            help="Its admin token; better in NEXEON_ADMIN_TOKEN.",
+        ),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
 def shared_options(function: F) -> F:
-    """`-c` and `--json`."""
-    return config_option(json_option(function))
+    """`-c`, `--json`, `--url` and `--token`."""
+    return config_option(json_option(remote_options(function)))

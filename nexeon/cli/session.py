@@ -39,14 +39,18 @@ def listing(method: str, /, *, most: int | None = None, **params: Any) -> list[d
 
 def with_client(work: Callable[[AdminClient], Awaitable[T]], *, probe: Callable[[Config], Probe] | None = None) -> T:
     """`probe` makes what tries provider keys, for when this process holds the store itself."""
-    config = given().config()
+    options = given()
 
     async def run() -> T:
-        from nexeon.admin.client import connect
+        from nexeon.admin.client import connect, connect_http
 
-        client = await connect(
-            config.store.url, socket=config.admin.socket, config=config, probe=probe(config) if probe else None
-        )
+        if options.url:
+            client = connect_http(options.url, options.token)
+        else:
+            config = options.config()
+            client = await connect(
+                config.store.url, socket=config.admin.socket, config=config, probe=probe(config) if probe else None
+            )
         try:
             return await work(client)
         finally:

@@ -279,6 +279,8 @@ class MemoryStore(Records):
         raise NotFound(f"no ledger entry `{entry}`")
 
     async def history(self, *, after: str = "", limit: int = 1000) -> list[LedgerEntry]:
+        # What is told may be kept elsewhere: a crash must not take it back.
+        await self._durable()
         first = entry_number(after) + 1
         last = min(self._state.count, first + limit - 1)
         live = self._state.entries

@@ -1,0 +1,49 @@
+"""`nexeon requests …`"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from nexeon.cli.options import shared_options
+from nexeon.cli.output import show_record, show_rows
+from nexeon.cli.session import call, listing
+
+COLUMNS = ("id", "started", "ms", "status", "account", "key", "model", "provider", "stream", "cost", "error")
+
+
+@click.group("requests")
+@shared_options
+def command() -> None:
+    """The log of requests.
+
+    \b
+    nexeon requests list --limit 20
+    nexeon requests show req_0123456789abcdef
+    """
+
+
+@command.command("list")
+@click.option("--account", metavar="ID", help="Of one account only.")
+@click.option("--key", metavar="ID", help="Of one key only.")
+@click.option("--model", help="Of one model only.")
+@click.option("--provider", help="Of one provider only.")
+@click.option("--status", type=int, help="With that HTTP status only.")
+@click.option("--since", metavar="ISO", help="From that time on.")
+@click.option("--until", metavar="ISO", help="Up to before that time.")
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, metavar="N", help="The newest N.")
+@shared_options
+def list_(limit: int, **given: Any) -> None:
+    """List requests, newest first."""
+    filters = {name: value for name, value in given.items() if value is not None}
+    rows = listing("requests.list", most=limit, limit=min(limit, 1000), **filters)
+    show_rows([dict.fromkeys(COLUMNS) | row for row in rows], COLUMNS, empty="no requests yet")
+
+
+@command.command("show")
+@click.argument("request")
+@shared_options
+def show_(request: str) -> None:
+    """Show one request: its steps, attempts, usage and cost, and its bodies where they are kept."""
+    show_record(call("requests.show", request=request))

@@ -1,0 +1,33 @@
+"""`nexeon usage`"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from nexeon.cli.options import shared_options
+from nexeon.cli.output import show_rows
+from nexeon.cli.session import listing
+
+COLUMNS = ("requests", "input", "cached_input", "output", "reasoning", "estimated", "cost", "uncollected")
+
+
+@click.command("usage")
+@click.option("--by", default="day", show_default=True, metavar="GROUP,…", help="day, account, key, model, provider.")
+@click.option("--account", metavar="ID", help="Of one account only.")
+@click.option("--key", metavar="ID", help="Of one key only.")
+@click.option("--model", help="Of one model only.")
+@click.option("--provider", help="Of one provider only.")
+@click.option("--since", metavar="ISO", help="From that day (UTC) on.")
+@click.option("--until", metavar="ISO", help="Up to before that day.")
+@shared_options
+def command(by: str, **given: Any) -> None:
+    """Show what was used and what it cost, from the ledger.
+
+    \b
+    nexeon usage --by day,model --since 2030-01-01
+    """
+    rows = listing("usage.list", by=by, **{name: value for name, value in given.items() if value is not None})
+    groups = [name for name in by.split(",") if name]
+    show_rows(rows, (*groups, *COLUMNS), empty="nothing was used")
