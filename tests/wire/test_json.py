@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 from nexeon.wire.json import JSONError, dumps, is_object, loads
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(st.characters(codec=None)),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=12,
@@ -25,9 +28,15 @@ def test_round_trip(value: object) -> None:
     assert loads(json.dumps(value).encode()) == value
 
 
-@pytest.mark.parametrize("text", [
-    "12345678901234567890123", "-9223372036854775809", "18446744073709551616", "-99999999999999999999",
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "12345678901234567890123",
+        "-9223372036854775809",
+        "18446744073709551616",
+        "-99999999999999999999",
+    ],
+)
 def test_big_integers_survive(text: str) -> None:
     value = loads(b'{"n": %s}' % text.encode())
     assert value == {"n": int(text)}
@@ -52,10 +61,23 @@ def test_fragments_are_embedded_with_and_without_the_fallback() -> None:
     assert loads(dumps({"a": orjson.Fragment(str(2**80)), "big": 2**70})) == {"a": 2**80, "big": 2**70}
 
 
-@pytest.mark.parametrize("text", [
-    b"", b"{", b"[1,]", b"{'a': 1}", b"NaN", b"[Infinity]", b"1e999", b"\xff", b'{"a": "\xff"}', b"[" * 200_000,
-    b"1" * 5000, b"\xef\xbb\xbf",
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"{",
+        b"[1,]",
+        b"{'a': 1}",
+        b"NaN",
+        b"[Infinity]",
+        b"1e999",
+        b"\xff",
+        b'{"a": "\xff"}',
+        b"[" * 200_000,
+        b"1" * 5000,
+        b"\xef\xbb\xbf",
+    ],
+)
 def test_what_is_no_json_is_refused(text: bytes) -> None:
     with pytest.raises(JSONError):
         loads(text)

@@ -52,8 +52,13 @@ def test_every_split_in_two_and_byte_by_byte(name: str) -> None:
 LINE_ENDS = st.sampled_from([b"\n", b"\r\n", b"\r"])
 DATA = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n"), max_size=12).map(str.encode)
 EVENTS = st.lists(
-    st.tuples(st.none() | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n"), min_size=1)
-              .filter(lambda name: not name.startswith(" ")), st.lists(DATA, min_size=1, max_size=3)),
+    st.tuples(
+        st.none()
+        | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n"), min_size=1).filter(
+            lambda name: not name.startswith(" ")
+        ),
+        st.lists(DATA, min_size=1, max_size=3),
+    ),
     max_size=6,
 )
 
