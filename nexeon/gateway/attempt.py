@@ -82,6 +82,7 @@ class Attempt:
         exchange.usage = canonical.get("usage") or {}
         exchange.complete = True
         exchange.produced = len(raw)
+        self.prepared.keep(canonical)
         return answer
 
     def _encoded(self, body: Any, canonical: dict[str, Any], raw: bytes) -> JSONAnswer:

@@ -17,6 +17,7 @@ from nexeon.gateway.failover import Failover
 from nexeon.gateway.metrics import Metrics
 from nexeon.gateway.provider_keys import KeyRing
 from nexeon.gateway.settle import HOLD, Settler
+from nexeon.gateway.stash import Stash
 from nexeon.gateway.stream import ClientStream
 from nexeon.gateway.target import Plan, make_plans
 from nexeon.gateway.upstream import TransportFactory, Upstream
@@ -46,6 +47,7 @@ class Gateway:
         self.store = store
         self.metrics = Metrics()
         self.settler = Settler(store, self.metrics)
+        self.stash = Stash()
         self.started = time.time()
         self._transport = transport
         self._validators = load_validators(library.formats, library.folders)

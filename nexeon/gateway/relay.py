@@ -84,6 +84,8 @@ class Relay:
         self.ended = False
         self.spoken = False
         self.own_words = b""
+        self._keep = prepared.keep
+        self._kept = False
 
     @property
     def failure(self) -> dict[str, Any] | None:
@@ -117,6 +119,9 @@ class Relay:
         exchange.produced = decoder.produced
         exchange.usage = decoder.usage
         exchange.complete = decoder.finished
+        if decoder.finished and not self._kept:
+            self._kept = True
+            self._keep(decoder.response)
 
 
 class Translation(Relay):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +11,9 @@ from nexeon.errors import MappingFailure, RequestError
 from nexeon.gateway import pipe
 from nexeon.gateway.exchange import Exchange
 from nexeon.gateway.provider_keys import Lease
+from nexeon.gateway.stash import Kept, Stash, call_ids, give_back
 from nexeon.gateway.validate import invalid
-from nexeon.mapping import Format, Library, ModelDialect, new_context
+from nexeon.mapping import MISSING, Format, Library, ModelDialect, new_context
 from nexeon.mapping.seals import open_envelope
 from nexeon.wire.json import dumps
 
@@ -36,12 +38,13 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """One request ready to be sent. `context` is the target's, for decoding the answer."""
+    """One request ready to be sent. `context` is the target's, for decoding the answer; `keep` is given the answer."""
 
     body: bytes
     path: str
     context: Context
     hide_usage: bool
+    keep: Callable[[Mapping[str, Any]], None]
 
 
 def make_plans(config: Config, library: Library, model: Model, client: Format) -> list[Plan]:
@@ -67,9 +70,10 @@ def make_plans(config: Config, library: Library, model: Model, client: Format) -
 class Preparer:
     """Makes a request's body for one target after the other; what they share is made once, and only if needed."""
 
-    def __init__(self, exchange: Exchange, token: str) -> None:
+    def __init__(self, exchange: Exchange, token: str, stash: Stash | None = None) -> None:
         self._exchange = exchange
         self._token = token
+        self._stash = stash
         self._canonical: dict[str, Any] | None = None
         self._decode_losses: list[str] = []
         self._made: dict[tuple[int, str], tuple[Prepared, list[str]]] = {}
@@ -94,7 +98,37 @@ class Preparer:
         else:
             turns = self.canonical().get("turns") or ()
             seals = [block.get("seal") for turn in turns for block in turn.get("blocks") or ()]
-        return {seal["account"] for seal in seals if seal and seal.get("provider") == plan.name and "account" in seal}
+        makers = {seal["account"] for seal in seals if seal and seal.get("provider") == plan.name and "account" in seal}
+        return makers | {kept.organisation for kept in self._kept(plan)}
+
+    def _kept(self, plan: Plan) -> list[Kept]:
+        """This provider's own answers in the history, as far as the stash knows them."""
+        if not self._stash:
+            return []
+        exchange = self._exchange
+        if plan.piped:
+            ids = [found for path in plan.dialect.wire.request.calls for found in path.all(exchange.body)]
+        else:
+            ids = call_ids(self.canonical())
+        return self._stash.find(exchange.account.id, plan.name, ids)
+
+    def _restored(self, plan: Plan) -> dict[str, Any] | None:
+        """The canonical request with what its calls came without; None where nothing is missing.
+
+        A client of the target's own format that sends seals is taken to send all that it got.
+        """
+        kept = self._kept(plan)
+        places = plan.dialect.wire.request.seals if plan.piped else ()
+        if not kept or any(place.path.get(self._exchange.body) is not MISSING for place in places):
+            return None
+        canonical = self.canonical()
+        restored = give_back(canonical, kept)
+        return restored if restored is not canonical else None
+
+    def _keep(self, ctx: Context) -> Callable[[Mapping[str, Any]], None]:
+        """What remembers the answer's seals."""
+        stash, account = self._stash, self._exchange.account.id
+        return (lambda response: stash.keep(account, response, ctx)) if stash is not None else lambda response: None
 
     def canonical(self) -> dict[str, Any]:
         """The request in the canonical form. Raises RequestError 400."""
@@ -150,12 +184,13 @@ class Preparer:
         )
         facts = plan.dialect.wire.request
         lost: list[str] = []
-        if plan.piped:
+        restored = self._restored(plan)
+        if plan.piped and restored is None:
             body = pipe.upstream_body(
                 exchange.body, facts, format_name=plan.format.name, provider=plan.name, account=account
             )
         else:
-            body, lost = self._translate(plan, ctx)
+            body, lost = self._translate(plan, ctx, restored or self.canonical())
         asked = pipe.asked_for_usage(facts, body)
         body = pipe.set_facts(
             body, facts, model=plan.target.model, stream=exchange.stream, ask_usage=exchange.stream and not asked
@@ -170,10 +205,9 @@ class Preparer:
         dropped = [*lost, *ctx["dropped"]]
         ctx["dropped"] = []
         path = facts.url_path(plan.target.model, stream=exchange.stream)
-        return Prepared(sent, path, ctx, hide_usage=plan.piped and not asked), dropped
+        return Prepared(sent, path, ctx, plan.piped and not asked, self._keep(ctx)), dropped
 
-    def _translate(self, plan: Plan, ctx: Context) -> tuple[dict[str, Any], list[str]]:
-        canonical = self.canonical()
+    def _translate(self, plan: Plan, ctx: Context, canonical: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
         client = self._exchange.format
         dropped, refused = plan.format.lost(canonical, client)
         if refused:

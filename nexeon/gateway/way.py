@@ -76,7 +76,7 @@ async def generate(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, pat
     await reserve(gateway.store, gateway.config, exchange)
     gateway.calls[exchange.id] = exchange
     try:
-        preparer = Preparer(exchange, secrets.token_hex(12))
+        preparer = Preparer(exchange, secrets.token_hex(12), gateway.stash)
         answer = await gateway.failover.answer(exchange, plans, preparer)
         if isinstance(answer, StreamAnswer):
             return await _stream_reply(gateway, exchange, answer)

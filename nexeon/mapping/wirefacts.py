@@ -44,6 +44,7 @@ class RequestFacts:
     objects: tuple[Path, ...]
     ids: tuple[Path, ...]
     seals: tuple[SealPlace, ...]
+    calls: tuple[Path, ...]
     max_tokens: tuple[Path, ...]
     key_query: str | None
 
@@ -101,6 +102,7 @@ def wire_facts(data: Mapping[str, Any]) -> WireFacts:
             objects=_paths(request.get("objects")),
             ids=_paths(request.get("ids")),
             seals=tuple(_seal_place(place) for place in request.get("seals", ())),
+            calls=_paths(request.get("calls")),
             max_tokens=_paths(request.get("max_tokens")),
             key_query=request.get("key_query"),
         ),
