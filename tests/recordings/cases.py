@@ -47,6 +47,7 @@ class Case:
     model: str
     features: frozenset[str]
     folder: Path
+    status: int = 200
 
     @property
     def format(self) -> str:
@@ -67,7 +68,8 @@ class Case:
 
     @property
     def raw(self) -> bytes:
-        return (self.folder / ("response.sse" if self.stream else "response.json")).read_bytes()
+        streamed = self.stream and self.status == 200
+        return (self.folder / ("response.sse" if streamed else "response.json")).read_bytes()
 
     @cached_property
     def body(self) -> Any:
@@ -89,8 +91,8 @@ def parse_sse(raw: bytes) -> list[Event]:
     return [*parser.feed(raw), *parser.end()]
 
 
-def core_cases(folder: Path) -> list[Case]:
-    """Every answer that a provider really gave: tier core, recorded, status 200."""
+def core_cases(folder: Path, *, failed: bool = False) -> list[Case]:
+    """Every answer that a provider really gave: tier core, recorded, status 200; `failed`: every other status."""
     with (folder / "INDEX.tsv").open(newline="") as file:
         return [
             Case(
@@ -101,9 +103,10 @@ def core_cases(folder: Path) -> list[Case]:
                 model=row["model"] or "unknown",
                 features=frozenset(row["features"].split(",")),
                 folder=folder / row["case"],
+                status=int(row["status"]),
             )
             for row in csv.DictReader(file, delimiter="\t")
-            if row["tier"] == "core" and row["provenance"] == "recorded" and row["status"] == "200"
+            if row["tier"] == "core" and row["provenance"] == "recorded" and (row["status"] == "200") != failed
         ]
 
 

@@ -40,11 +40,13 @@ class Replay:
 
     body: bytes = b""
     stream: bool = False
+    status: int = 200
     asked: list[tuple[str, bytes]] = field(default_factory=list)
     pieces: random.Random = field(default_factory=lambda: random.Random(7))
 
     def load(self, case: Case) -> None:
-        self.body, self.stream = case.raw, case.stream
+        self.body, self.status = case.raw, case.status
+        self.stream = case.stream and case.status == 200
         self.asked.clear()
 
     @property
@@ -68,8 +70,8 @@ class Replay:
             writer.close()
 
     async def _whole(self, writer: asyncio.StreamWriter) -> None:
-        head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(self.body)}\r\n\r\n"
-        writer.write(head.encode() + self.body)
+        head = f"HTTP/1.1 {self.status} X\r\ncontent-type: application/json\r\ncontent-length: {len(self.body)}\r\n"
+        writer.write(head.encode() + b"\r\n" + self.body)
         await writer.drain()
 
     async def _stream(self, writer: asyncio.StreamWriter) -> None:
