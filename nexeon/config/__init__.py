@@ -27,6 +27,7 @@ from nexeon.config.model import (
     Route,
     Server,
     StoreConfig,
+    Strategy,
     Target,
     Timeouts,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "Route",
     "Server",
     "StoreConfig",
+    "Strategy",
     "Target",
     "Timeouts",
     "default_files",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,13 +11,31 @@ from nexeon.config import Model, Price, Target
 from nexeon.mapping.format import Format
 from nexeon.store import Account, ApiKey, Reservation
 
+Closer = Callable[[Mapping[str, Any]], Awaitable[None] | None]
+"""Called once at the end of a call with the canonical usage that it is charged for, {} where it costs nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """One call to a provider: `model` is its own name of the model, `key` the id of the provider key, `outcome` "ok" or
+    whose fault the failure was, `status` that of the provider's answer (0: none), `seconds` until it was decided."""
+
+    provider: str
+    model: str
+    key: str
+    outcome: str
+    status: int
+    seconds: float
+
 
 @dataclass(slots=True)
 class Exchange:
     """What is known of a request; each step of the way fills in its part.
 
     `dropped` names request fields that did not reach the target; `usage` is canonical; `produced` counts the bytes of
-    text that the model has given so far, for a call that never tells its usage.
+    text that the model has given so far, for a call that never tells its usage. `served` is the model whose target
+    answers, where a fall-back took over; `cost` is the charge in nano-USD once it is made; `closing` is called when
+    the call's money is settled, with what it used.
     """
 
     id: str
@@ -40,6 +58,12 @@ class Exchange:
     complete: bool = False
     produced: int = 0
     closed: bool = False
+    output_tokens: int = 0
+    served: Model | None = None
+    attempts: list[Tried] = field(default_factory=list)
+    cost: int | None = None
+    closing: list[Closer] = field(default_factory=list)
+    limit_headers: dict[str, str] = field(default_factory=dict)
 
     @property
     def price(self) -> Price:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any, Final
 
 from nexeon.errors import StoreError
@@ -33,14 +33,14 @@ class Settler:
         A call that told no usage is charged by what it produced, marked as estimated; one that produced nothing is
         released. Raises StoreError. Later calls for the same exchange do nothing.
         """
-        if exchange.closed or exchange.reservation is None:
+        if exchange.closed:
             return
         exchange.closed = True
         await asyncio.shield(self._spawn(self._close(exchange, exchange.reservation)))
 
     def abandon(self, exchange: Exchange) -> None:
         """The same, for whom nobody waits: the client left, or the call failed."""
-        if exchange.closed or exchange.reservation is None:
+        if exchange.closed:
             return
         exchange.closed = True
         task = self._spawn(self._close(exchange, exchange.reservation))
@@ -57,23 +57,36 @@ class Settler:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _close(self, exchange: Exchange, reservation: Reservation) -> None:
+    async def _close(self, exchange: Exchange, reservation: Reservation | None) -> None:
         produced = exchange.complete or exchange.produced > 0
-        if not produced:
-            await self._store.release(reservation)
+        if not produced or reservation is None:
+            await _finish(exchange, {})
+            if reservation is not None:
+                await self._store.release(reservation)
             return
         estimated = not (exchange.complete and exchange.usage)
         usage = exchange.usage
         if estimated:
             usage = estimated_usage(input_tokens=exchange.input_tokens, produced=exchange.produced, known=usage)
-        amount = cost(exchange.price, usage)
+        await _finish(exchange, usage)
+        amount = exchange.cost = cost(exchange.price, usage)
+        model = exchange.served or exchange.model
         detail: Detail = {
+            "model": model.id if model is not None else "",
             "provider": exchange.provider,
             "usage": usage,
             "price": price_note(exchange.price, usage),
         }
         await self._store.settle(reservation, amount, detail=detail, estimated=estimated)
-        self._metrics.charged(exchange.provider, reservation.detail.get("model", ""), usage, amount)
+        self._metrics.charged(exchange.provider, detail["model"], usage, amount)
+
+
+async def _finish(exchange: Exchange, usage: Mapping[str, Any]) -> None:
+    """Tells whoever counts what is under way."""
+    while exchange.closing:
+        waiting = exchange.closing.pop()(usage)
+        if waiting is not None:
+            await waiting
 
 
 def _report(task: asyncio.Task[None]) -> None:

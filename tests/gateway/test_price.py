@@ -26,7 +26,7 @@ SUB_COUNTS = {
 
 @given(
     st.lists(AMOUNTS, min_size=11, max_size=11),
-    st.fixed_dictionaries({name: COUNTS for name in (*CLASSES, *SUB_COUNTS)}),
+    st.fixed_dictionaries(dict.fromkeys((*CLASSES, *SUB_COUNTS), COUNTS)),
     st.integers(0, 50),
     st.integers(0, 5 * USD),
 )
