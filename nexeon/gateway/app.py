@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import secrets
 from collections.abc import AsyncIterator
 from types import TracebackType
@@ -18,6 +19,7 @@ from quart.wrappers.response import ResponseBody
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.routing import Rule
 
+from nexeon.admin.http import PREFIX
 from nexeon.config import Config
 from nexeon.errors import MappingError, NexeonError, Problem, RequestError
 from nexeon.gateway import pages
@@ -31,6 +33,7 @@ from nexeon.mapping import Format, Library
 from nexeon.store import Store
 
 _METHODS: Final = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+_ADMIN: Final = re.compile(re.escape(PREFIX) + r"/.*\Z")
 _GATEWAY: Final = "nexeon.gateway"
 _log = logging.getLogger("nexeon.gateway")
 
@@ -86,9 +89,16 @@ def _endpoints(config: Config, library: Library) -> list[Endpoint]:
     if speaker is None:
         raise MappingError([Problem("no mapping folder holds a format")])
     endpoints += load_catalogs(library)
-    for path, handler in (("/v1/me", pages.me), ("/healthz", pages.healthz), ("/readyz", pages.readyz)):
+    for path, handler in (
+        ("/v1/me", pages.me),
+        ("/v1/usage", pages.usage),
+        ("/healthz", pages.healthz),
+        ("/readyz", pages.readyz),
+        ("/metrics", pages.metrics),
+    ):
         endpoints.append(Endpoint(path, ("GET",), handler, speaker))
-    endpoints.append(Endpoint("/metrics", ("GET",), pages.metrics, speaker))
+    if config.admin.token is not None:
+        endpoints.append(Endpoint(PREFIX, tuple(_METHODS), pages.admin, speaker, _ADMIN))
     return endpoints
 
 
@@ -144,7 +154,8 @@ def _incoming(current: Request) -> Incoming:
 
     client = scope.get("client")
     ip = client[0] if client else None
-    return Incoming("req_" + secrets.token_hex(12), current.method, current.path, headers, query, body, ip)
+    raw_path = scope["raw_path"].decode("latin-1")
+    return Incoming("req_" + secrets.token_hex(12), current.method, current.path, headers, query, body, ip, raw_path)
 
 
 def _error_reply(error: Exception, gateway: Gateway, speaker: Format, incoming: Incoming) -> Reply:

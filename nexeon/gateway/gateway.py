@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import httpx
 
+from nexeon.admin import AdminHTTP, AdminService
 from nexeon.config import Config, Model
 from nexeon.errors import RequestError, StoreError
 from nexeon.gateway.exchange import Exchange
@@ -36,7 +37,8 @@ def shutting_down() -> RequestError:
 class Gateway:
     """The services behind the app. `start` before the first request, `stop` after the last one.
 
-    `transport` makes a provider's httpx transport, for tests; the real one speaks through aiohttp.
+    `transport` makes a provider's httpx transport, for tests; the real one speaks through aiohttp. `admin` answers what
+    owners of keys ask of their usage, `admin_http` serves operators; whoever serves sets them.
     """
 
     def __init__(
@@ -60,6 +62,8 @@ class Gateway:
         self.waiting: set[asyncio.Task[Any]] = set()
         self.streams: set[ClientStream] = set()
         self.calls: dict[str, Exchange] = {}
+        self.admin: AdminService | None = None
+        self.admin_http: AdminHTTP | None = None
 
     async def start(self) -> None:
         """Needs a running event loop; does nothing where it has been called."""

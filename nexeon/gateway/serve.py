@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from typing import Any, Final, Protocol
 
 import hypercorn.asyncio
@@ -17,13 +18,15 @@ import hypercorn.config
 import uvloop
 from quart import Quart
 
-from nexeon.admin import AdminServer, AdminService
+from nexeon.admin import AdminHTTP, AdminServer, AdminService
+from nexeon.admin.service import store_folder
 from nexeon.config import Config
 from nexeon.errors import ConfigError, Problem, StoreLocked
 from nexeon.gateway.app import create_app, gateway_of
 from nexeon.gateway.probe import probe
 from nexeon.mapping import load_library
 from nexeon.store import Store, open_store
+from nexeon.store.requests import RequestLog
 
 _log = logging.getLogger("nexeon.gateway")
 
@@ -80,20 +83,31 @@ async def run(config: Config, *, overlay: Overlay | None = None, stop: asyncio.E
         if overlay is not None:
             store = await overlay.wrap(store)
         stack.push_async_callback(store.close)
+        log = RequestLog(store_folder(store.url), **_log_options(config)) if config.log.enabled else None
+        if log is not None:
+            stack.push_async_callback(log.close)
         app = create_app(config, library, store)
-        admin = AdminServer(
-            AdminService(store, config, probe=probe(config)), folder=config.store.folder, socket=config.admin.socket
-        )
+        service = AdminService(store, config, probe=probe(config), requests=log)
+        stack.push_async_callback(service.close)
+        gateway = gateway_of(app)
+        gateway.admin = service
+        if config.admin.token is not None:
+            gateway.admin_http = AdminHTTP(service, config.admin.token)
+        admin = AdminServer(service, folder=config.store.folder, socket=config.admin.socket)
         if shared:
             await admin.start()
             stack.push_async_callback(admin.stop)
-        stack.push_async_callback(gateway_of(app).stop, _LAST_CALLS)
+        stack.push_async_callback(gateway.stop, _LAST_CALLS)
         if stop is None:
             stop = asyncio.Event()
             stack.enter_context(_signals(stop.set))
         gc.collect()
         gc.freeze()
         await _answer(app, config, listener, stop, overlay)
+
+
+def _log_options(config: Config) -> dict[str, Any]:
+    return {name: value for name, value in asdict(config.log).items() if name != "enabled"}
 
 
 async def _open_store(config: Config, overlay: Overlay | None) -> tuple[Store, bool]:

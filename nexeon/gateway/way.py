@@ -28,7 +28,7 @@ _LONGEST_HEADER: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A request as it came. Header names are in lower case; `body` reads the whole of it."""
+    """A request as it came. Header names are in lower case; `body` reads the whole of it; `raw_path` is not decoded."""
 
     id: str
     method: str
@@ -37,6 +37,7 @@ class Incoming:
     query: Mapping[str, str]
     body: Callable[[], Awaitable[bytes]]
     ip: str | None = None
+    raw_path: str = ""
 
 
 @dataclass(slots=True)

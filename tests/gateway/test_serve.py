@@ -16,11 +16,11 @@ from conftest import CREDIT, settings, until
 from scripts import COST, EVENTS, USAGE, hangs, streams, talks
 from upstream import Call, Upstream
 
-from nexeon.admin import connect
+from nexeon.admin import connect, connect_http
 from nexeon.config import Config, load_config
-from nexeon.errors import ConfigError
+from nexeon.errors import AdminError, ConfigError, NotFound
 from nexeon.gateway.serve import run
-from nexeon.store import Balance, Store, open_store
+from nexeon.store import Balance, Store, open_store, to_usd
 from nexeon.store.guests import GuestStore
 
 BODY = {"model": "plain", "say": [{"who": "user", "text": "hi"}]}
@@ -176,3 +176,38 @@ async def test_a_taken_port_is_told_with_the_mend(upstream: Upstream, tmp_path: 
         file.write_text(yaml.safe_dump(value))
         with pytest.raises(ConfigError, match=rf"cannot listen on 127.0.0.1:{port}.*--port"):
             await run(load_config([file], environ={}), stop=asyncio.Event())
+
+
+async def test_operators_reach_the_admin_service_over_http(launch: Launch, upstream: Upstream) -> None:
+    token = "an-admin-token-of-some-length"
+    recorder, _, _ = await launch(lambda value: value.update(admin={"http": {"token": token}}))
+    admin = connect_http(recorder.url, token)
+    made = await admin.call("accounts.create", name="acme / eu", soft_limit="2")
+    assert (await admin.call("accounts.show", account="acme / eu"))["id"] == made["id"]
+    assert "soft limit" in (await admin.call("status"))["warnings"][0]
+    with pytest.raises(NotFound, match="no account `none`"):
+        await admin.call("accounts.show", account="none")
+    assert [each["actor"].split(" ")[-1] for each in (await admin.call("audit.list"))["items"]] == ["(127.0.0.1)"]
+    await admin.close()
+    stranger = connect_http(recorder.url, "another-token-of-some-length")
+    with pytest.raises(AdminError, match="send the admin token"):
+        await stranger.call("accounts.list")
+    await stranger.close()
+    async with client(recorder) as http:
+        assert (await http.get("/admin/v1/accounts")).status_code == 401
+
+
+async def test_owners_of_keys_see_their_usage_and_limits(launch: Launch, upstream: Upstream) -> None:
+    upstream.plays(talks())
+    recorder, _, _ = await launch(lambda value: None)
+    async with client(recorder) as http:
+        assert (await http.post("/talk", json=BODY)).status_code == 200
+        page = (await http.get("/v1/usage", params={"by": "model"})).json()
+        assert [(row["model"], row["requests"]) for row in page["items"]] == [("plain", 1)]
+        assert page["items"][0]["cost"] == to_usd(COST)
+        assert (await http.get("/v1/usage", params={"by": "moon"})).status_code == 400
+        assert (await http.get("/v1/usage", params={"of": "account", "limit": "1"})).json()["next"] is None
+        me = (await http.get("/v1/me")).json()
+        assert me["key"]["limits"]["rpm"] is None
+        assert (me["overdraft"], me["key"]["budget"]) == ("0.00", None)
+        assert (await http.get("/admin/v1/accounts")).status_code == 404, "nothing is served there without a token"
