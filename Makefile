@@ -30,11 +30,12 @@ lint: $(STAMP)
 	$(BIN)/lint-imports
 
 check: $(STAMP)
-	$(BIN)/nexeon check
+	$(BIN)/nexeon check --coverage
 
-# pages that are made from schemas
+# pages that are made from schemas and mappings
 docs: $(STAMP)
 	$(BIN)/python -m tests.tools.configuration_docs
+	$(BIN)/python -m tests.tools.coverage_docs
 
 # CPU per request beside a bare echo in the same run: figures, not a test
 bench: $(STAMP)

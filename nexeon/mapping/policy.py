@@ -40,8 +40,11 @@ class Policy:
             first, *rest = path.replace("[*]", "").split(".")
             if first not in LISTED:
                 self._paths.append((Path(path), message, harmless))
-            elif first in self._parts and rest and (path.startswith(f"{first}[*]") or len(rest) > 1):
-                kind = None if path.startswith(f"{first}[*]") else rest[0]
+            elif first in self._parts and rest:
+                every = first == "citations" or path.startswith(f"{first}[*]")
+                if len(rest) == 1 and not every:
+                    continue  # a whole kind: the mapping's `$drop` or `$fail` says so
+                kind = None if every else rest[0]
                 self._parts[first].append((path, kind, rest[-1], message, harmless))
 
     def verdict(self, path: str, otherwise: str | None = None) -> str | None:

@@ -95,8 +95,8 @@ def test_a_sound_mapping_has_no_findings(tmp_path: Path) -> None:
         (
             "kind: upstream",
             "kind: upstraem",
-            "formats/toy.yaml:17: `upstraem` where `invalid_request` or `model_not_found` or `not_found` or `authentication` or"
-            " `billing` or `permission` … is expected: did you mean `upstream`?",
+            "formats/toy.yaml:17: `upstraem` where `invalid_request` or `model_not_found` or `not_found` or "
+            "`authentication` or `billing` or `permission` … is expected: did you mean `upstream`?",
         ),
         (
             "{type: ping}",
