@@ -11,6 +11,7 @@ from nexeon.mapping.expressions import Expr, call, compare, const, name, walrus
 
 _N = TypeVar("_N", bound=ast.AST)
 _PLACED = (ast.expr, ast.stmt, ast.arg, ast.keyword)
+_PLACELESS = (ast.expr_context, ast.operator, ast.unaryop, ast.boolop, ast.cmpop)
 
 
 @dataclass(slots=True)
@@ -109,10 +110,18 @@ def located(node: _N, line: int) -> _N:
     stack: list[ast.AST] = [node]
     while stack:
         one = stack.pop()
+        fields = one.__dict__
         if isinstance(one, _PLACED):
-            if hasattr(one, "lineno"):
+            if "lineno" in fields:
                 continue  # and so has everything below it
-            one.lineno = one.end_lineno = line
-            one.col_offset = one.end_col_offset = 0
-        stack.extend(ast.iter_child_nodes(one))
+            children = list(fields.values())
+            fields["lineno"] = fields["end_lineno"] = line
+            fields["col_offset"] = fields["end_col_offset"] = 0
+        else:
+            children = list(fields.values())
+        for child in children:
+            if isinstance(child, list):
+                stack.extend(item for item in child if isinstance(item, ast.AST))
+            elif isinstance(child, ast.AST) and not isinstance(child, _PLACELESS):
+                stack.append(child)
     return node

@@ -95,7 +95,6 @@ class Module:
         if self.unit.problems:
             raise MappingError(self.unit.problems)
         tree = ast.Module(self._definitions, [])
-        ast.fix_missing_locations(tree)
         names = namespace()
         names |= {"table_" + name: table for name, table in self.unit.tables.items()}
         exec(compile(tree, self.unit.file, "exec"), names)  # made by us from an allow-list of nodes
