@@ -35,7 +35,7 @@ class Exchange:
     `dropped` names request fields that did not reach the target; `usage` is canonical; `produced` counts the bytes of
     text that the model has given so far, for a call that never tells its usage. `served` is the model whose target
     answers, where a fall-back took over; `cost` is the charge in nano-USD once it is made; `closing` is called when
-    the call's money is settled, with what it used.
+    the call's money is settled, with what it used; a `strict` request is refused where something would be dropped.
     """
 
     id: str
@@ -47,6 +47,7 @@ class Exchange:
     size: int
     stream: bool
     array: bool = False
+    strict: bool = False
     started: float = field(default_factory=time.monotonic)
     model: Model | None = None
     input_tokens: int = 0

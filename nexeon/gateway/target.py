@@ -84,6 +84,13 @@ class Preparer:
         if key not in self._made:
             self._made[key] = self._prepare(plan, lease.account)
         prepared, dropped = self._made[key]
+        if dropped and self._exchange.strict:
+            names = list(dict.fromkeys(dropped))
+            raise invalid(
+                f"{plan.name} cannot be told: {', '.join(names)}. Leave it out, or do not send `x-nexeon-strict`",
+                names[0],
+                code="unsupported_parameter",
+            )
         self._exchange.dropped = list(dict.fromkeys(dropped))
         return prepared
 

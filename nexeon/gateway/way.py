@@ -71,6 +71,7 @@ async def generate(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, pat
         size=len(raw),
         stream=stream,
         array=stream and is_array(wire, incoming.query),
+        strict=incoming.headers.get("x-nexeon-strict", "").strip().lower() == "true",
         model=model,
     )
     plans = permitted_plans(key, gateway.plans(model, endpoint.format))

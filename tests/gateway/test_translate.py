@@ -122,6 +122,16 @@ async def test_what_the_target_cannot_say_is_reported_or_refused_in_the_clients_
     assert await gate.spent() == COST
 
 
+async def test_a_strict_request_is_refused_before_anything_is_dropped(gate: Gate) -> None:
+    body = {"model": "noted", "say": [{"who": "user", "text": "hi"}], "top": 3}
+    refused = await gate.client.post("/talk", json=body, headers={"x-nexeon-strict": "true"})
+    assert refused.status_code == 400
+    assert refused.json()["oops"]["param"] == "top"
+    assert "cannot be told: top" in refused.json()["oops"]["say"]
+    assert gate.upstream.calls == []
+    assert await gate.spent() == 0
+
+
 async def test_a_target_that_refuses_leaves_the_request_to_the_next(opened: Opener) -> None:
     def change(value: dict[str, Any]) -> None:
         value["models"]["both"]["targets"].reverse()
