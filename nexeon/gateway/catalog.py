@@ -118,14 +118,14 @@ def _part(root: Map, name: str) -> Node:
 
 async def _list(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path: Mapping[str, str]) -> Reply:
     catalog: Catalog = endpoint.extra
-    key, _ = authenticate(gateway.store, incoming, catalog.format.wire.request.key_query, write=False)
+    key, _ = authenticate(gateway, incoming, catalog.format.wire.request.key_query, write=False)
     models = [_facts(model) for model in gateway.config.models.values() if may_use(key, model)]
     return _reply(catalog, catalog.list, {"models": models, "query": _without_secrets(catalog, incoming)})
 
 
 async def _item(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path: Mapping[str, str]) -> Reply:
     catalog: Catalog = endpoint.extra
-    key, _ = authenticate(gateway.store, incoming, catalog.format.wire.request.key_query, write=False)
+    key, _ = authenticate(gateway, incoming, catalog.format.wire.request.key_query, write=False)
     model = gateway.config.model(path["model"])
     if model is None or not may_use(key, model):
         raise not_available(path["model"])

@@ -50,6 +50,7 @@ class Gateway:
         self.metrics = Metrics()
         self.settler = Settler(store, self.metrics)
         self.stash = Stash()
+        self.key_headers = library.key_headers
         self.started = time.time()
         self._transport = transport
         self._validators = load_validators(library.formats, library.folders)

@@ -22,7 +22,7 @@ _USAGE: Final = frozenset({"by", "model", "provider", "since", "until", "after",
 
 async def me(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path: Mapping[str, str]) -> Reply:
     """`GET /v1/me`: amounts are decimal USD, exact."""
-    key, account = authenticate(gateway.store, incoming, None, write=False)
+    key, account = authenticate(gateway, incoming, None, write=False)
     try:
         balance = await gateway.store.balance(account.id)
         budget = await gateway.store.budget(key.id)
@@ -70,7 +70,7 @@ def _budget(budget: Budget) -> dict[str, Any] | None:
 async def usage(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path: Mapping[str, str]) -> Reply:
     """`GET /v1/usage`: of this key, by day; `by`, `model`, `provider`, `since`, `until`, `after` and `limit` as the
     operator has them, `of=account` for all keys of the account."""
-    key, account = authenticate(gateway.store, incoming, None, write=False)
+    key, account = authenticate(gateway, incoming, None, write=False)
     asked = {name: value for name, value in incoming.query.items() if name in _USAGE}
     whose = {"account": account.id} if incoming.query.get("of") == "account" else {"key": key.id}
     if gateway.admin is None:

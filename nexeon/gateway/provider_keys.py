@@ -1,17 +1,46 @@
-"""Provider keys: which one a call takes, and which ones rest because the provider refused or limited them."""
+"""Provider keys: which one a call takes, and which ones rest because the provider limited or refused them.
+
+    active ──429──▶ cooling (that model only) ──its time──▶ active
+       └──401, 402──▶ removed ──one trial call now and then──▶ active
+          403 ──▶ the same, for that model only: it may be the model that is not permitted
+
+A removed key gets a trial call after a while, and earlier where no other key is left, so that a mended one works again
+without anybody's help; the longer it stays refused, the rarer the trials.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from hashlib import blake2b
+from math import log
+from typing import Any, Final, Literal
 
-from nexeon.config import Provider
-from nexeon.store import Store
+from nexeon.config import Limits, Provider
+from nexeon.gateway.windows import HELD, Claim, Exceeded, MemoryWindows, Taken
+from nexeon.store import ProviderKey, Store
 
-_REFUSED: Final = 300.0
-_LIMITED: Final = 10.0
+_TRIAL: Final = 30.0
+_LONGEST_TRIAL: Final = 900.0
+"""Seconds until a removed key is tried again while others work: doubled with each refusal."""
+
+_LAST_RESORT_FREE: Final = 3
+_LONGEST_LAST_RESORT: Final = 60.0
+"""The same where no other key is left: at once for the first refusals, then seconds that double."""
+
+_COOL: Final = 1.0
+_LONGEST_COOL: Final = 60.0
+"""Seconds of a cool-down whose length the provider does not tell: doubled with each one in a row."""
+
+_LONGEST_TOLD: Final = 3600.0
+_CROWDED: Final = 4
+"""A conversation leaves its key where that has so many more calls under way than the emptiest one."""
+
+_MINUTE: Final = 60.0
+_DAY: Final = 86_400.0
+
+State = Literal["active", "cooling", "removed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,45 +50,240 @@ class Lease:
     id: str
     account: str
     secret: str = field(repr=False)
+    weight: float = 1.0
+    limits: Limits = field(default_factory=Limits)
 
 
-class KeyRing:
-    """Keys in rotation. One that was refused or limited comes last until its rest is over, but is still tried."""
+@dataclass(slots=True)
+class _Rest:
+    """Why a key is not used: for one model of the provider, or ("") for all. `until` is when it may be tried."""
+
+    state: State
+    reason: str
+    since: float
+    until: float
+    count: int
+    resort: float = 0.0
+    trial: bool = False
+
+
+@dataclass(slots=True)
+class _Health:
+    """What is known of one key. `share` is how much it has served, by its weight."""
+
+    running: int = 0
+    share: float = 0.0
+    rests: dict[str, _Rest] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The keys that may serve a call, the best first. Where there are none: `known` is how many the provider has, and
+    `wait` the seconds until a limited one is free again, None where none is merely limited."""
+
+    leases: list[Lease]
+    known: int
+    wait: float | None = None
+
+
+class KeyPool:
+    """The keys of every provider, from the store and the configuration."""
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
         self._clock = clock
-        self._rests: dict[str, float] = {}
-        self._turn = 0
+        self._health: dict[str, _Health] = {}
+        self._windows = MemoryWindows(clock)
+        self._limited: dict[str, list[Claim]] = {}
 
-    def leases(self, provider: Provider) -> list[Lease]:
-        """Every active key of the provider, the best first; empty where there is none."""
-        keys = [Lease(key.id, key.account, secret) for key, secret in self._store.provider_keys(provider.name)]
-        if provider.api_key is not None:
-            keys.append(Lease(f"config:{provider.name}", provider.key_account, provider.api_key))
-        if len(keys) < 2:
-            return keys
-        self._turn += 1
-        start = self._turn % len(keys)
-        return sorted(keys[start:] + keys[:start], key=self._rest)
-
-    def refused(self, lease: Lease) -> None:
-        """The provider does not accept the key."""
-        self._rests[lease.id] = self._clock() + _REFUSED
-
-    def limited(self, lease: Lease, retry_after: float | None) -> None:
-        """The key met a rate limit; `retry_after` seconds as the provider said."""
-        self._rests[lease.id] = self._clock() + (_LIMITED if retry_after is None else min(retry_after, _REFUSED))
-
-    def worked(self, lease: Lease) -> None:
-        if self._rests:
-            self._rests.pop(lease.id, None)
-
-    def resting(self, ids: Iterable[str]) -> int:
-        """How many of these keys rest now."""
+    def choose(self, provider: Provider, model: str, *, conversation: str = "") -> Choice:
+        """`model` is the provider's own name; calls of one `conversation` prefer one key."""
         now = self._clock()
-        return sum(1 for key in ids if self._rests.get(key, 0.0) > now)
+        keys = list(self._keys(provider))
+        fit: list[Lease] = []
+        waits: list[float] = []
+        removed: list[tuple[float, Lease]] = []
+        for lease in keys:
+            rest = self._rest(lease.id, model)
+            if rest is not None and rest.state == "removed":
+                if now >= rest.until and not rest.trial:
+                    fit.append(lease)
+                else:
+                    removed.append((rest.resort, lease))
+            elif rest is not None and now < rest.until:
+                waits.append(rest.until - now)
+            elif (wait := self._full(lease)) > 0:
+                waits.append(wait)
+            else:
+                fit.append(lease)
+        if not fit and not waits:
+            fit = [lease for resort, lease in removed if now >= resort]
+        if len(fit) > 1:
+            fit = self._ordered(fit, model, conversation if provider.affinity else "")
+        return Choice(fit, len(keys), min(waits) if waits and not fit else None)
 
-    def _rest(self, lease: Lease) -> float:
-        until = self._rests.get(lease.id, 0.0)
-        return until if until > self._clock() else 0.0
+    def take(self, lease: Lease, model: str, tokens: int) -> Callable[[int], None] | None:
+        """Notes that a call begins, which may use `tokens`; None where the key has just been used up.
+
+        What comes back is to be called once, at the end of the call, with the tokens that it used.
+        """
+        claims = _claims(lease, tokens)
+        taken: Taken | None = None
+        if claims:
+            try:
+                taken = self._windows.take_now(claims)
+            except Exceeded:
+                return None
+        health = self._of(lease.id)
+        health.running += 1
+        health.share += 1 / lease.weight
+        rest = self._rest(lease.id, model)
+        if rest is not None:
+            rest.trial = True
+
+        def done(used: int) -> None:
+            health.running -= 1
+            if rest is not None:
+                rest.trial = False
+            if taken is not None:
+                self._windows.settle_now(taken, [_used(claim, used) for claim in taken.claims])
+
+        return done
+
+    def worked(self, lease: Lease, model: str) -> None:
+        """The provider answered the key."""
+        rests = self._of(lease.id).rests
+        if rests:
+            rests.pop(model, None)
+            rests.pop("", None)
+
+    def limited(self, lease: Lease, model: str, wait: float | None) -> None:
+        """The key met a rate limit with this model; `wait` seconds as the provider said."""
+        rests, now = self._of(lease.id).rests, self._clock()
+        before = rests.get(model)
+        count = before.count + 1 if before is not None and before.state == "cooling" else 1
+        told = min(_COOL * 2 ** min(count - 1, 10), _LONGEST_COOL) if wait is None else min(wait, _LONGEST_TOLD)
+        rests[model] = _Rest("cooling", "rate limit (429)", now, now + told, count)
+
+    def refused(self, lease: Lease, model: str, status: int, reason: str) -> None:
+        """The provider does not accept the key."""
+        rests, now = self._of(lease.id).rests, self._clock()
+        place = model if status == 403 else ""
+        before = rests.get(place)
+        count = before.count + 1 if before is not None and before.state == "removed" else 1
+        trial = min(_TRIAL * 2 ** min(count - 1, 10), _LONGEST_TRIAL)
+        free = count < _LAST_RESORT_FREE
+        resort = 0.0 if free else min(2.0 ** min(count - _LAST_RESORT_FREE, 10), _LONGEST_LAST_RESORT)
+        rests[place] = _Rest("removed", reason, now, now + trial, count, now + resort)
+
+    def states(self) -> dict[str, dict[str, Any]]:
+        """By key id, for operators: `{"state", "reason", "model", "wait", "running"}`; `wait` in seconds."""
+        now = self._clock()
+        found: dict[str, dict[str, Any]] = {}
+        for key, health in self._health.items():
+            rests = [(model, rest) for model, rest in health.rests.items() if _resting(rest, now)]
+            model, worst = max(rests, key=lambda item: (item[1].state == "removed", item[1].until), default=("", None))
+            found[key] = {
+                "state": worst.state if worst is not None else "active",
+                "reason": worst.reason if worst is not None else "",
+                "model": model,
+                "wait": round(max(worst.until - now, 0.0), 1) if worst is not None else 0.0,
+                "running": health.running,
+            }
+        return found
+
+    def counts(self, provider: Provider) -> dict[str, int]:
+        """How many keys of a provider are in each state."""
+        states = self.states()
+        counts = dict.fromkeys(("active", "cooling", "removed"), 0)
+        for lease in self._keys(provider):
+            counts[states[lease.id]["state"] if lease.id in states else "active"] += 1
+        return counts
+
+    def _keys(self, provider: Provider) -> Iterator[Lease]:
+        for key, secret in self._store.provider_keys(provider.name):
+            yield Lease(key.id, key.account, secret, key.weight, _limits_of(key, provider))
+        if provider.api_key is not None:
+            yield Lease(f"config:{provider.name}", provider.key_account, provider.api_key, 1.0, provider.key_limits)
+        for number, part in enumerate(provider.keys, 1):
+            yield Lease(f"config:{provider.name}:{number}", part.account, part.key, part.weight, part.limits)
+
+    def _of(self, key: str) -> _Health:
+        health = self._health.get(key)
+        if health is None:
+            # a new one begins where the others are: else it would get all the traffic until it has caught up
+            least = min((other.share for other in self._health.values()), default=0.0)
+            health = self._health[key] = _Health(share=least)
+        return health
+
+    def _rest(self, key: str, model: str) -> _Rest | None:
+        health = self._health.get(key)
+        if health is None or not health.rests:
+            return None
+        return health.rests.get("") or health.rests.get(model)
+
+    def _full(self, lease: Lease) -> float:
+        """Seconds until a key with limits of its own has room; 0 where it has."""
+        claims = _claims(lease, 0)
+        return max(
+            (max(level.reset, 0.1) for level in self._windows.levels(claims) if level.left < 1) if claims else (),
+            default=0.0,
+        )
+
+    def _ordered(self, leases: list[Lease], model: str, conversation: str) -> list[Lease]:
+        """A key whose trial is due goes first, or it would never be tried; then the least loaded."""
+
+        def load(lease: Lease) -> tuple[bool, float, float]:
+            health = self._of(lease.id)
+            return self._rest(lease.id, model) is None, health.running / lease.weight, health.share
+
+        ordered = sorted(leases, key=load)
+        if conversation:
+            favourite = max(leases, key=lambda lease: _attraction(lease, conversation))
+            emptiest = self._of(ordered[0].id).running
+            if self._rest(favourite.id, model) is None and self._of(favourite.id).running <= emptiest + _CROWDED:
+                ordered.remove(favourite)
+                ordered.insert(0, favourite)
+        return ordered
+
+
+def _resting(rest: _Rest, now: float) -> bool:
+    return rest.state == "removed" or rest.until > now
+
+
+def _limits_of(key: ProviderKey, provider: Provider) -> Limits:
+    """The key's own, else those of every key of the provider."""
+    shared = provider.key_limits
+    return Limits(
+        rpm=shared.rpm if key.rpm is None else key.rpm,
+        tpm=shared.tpm if key.tpm is None else key.tpm,
+        rpd=shared.rpd if key.rpd is None else key.rpd,
+        tpd=shared.tpd if key.tpd is None else key.tpd,
+        concurrency=shared.concurrency if key.concurrency is None else key.concurrency,
+    )
+
+
+def _claims(lease: Lease, tokens: int) -> list[Claim]:
+    limits, name = lease.limits, f"key:{lease.id}"
+    claims = []
+    for limit, suffix, seconds, amount in (
+        (limits.rpm, "requests", _MINUTE, 1),
+        (limits.tpm, "tokens", _MINUTE, tokens),
+        (limits.rpd, "requests", _DAY, 1),
+        (limits.tpd, "tokens", _DAY, tokens),
+        (limits.concurrency, "calls", HELD, 1),
+    ):
+        if limit is not None:
+            claims.append(Claim(f"{name}:{suffix}", limit, seconds, amount))
+    return claims
+
+
+def _used(claim: Claim, tokens: int) -> int:
+    return tokens if claim.name.endswith(":tokens") else claim.amount
+
+
+def _attraction(lease: Lease, conversation: str) -> float:
+    """Weighted rendezvous hashing: when a key goes, only its own conversations move."""
+    digest = blake2b(f"{lease.id}\0{conversation}".encode(), digest_size=8).digest()
+    place = (int.from_bytes(digest, "big") + 1) / (2**64 + 1)
+    return -lease.weight / log(place)

@@ -54,7 +54,7 @@ class Reply:
 async def generate(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path: Mapping[str, str]) -> Reply:
     """Answers one generation request. Raises RequestError for whatever ends it early."""
     wire = endpoint.format.wire
-    key, account = authenticate(gateway.store, incoming, wire.request.key_query, write=True)
+    key, account = authenticate(gateway, incoming, wire.request.key_query, write=True)
     raw = await incoming.body()
     body = read_body(incoming.headers, raw)
     model = resolve(gateway.config, key, model_name(wire, body, path))

@@ -29,6 +29,12 @@ class Library:
     dialects: dict[str, Dialect] = field(default_factory=dict)
     folders: tuple[Path, ...] = ()
 
+    @property
+    def key_headers(self) -> tuple[str, ...]:
+        """Headers in which some format's clients send a bare key."""
+        headers = (form.wire.request.key_header for form in self.formats.values())
+        return tuple(sorted({header for header in headers if header is not None}))
+
     def format(self, name: str) -> Format:
         """The format, or a KeyError's better: a MappingError that knows the near misses."""
         if name not in self.formats:
@@ -57,7 +63,7 @@ def load_library(folders: Sequence[Path], schema: Mapping[str, Any] | None = Non
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Compiling makes a great many nodes that live until its end: looking for garbage in between takes half the time."""
+    """Compiling makes a great many nodes that live to its end: looking for garbage in between takes half the time."""
     collecting = gc.isenabled()
     gc.disable()
     try:

@@ -47,6 +47,7 @@ class RequestFacts:
     calls: tuple[Path, ...]
     max_tokens: tuple[Path, ...]
     key_query: str | None
+    key_header: str | None
 
     def url_path(self, model: str, *, stream: bool) -> str:
         """What comes after the provider's base URL, the upstream model's name put in."""
@@ -105,6 +106,7 @@ def wire_facts(data: Mapping[str, Any]) -> WireFacts:
             calls=_paths(request.get("calls")),
             max_tokens=_paths(request.get("max_tokens")),
             key_query=request.get("key_query"),
+            key_header=request.get("key_header"),
         ),
         stream=StreamFacts(
             event=stream.get("event"),
