@@ -21,7 +21,7 @@ run: $(STAMP)
 
 # RECORDINGS=DIR runs the recorded provider traffic too
 test: $(STAMP)
-	$(BIN)/python -m pytest $(TESTS) $(if $(RECORDINGS),--recordings $(RECORDINGS)) $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest -n auto $(TESTS) $(if $(RECORDINGS),--recordings $(RECORDINGS)) $(PYTEST_FLAGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
