@@ -13,7 +13,7 @@ import pytest
 from .cases import CHAT, FORMATS, MESSAGES, PROVIDER_APIS, RESPONSES, Case, Exceptions
 from .facts import expected_usage
 from .judge import enter, judge
-from .replay import live, sse_events, target_of
+from .replay import live, prompt, sse_events, target_of
 from .tally import Tally, expect_none
 
 LAYER = "gateway"
@@ -90,3 +90,24 @@ def _touched(case: Case, said: Any) -> str | None:
         return f"{len(before)} events became {len(after)}"
     number = next(n for n, pair in enumerate(zip(before, after, strict=True)) if pair[0] != pair[1])
     return f"event {number}: {before[number]} became {after[number]}"[:300]
+
+
+def test_usage_that_was_not_asked_for_is_not_shown(cases: list[Case], tally: Tally, tmp_path: Path) -> None:
+    """In Chat streams, whoever answers; it is charged all the same."""
+    streams = [case for case in cases if case.stream]
+    body = {name: value for name, value in prompt(CHAT, stream=True).items() if name != "stream_options"}
+
+    async def run() -> list[str]:
+        failures: list[str] = []
+        async with live(map(target_of, streams), tmp_path) as gateway:
+            for case in streams:
+                gateway.replay.load(case)
+                said, problem = _said(await gateway.send(target_of(case), CHAT, body, stream=True), case, CHAT)
+                if not problem and (shown := [event for event in said if event.get("usage")]):
+                    problem = f"usage is shown: {shown[0]}"
+                problem = problem or _mischarged(case, await gateway.charged())
+                tally.count(LAYER, CHAT, "hidden usage", "failed" if problem else "held")
+                failures += [f"{case.name}: {problem}"] if problem else []
+        return failures
+
+    expect_none(asyncio.run(run()))
