@@ -31,6 +31,7 @@ from nexeon.gateway.upstream import TransportFactory
 from nexeon.gateway.way import Incoming, Reply, generate
 from nexeon.mapping import Format, Library
 from nexeon.store import Store
+from nexeon.store.requests import RequestLog
 
 _METHODS: Final = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _ADMIN: Final = re.compile(re.escape(PREFIX) + r"/.*\Z")
@@ -38,12 +39,19 @@ _GATEWAY: Final = "nexeon.gateway"
 _log = logging.getLogger("nexeon.gateway")
 
 
-def create_app(config: Config, library: Library, store: Store, *, transport: TransportFactory | None = None) -> Quart:
+def create_app(
+    config: Config,
+    library: Library,
+    store: Store,
+    *,
+    transport: TransportFactory | None = None,
+    log: RequestLog | None = None,
+) -> Quart:
     """The app over an open store, which it does not close. `gateway_of(app)` gives its services.
 
     Raises MappingError where the configuration names a format or dialect that the library does not have.
     """
-    gateway = Gateway(config, library, store, transport=transport)
+    gateway = Gateway(config, library, store, transport=transport, log=log)
     router = Router(_endpoints(config, library))
     for model in config.models.values():
         for name in {endpoint.format.name for endpoint in router.generating(generate)}:

@@ -86,7 +86,7 @@ async def run(config: Config, *, overlay: Overlay | None = None, stop: asyncio.E
         log = RequestLog(store_folder(store.url), **_log_options(config)) if config.log.enabled else None
         if log is not None:
             stack.push_async_callback(log.close)
-        app = create_app(config, library, store)
+        app = create_app(config, library, store, log=log)
         service = AdminService(store, config, probe=probe(config), requests=log)
         stack.push_async_callback(service.close)
         gateway = gateway_of(app)

@@ -11,6 +11,7 @@ from nexeon.errors import StoreError
 from nexeon.gateway.exchange import Exchange
 from nexeon.gateway.metrics import Metrics
 from nexeon.gateway.price import cost, estimated_usage, price_note
+from nexeon.gateway.record import Recorder
 from nexeon.store import Detail, Reservation, Store
 
 HOLD: Final = 900.0
@@ -22,8 +23,9 @@ _log = logging.getLogger("nexeon.gateway")
 class Settler:
     """Settles in tasks of its own: a handler whose client left is cancelled, its charge must not be."""
 
-    def __init__(self, store: Store, metrics: Metrics) -> None:
+    def __init__(self, store: Store, metrics: Metrics, recorder: Recorder) -> None:
         self._store = store
+        self._recorder = recorder
         self._metrics = metrics
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -58,12 +60,22 @@ class Settler:
         return task
 
     async def _close(self, exchange: Exchange, reservation: Reservation | None) -> None:
+        used: dict[str, Any] = {}
+        estimated = False
+        try:
+            used, estimated = await self._charge(exchange, reservation)
+        finally:
+            exchange.step("settled")
+            self._recorder.settled(exchange, used, estimated=estimated)
+
+    async def _charge(self, exchange: Exchange, reservation: Reservation | None) -> tuple[dict[str, Any], bool]:
+        """What it used, and whether that is an estimate."""
         produced = exchange.complete or exchange.produced > 0
         if not produced or reservation is None:
             await _finish(exchange, {})
             if reservation is not None:
                 await self._store.release(reservation)
-            return
+            return {}, False
         estimated = not (exchange.complete and exchange.usage)
         usage = exchange.usage
         if estimated:
@@ -79,6 +91,7 @@ class Settler:
         }
         await self._store.settle(reservation, amount, detail=detail, estimated=estimated)
         self._metrics.charged(exchange.provider, detail["model"], usage, amount)
+        return usage, estimated
 
 
 async def _finish(exchange: Exchange, usage: Mapping[str, Any]) -> None:

@@ -41,6 +41,7 @@ class ClientStream:
         relay, reader, parser = self._answer.relay, self._answer.reader, self._answer.parser
         out = self._answer.first
         while True:
+            self._exchange.keep(out)
             if relay.ended:
                 out = await self._settled(out)
                 reader.leave()
@@ -63,10 +64,12 @@ class ClientStream:
                 if data is None and relay.failure is None and not relay.ended:
                     out += relay.end()
             except UpstreamFailure as failure:
+                self._exchange.keep(out)
                 yield out + await self._failed(from_failure(failure))
                 return
             except (RequestError, SSEError) as error:
                 told = error if isinstance(error, RequestError) else bad_gateway("an event of the stream is too large")
+                self._exchange.keep(out)
                 yield out + await self._failed(AttemptFailed(Blame.BROKEN, told))
                 return
 
@@ -81,6 +84,7 @@ class ClientStream:
 
     async def _failed(self, failed: AttemptFailed) -> bytes:
         relay = self._answer.relay
+        self._exchange.failure = failed.error
         relay.note()
         self._answer.reader.stop()
         try:

@@ -1,0 +1,60 @@
+"""What the request log keeps of an exchange."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from nexeon.gateway.exchange import Exchange
+from nexeon.store.requests import RequestLog
+
+
+class Recorder:
+    """Records exchanges once they are settled. Without a log nothing is recorded."""
+
+    def __init__(self, log: RequestLog | None = None) -> None:
+        self._log = log
+
+    def watch(self, exchange: Exchange, raw: bytes) -> None:
+        """Keeps the bodies of an exchange that has just begun, where the log wants them."""
+        if self._log is not None and self._log.bodies:
+            exchange.kept = (raw, bytearray())
+
+    def settled(self, exchange: Exchange, usage: Mapping[str, Any], *, estimated: bool) -> None:
+        """Never waits and never fails."""
+        if self._log is not None:
+            self._log.record(_record(exchange, usage, estimated))
+
+
+def _record(exchange: Exchange, usage: Mapping[str, Any], estimated: bool) -> dict[str, Any]:
+    now = time.monotonic()
+    ended = time.time()
+    failure = exchange.failure
+    error = failure.message if failure is not None else ""
+    if not error and not exchange.complete:
+        error = "the client left, or the answer ended early"
+    record: dict[str, Any] = {
+        "id": exchange.id,
+        "started": ended - (now - exchange.started),
+        "ended": ended,
+        "steps": {name: round(when - exchange.started, 4) for name, when in exchange.steps.items()},
+        "account": exchange.account.id,
+        "key": exchange.key.id,
+        "model": exchange.model.id if exchange.model is not None else "",
+        "served": exchange.served.id if exchange.served is not None else None,
+        "provider": exchange.provider,
+        "format": exchange.format.name,
+        "stream": exchange.stream,
+        "status": 200 if exchange.answered or failure is None else failure.status,
+        "error": error,
+        "attempts": [asdict(tried) for tried in exchange.attempts],
+        "usage": dict(usage),
+        "cost": exchange.cost,
+        "estimated": estimated,
+        "dropped": list(exchange.dropped),
+    }
+    if exchange.kept is not None:
+        record["request"], record["response"] = exchange.kept[0], bytes(exchange.kept[1])
+    return record
