@@ -26,6 +26,7 @@ from nexeon.gateway.serve import hypercorn_config
 from nexeon.mapping import load_library
 from nexeon.store import Balance, open_store, to_nano
 from nexeon.store.guests import GuestStore
+from nexeon.store.requests import RequestLog
 
 FIXTURES = Path(__file__).parent / "fixtures"
 CREDIT = to_nano("1000")
@@ -81,6 +82,7 @@ class Gate:
     key: str
     url: str
     stop: Callable[[], Awaitable[None]]
+    log: RequestLog
     extra: dict[str, Any] = field(default_factory=dict)
 
     async def talk(self, model: str = "plain", **more: Any) -> httpx.Response:
@@ -137,7 +139,8 @@ async def opened(upstream: Upstream, tmp_path: Path) -> AsyncIterator[Opener]:
         library = load_library(config.mappings)
         store = GuestStore(await open_store("memory:"))
         account, key = await store.welcome("guest", credit)
-        app = create_app(config, library, store)
+        log = RequestLog(None, bodies=True)
+        app = create_app(config, library, store, log=log)
         listener = socket.create_server(("127.0.0.1", 0), backlog=100)
         listener.setblocking(False)
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -158,11 +161,12 @@ async def opened(upstream: Upstream, tmp_path: Path) -> AsyncIterator[Opener]:
             ending.set()
             await asyncio.gather(serving, return_exceptions=True)
             await gateway_of(app).stop()
+            await log.close()
             await store.close()
 
         stops.append(stop)
         await until(lambda: gateway_of(app).ready)
-        return Gate(client, gateway_of(app), upstream, store, account.id, key, url, stop)
+        return Gate(client, gateway_of(app), upstream, store, account.id, key, url, stop, log)
 
     yield start
     for stop in stops:
