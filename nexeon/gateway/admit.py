@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from nexeon.config import Config, Model, Price
+from collections.abc import Callable, Sequence
+
+from nexeon.config import Config, Model
 from nexeon.errors import InsufficientCredit, NotFound, RequestError, StoreUnavailable
 from nexeon.gateway.authenticate import not_permitted
 from nexeon.gateway.exchange import Exchange
+from nexeon.gateway.failover import Group
 from nexeon.gateway.price import cost
 from nexeon.gateway.settle import HOLD
 from nexeon.gateway.target import Plan
@@ -43,6 +46,16 @@ def permitted_plans(key: ApiKey, plans: list[Plan]) -> list[Plan]:
     return allowed
 
 
+def groups(config: Config, key: ApiKey, model: Model, plans_of: Callable[[Model], list[Plan]]) -> list[Group]:
+    """The model and its fall-backs, as far as the key may use them. Raises RequestError 403 where it may use none."""
+    found = [Group(model, permitted_plans(key, plans_of(model)))]
+    for name in model.fallbacks:
+        other = config.model(name)
+        if other is not None and may_use(key, other):
+            found.append(Group(other, permitted_plans(key, plans_of(other))))
+    return found
+
+
 def not_available(name: str) -> RequestError:
     shown = name if len(name) <= 200 else name[:200] + "…"
     return RequestError(
@@ -51,14 +64,22 @@ def not_available(name: str) -> RequestError:
     )  # fmt: skip
 
 
-async def reserve(store: Store, config: Config, exchange: Exchange) -> None:
-    """Holds the credit that the call may need. Raises RequestError: 402, or 503 where the store cannot be written."""
+def estimate(config: Config, exchange: Exchange) -> None:
+    """What the call may use at most, as far as the request tells."""
+    assert exchange.model is not None
+    exchange.input_tokens = input_tokens(config, exchange.size, exchange.model)
+    exchange.output_tokens = output_tokens(config, exchange.format, exchange)
+
+
+async def reserve(store: Store, exchange: Exchange, groups: Sequence[Group]) -> None:
+    """Holds the credit that the call may need, wherever it is answered.
+
+    Raises RequestError: 402, or 503 where the store cannot be written.
+    """
     model = exchange.model
     assert model is not None
-    exchange.input_tokens = input_tokens(config, exchange.size, model)
-    output = output_tokens(config, exchange.format, exchange)
-    usage = {"input": exchange.input_tokens, "output": output}
-    amount = max(cost(price, usage) for price in prices(model))
+    usage = {"input": exchange.input_tokens, "output": exchange.output_tokens}
+    amount = max(cost(plan.target.price, usage) for group in groups for plan in group.plans)
     detail: Detail = {"request": exchange.id, "model": model.id, "usage": usage}
     try:
         exchange.reservation = await store.reserve(
@@ -95,8 +116,3 @@ def output_tokens(config: Config, format: Format, exchange: Exchange) -> int:
     limits = [limit for limit in asked if type(limit) is int and limit > 0]
     limit = max(limits) if limits else exchange.model.max_output_tokens or cap
     return min(limit, cap)
-
-
-def prices(model: Model) -> list[Price]:
-    """Of every target: any of them may serve the call."""
-    return [target.price for target in model.targets]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nexeon.config import Model, Price, Target
+from nexeon.errors import RequestError
 from nexeon.mapping.format import Format
 from nexeon.store import Account, ApiKey, Reservation
 
@@ -33,9 +34,11 @@ class Exchange:
     """What is known of a request; each step of the way fills in its part.
 
     `dropped` names request fields that did not reach the target; `usage` is canonical; `produced` counts the bytes of
-    text that the model has given so far, for a call that never tells its usage. `served` is the model whose target
+    text that the model has given so far, for a call that never tells its usage. `strict` refuses to drop anything.
+    `conversation` tells requests that continue each other, where that is known. `served` is the model whose target
     answers, where a fall-back took over; `cost` is the charge in nano-USD once it is made; `closing` is called when
-    the call's money is settled, with what it used; a `strict` request is refused where something would be dropped.
+    the call's money is settled, with what it used. `steps` are moments by step; `answered`, once a stream has begun;
+    `failure` is what the client was told in the end; `kept` are the bodies, where the log of requests wants them.
     """
 
     id: str
@@ -60,11 +63,16 @@ class Exchange:
     produced: int = 0
     closed: bool = False
     output_tokens: int = 0
+    conversation: str = ""
     served: Model | None = None
     attempts: list[Tried] = field(default_factory=list)
     cost: int | None = None
     closing: list[Closer] = field(default_factory=list)
     limit_headers: dict[str, str] = field(default_factory=dict)
+    steps: dict[str, float] = field(default_factory=dict)
+    answered: bool = False
+    failure: RequestError | None = None
+    kept: tuple[bytes, bytearray] | None = None
 
     @property
     def price(self) -> Price:
@@ -72,6 +80,15 @@ class Exchange:
             return self.target.price
         assert self.model is not None
         return self.model.price
+
+    def step(self, name: str) -> None:
+        """Notes when a step of the way was done."""
+        self.steps[name] = time.monotonic()
+
+    def keep(self, out: bytes) -> None:
+        """Notes what the client is sent, where bodies are kept."""
+        if self.kept is not None:
+            self.kept[1].extend(out)
 
     def drop(self, names: list[str]) -> None:
         """Notes request fields that were lost, each once."""

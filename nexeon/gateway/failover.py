@@ -1,4 +1,5 @@
-"""Keys, then targets, then the same again a little later: until one answers, and only before the client has a byte."""
+"""Keys, then targets, then fall-back models, then the same again a little later: until one answers, and only before the
+client has a byte."""
 
 from __future__ import annotations
 
@@ -6,33 +7,45 @@ import asyncio
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from functools import partial
+from time import monotonic
+from typing import Any, Final
 
+from nexeon.config import Model, Retry
 from nexeon.errors import RequestError
 from nexeon.gateway.attempt import Attempt, JSONAnswer, StreamAnswer
-from nexeon.gateway.exchange import Exchange
-from nexeon.gateway.failure import AttemptFailed, Blame, no_active_key, refused_by_target
+from nexeon.gateway.exchange import Exchange, Tried
+from nexeon.gateway.failure import AttemptFailed, Blame, no_active_key, rate_limited, refused_by_target
+from nexeon.gateway.health import TargetHealth
 from nexeon.gateway.metrics import Metrics
-from nexeon.gateway.provider_keys import KeyRing, Lease
+from nexeon.gateway.price import input_total
+from nexeon.gateway.provider_keys import KeyPool, Lease
+from nexeon.gateway.strategy import ordered
 from nexeon.gateway.target import Plan, Preparer
 from nexeon.gateway.upstream import Upstream
 
-_ROUNDS: Final = 3
-_MOST_ATTEMPTS: Final = 12
 _BACK_OFF: Final = 0.25
 _LONGEST_WAIT: Final = 5.0
-_TIME: Final = 60.0
-"""Seconds after the first attempt within which another round may begin."""
+_TIMED_OUT: Final = 504
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A model that may answer, and the targets at which it may."""
+
+    model: Model
+    plans: Sequence[Plan]
 
 
 @dataclass(slots=True)
 class _Search:
     """What has been tried for one request."""
 
-    attempts: int = 0
+    deadline: float
     worst: AttemptFailed | None = None
     unkeyed: RequestError | None = None
     out: set[int] = field(default_factory=set)
+    failed: set[int] = field(default_factory=set)
     waits: list[float] = field(default_factory=list)
 
     def note(self, failed: AttemptFailed) -> None:
@@ -41,31 +54,44 @@ class _Search:
 
 
 class Failover:
-    """Finds an answer for a request among its targets."""
+    """Finds an answer for a request among its targets, within a budget of attempts and time."""
 
-    def __init__(self, upstreams: Mapping[str, Upstream], ring: KeyRing, metrics: Metrics, keepalive: float) -> None:
+    def __init__(
+        self,
+        upstreams: Mapping[str, Upstream],
+        pool: KeyPool,
+        health: TargetHealth,
+        metrics: Metrics,
+        *,
+        retry: Retry,
+        keepalive: float,
+    ) -> None:
         self._upstreams = upstreams
-        self._ring = ring
+        self._pool = pool
+        self._health = health
         self._metrics = metrics
+        self._retry = retry
         self._keepalive = keepalive
+        self._rng = random.Random()
 
-    async def answer(self, exchange: Exchange, plans: Sequence[Plan], preparer: Preparer) -> JSONAnswer | StreamAnswer:
+    async def answer(
+        self, exchange: Exchange, groups: Sequence[Group], preparer: Preparer
+    ) -> JSONAnswer | StreamAnswer:
         """Raises RequestError: the failure that tells the client most."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + _TIME
-        search = _Search()
-        for number in range(_ROUNDS):
+        search = _Search(monotonic() + self._retry.seconds)
+        ways = self._ways(exchange, groups)
+        for number in range(self._retry.rounds):
             search.waits.clear()
-            for plan in plans:
+            for model, plan in ways:
                 if id(plan) in search.out:
                     continue
-                found = await self._target(exchange, plan, preparer, search)
+                found = await self._target(exchange, model, plan, preparer, search)
                 if found is not None:
                     return found
-            if not search.waits or search.attempts >= _MOST_ATTEMPTS or number == _ROUNDS - 1:
+            if not search.waits or self._spent(exchange, search) or number == self._retry.rounds - 1:
                 break
-            wait = max(min(search.waits), _BACK_OFF * 2**number * random.uniform(0.5, 1.0))
-            if wait > _LONGEST_WAIT or loop.time() + wait > deadline:
+            wait = max(min(search.waits), _BACK_OFF * 2**number * self._rng.uniform(0.5, 1.0))
+            if wait > _LONGEST_WAIT or monotonic() + wait > search.deadline:
                 break
             await asyncio.sleep(wait)
         if search.worst is not None:
@@ -73,19 +99,30 @@ class Failover:
         assert search.unkeyed is not None
         raise search.unkeyed
 
+    def _ways(self, exchange: Exchange, groups: Sequence[Group]) -> list[tuple[Model, Plan]]:
+        """The targets in order; those whose circuit is open last of all, as a last resort."""
+        usage = {"input": exchange.input_tokens, "output": exchange.output_tokens}
+        ways = [
+            (group.model, plan)
+            for group in groups
+            for plan in ordered(group.plans, group.model.strategy, self._health, usage, self._rng)
+        ]
+        return ways if len(ways) < 2 else sorted(ways, key=lambda way: self._health.open(way[1].target))
+
+    def _spent(self, exchange: Exchange, search: _Search) -> bool:
+        """Whether the budget is used up; the first attempt is always made."""
+        tried = len(exchange.attempts)
+        return tried >= self._retry.attempts or (tried > 0 and monotonic() > search.deadline)
+
     async def _target(
-        self, exchange: Exchange, plan: Plan, preparer: Preparer, search: _Search
+        self, exchange: Exchange, model: Model, plan: Plan, preparer: Preparer, search: _Search
     ) -> JSONAnswer | StreamAnswer | None:
         """One target with each of its keys."""
-        leases = self._ring.leases(plan.provider)
-        if not leases:
+        leases = self._leases(exchange, plan, preparer, search)
+        if self._health.open(plan.target):
             search.out.add(id(plan))
-            search.unkeyed = search.unkeyed or no_active_key(plan.name, variable=plan.provider.api_key_variable)
-            return None
-        if len({lease.account for lease in leases}) > 1:
-            leases = _sealed_first(leases, plan, preparer)
         for lease in leases:
-            if search.attempts >= _MOST_ATTEMPTS:
+            if self._spent(exchange, search):
                 return None
             try:
                 prepared = preparer.prepare(plan, lease)
@@ -93,41 +130,91 @@ class Failover:
                 search.out.add(id(plan))
                 search.note(refused_by_target(error))
                 return None
-            search.attempts += 1
-            exchange.target, exchange.provider = plan.target, plan.name
+            done = self._pool.take(lease, plan.target.model, exchange.input_tokens + exchange.output_tokens)
+            if done is None:
+                search.note(_at_its_limit(plan, 1.0))
+                continue
+            exchange.target, exchange.provider, exchange.served = plan.target, plan.name, model
             exchange.usage, exchange.produced, exchange.complete = {}, 0, False
-            client_context = preparer.answer_context(plan)
-            attempt = Attempt(exchange, plan, prepared, lease, self._upstreams[plan.name], client_context)
+            self._health.begins(plan.target)
+            began = monotonic()
+            attempt = Attempt(
+                exchange, plan, prepared, lease, self._upstreams[plan.name], preparer.answer_context(plan)
+            )
             try:
                 answer = await (attempt.stream(self._keepalive) if exchange.stream else attempt.json())
             except AttemptFailed as failed:
-                self._metrics.attempted(plan.name, failed.blame.name.lower())
+                done(0)
+                self._note(exchange, plan, lease, failed.blame.name.lower(), failed.status, began)
                 if not self._goes_on(failed, plan, lease, search):
                     return None
                 continue
-            self._metrics.attempted(plan.name, "ok")
-            self._ring.worked(lease)
+            except BaseException:  # the client left, or the gateway stops: that tells nothing about the target
+                done(0)
+                self._health.spared(plan.target)
+                raise
+            exchange.closing.append(partial(_closed, done))
+            self._note(exchange, plan, lease, "ok", 200, began)
+            self._health.answered(plan.target, monotonic() - began)
+            self._pool.worked(lease, plan.target.model)
             return answer
-        search.out.add(id(plan))
+        if leases:
+            search.out.add(id(plan))
         return None
+
+    def _leases(self, exchange: Exchange, plan: Plan, preparer: Preparer, search: _Search) -> list[Lease]:
+        """The keys to try; where there are none, the search knows why."""
+        choice = self._pool.choose(plan.provider, plan.target.model, conversation=exchange.conversation)
+        if choice.leases:
+            if len({lease.account for lease in choice.leases}) > 1:
+                return _sealed_first(choice.leases, plan, preparer)
+            return choice.leases
+        search.out.add(id(plan))
+        if choice.wait is not None:
+            search.note(_at_its_limit(plan, choice.wait))
+        elif search.unkeyed is None:
+            reason = "the provider refused every key" if choice.known else ""
+            search.unkeyed = no_active_key(plan.name, reason, variable=plan.provider.api_key_variable)
+        return []
+
+    def _note(self, exchange: Exchange, plan: Plan, lease: Lease, outcome: str, status: int, began: float) -> None:
+        self._metrics.attempted(plan.name, outcome)
+        exchange.attempts.append(
+            Tried(plan.name, plan.target.model, lease.id, outcome, status, round(monotonic() - began, 6))
+        )
 
     def _goes_on(self, failed: AttemptFailed, plan: Plan, lease: Lease, search: _Search) -> bool:
         """Whether the target's next key is worth trying. Raises the client's own fault at once."""
         search.note(failed)
+        if failed.blame is Blame.BROKEN or failed.error.status == _TIMED_OUT:
+            if id(plan) not in search.failed:  # one request is one failure, however often it asks
+                search.failed.add(id(plan))
+                self._health.failed(plan.target)
+        else:
+            self._health.spared(plan.target)
         match failed.blame:
             case Blame.CLIENT:
                 raise failed.error
             case Blame.KEY:
-                self._ring.refused(lease)
+                only_model = failed.status == 403 or failed.kind == "permission"
+                self._pool.refused(lease, plan.target.model, f"{failed.status} {failed.kind}", only_model=only_model)
                 return True
             case Blame.LIMITED:
-                self._ring.limited(lease, failed.retry_after)
+                self._pool.limited(lease, plan.target.model, failed.retry_after)
                 return True
             case Blame.TARGET:
                 search.out.add(id(plan))
             case Blame.BROKEN:
                 search.waits.append(failed.retry_after or 0.0)
         return False
+
+
+def _closed(done: Any, usage: Mapping[str, Any]) -> None:
+    done(input_total(usage) + int(usage.get("output") or 0))
+
+
+def _at_its_limit(plan: Plan, wait: float) -> AttemptFailed:
+    return AttemptFailed(Blame.LIMITED, rate_limited(plan.name, "", wait), wait)
 
 
 def _sealed_first(leases: list[Lease], plan: Plan, preparer: Preparer) -> list[Lease]:

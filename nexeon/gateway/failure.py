@@ -35,11 +35,16 @@ class Blame(IntEnum):
 
 @dataclass(eq=False)
 class AttemptFailed(NexeonError):
-    """One attempt failed; `error` is what the client gets if no other one works."""
+    """One attempt failed; `error` is what the client gets if no other one works.
+
+    `status` and `kind` are the provider's own (0 and "" where it did not answer).
+    """
 
     blame: Blame
     error: RequestError
     retry_after: float | None = None
+    status: int = 0
+    kind: str = ""
 
     def __str__(self) -> str:
         return f"{self.blame.name.lower()}: {self.error}"
@@ -52,6 +57,14 @@ def from_answer(provider: str, status: int, error: Mapping[str, Any], retry_afte
     configuration is told in our own.
     """
     kind = str(error.get("kind") or "upstream")
+    failed = _judged(provider, status, kind, error, retry_after)
+    failed.status, failed.kind = status, kind
+    return failed
+
+
+def _judged(
+    provider: str, status: int, kind: str, error: Mapping[str, Any], retry_after: float | None
+) -> AttemptFailed:
     message = str(error.get("message") or "").strip()[:_LONGEST_MESSAGE]
     wait = retry_after if retry_after is not None else error.get("retry_after")
     if kind in _CLIENT_KINDS:
@@ -61,7 +74,7 @@ def from_answer(provider: str, status: int, error: Mapping[str, Any], retry_afte
     if status in _OURS or kind in _KEY_KINDS:
         return AttemptFailed(Blame.KEY, no_active_key(provider, "the provider refused every key"), wait)
     if status == 429 or kind == "rate_limit":
-        return AttemptFailed(Blame.LIMITED, _rate_limited(provider, message, wait), wait)
+        return AttemptFailed(Blame.LIMITED, rate_limited(provider, message, wait), wait)
     if status == 404 or kind == "model_not_found":
         return AttemptFailed(Blame.TARGET, bad_gateway(f"provider `{provider}` does not serve this model"))
     if status == 408 or status == 504 or kind in ("timeout", "upstream_timeout"):
@@ -162,7 +175,7 @@ def _client_error(status: int, kind: str, message: str, error: Mapping[str, Any]
     )
 
 
-def _rate_limited(provider: str, message: str, wait: float | None) -> RequestError:
+def rate_limited(provider: str, message: str, wait: float | None) -> RequestError:
     said = f": {message}" if message else ""
     return RequestError(
         429,

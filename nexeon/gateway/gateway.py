@@ -15,8 +15,10 @@ from nexeon.config import Config, Model
 from nexeon.errors import RequestError, StoreError
 from nexeon.gateway.exchange import Exchange
 from nexeon.gateway.failover import Failover
+from nexeon.gateway.health import TargetHealth
 from nexeon.gateway.metrics import Metrics
-from nexeon.gateway.provider_keys import KeyRing
+from nexeon.gateway.provider_keys import KeyPool
+from nexeon.gateway.record import Recorder
 from nexeon.gateway.settle import HOLD, Settler
 from nexeon.gateway.stash import Stash
 from nexeon.gateway.stream import ClientStream
@@ -25,6 +27,7 @@ from nexeon.gateway.upstream import TransportFactory, Upstream
 from nexeon.gateway.validate import load_validators
 from nexeon.mapping import Format, Library
 from nexeon.store import Store
+from nexeon.store.requests import RequestLog
 
 _SWEEP: Final = 60.0
 _log = logging.getLogger("nexeon.gateway")
@@ -37,18 +40,26 @@ def shutting_down() -> RequestError:
 class Gateway:
     """The services behind the app. `start` before the first request, `stop` after the last one.
 
-    `transport` makes a provider's httpx transport, for tests; the real one speaks through aiohttp. `admin` answers what
+    `transport` makes a provider's httpx transport, for tests; the real one speaks through aiohttp. `log` takes a
+    record of every request, `admin` answers what
     owners of keys ask of their usage, `admin_http` serves operators; whoever serves sets them.
     """
 
     def __init__(
-        self, config: Config, library: Library, store: Store, *, transport: TransportFactory | None = None
+        self,
+        config: Config,
+        library: Library,
+        store: Store,
+        *,
+        transport: TransportFactory | None = None,
+        log: RequestLog | None = None,
     ) -> None:
         self.config = config
         self.library = library
         self.store = store
         self.metrics = Metrics()
-        self.settler = Settler(store, self.metrics)
+        self.recorder = Recorder(log)
+        self.settler = Settler(store, self.metrics, self.recorder)
         self.stash = Stash()
         self.key_headers = library.key_headers
         self.started = time.time()
@@ -57,7 +68,16 @@ class Gateway:
         self._plans: dict[tuple[str, str], list[Plan]] = {}
         self._upstreams: dict[str, Upstream] = {}
         self._sweeper: asyncio.Task[None] | None = None
-        self.failover = Failover(self._upstreams, KeyRing(store), self.metrics, config.server.keepalive)
+        self.pool = KeyPool(store)
+        self.health = TargetHealth(config.breaker)
+        self.failover = Failover(
+            self._upstreams,
+            self.pool,
+            self.health,
+            self.metrics,
+            retry=config.retry,
+            keepalive=config.server.keepalive,
+        )
         self.ready = False
         self.ending = False
         self.waiting: set[asyncio.Task[Any]] = set()

@@ -165,10 +165,10 @@ class KeyPool:
         told = min(_COOL * 2 ** min(count - 1, 10), _LONGEST_COOL) if wait is None else min(wait, _LONGEST_TOLD)
         rests[model] = _Rest("cooling", "rate limit (429)", now, now + told, count)
 
-    def refused(self, lease: Lease, model: str, status: int, reason: str) -> None:
-        """The provider does not accept the key."""
+    def refused(self, lease: Lease, model: str, reason: str, *, only_model: bool) -> None:
+        """The provider does not accept the key; `only_model`: perhaps it accepts it for other models."""
         rests, now = self._of(lease.id).rests, self._clock()
-        place = model if status == 403 else ""
+        place = model if only_model else ""
         before = rests.get(place)
         count = before.count + 1 if before is not None and before.state == "removed" else 1
         trial = min(_TRIAL * 2 ** min(count - 1, 10), _LONGEST_TRIAL)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from nexeon.config import Model
 from nexeon.errors import RequestError, StoreError
-from nexeon.gateway.admit import not_available, permitted_plans, reserve, resolve
+from nexeon.gateway.admit import estimate, groups, not_available, reserve, resolve
 from nexeon.gateway.attempt import StreamAnswer
 from nexeon.gateway.authenticate import authenticate
 from nexeon.gateway.exchange import Exchange
@@ -18,12 +18,15 @@ from nexeon.gateway.stream import ClientStream
 from nexeon.gateway.target import Preparer
 from nexeon.gateway.validate import check_objects, invalid
 from nexeon.mapping.wirefacts import WireFacts
+from nexeon.store import to_usd
 from nexeon.wire.json import JSONError, loads
 
 if TYPE_CHECKING:
     from nexeon.gateway.gateway import Gateway
 
 _LONGEST_HEADER: Final = 1024
+COST_HEADER: Final = "x-nexeon-cost"
+"""A client that sends it with `true` is told the charge, in USD."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +77,27 @@ async def generate(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, pat
         strict=incoming.headers.get("x-nexeon-strict", "").strip().lower() == "true",
         model=model,
     )
-    plans = permitted_plans(key, gateway.plans(model, endpoint.format))
-    await reserve(gateway.store, gateway.config, exchange)
-    gateway.calls[exchange.id] = exchange
+    gateway.recorder.watch(exchange, raw)
     try:
+        allowed = groups(gateway.config, key, model, lambda model: gateway.plans(model, endpoint.format))
+        estimate(gateway.config, exchange)
+        await reserve(gateway.store, exchange, allowed)
+        gateway.calls[exchange.id] = exchange
+        exchange.step("admitted")
         preparer = Preparer(exchange, secrets.token_hex(12), gateway.stash)
-        answer = await gateway.failover.answer(exchange, plans, preparer)
+        answer = await gateway.failover.answer(exchange, allowed, preparer)
+        exchange.step("answered")
         if isinstance(answer, StreamAnswer):
             return await _stream_reply(gateway, exchange, answer)
+        exchange.keep(answer.body)
         await settle_answer(gateway, exchange)
         gateway.calls.pop(exchange.id, None)
-        return Reply(200, answer.body, headers=routed_headers(exchange, model))
+        headers = routed_headers(exchange, model)
+        if incoming.headers.get(COST_HEADER, "").lower() == "true" and exchange.cost is not None:
+            headers[COST_HEADER] = to_usd(exchange.cost)
+        return Reply(200, answer.body, headers=headers)
     except RequestError as error:
+        exchange.failure = error
         gateway.abandon(exchange)
         error.headers = {**routed_headers(exchange, model), **error.headers}
         raise
@@ -108,6 +120,7 @@ async def _stream_reply(gateway: Gateway, exchange: Exchange, answer: StreamAnsw
     headers["x-accel-buffering"] = "no"
     kind = "application/json" if exchange.array else "text/event-stream; charset=utf-8"
     gateway.streams.add(stream)
+    exchange.answered = True
 
     def close() -> None:
         gateway.streams.discard(stream)
@@ -175,7 +188,7 @@ def is_array(wire: WireFacts, query: Mapping[str, str]) -> bool:
 
 
 def routed_headers(exchange: Exchange, model: Model) -> dict[str, str]:
-    headers = {"x-nexeon-model": model.id}
+    headers = {**exchange.limit_headers, "x-nexeon-model": (exchange.served or model).id}
     if exchange.provider:
         headers["x-nexeon-provider"] = exchange.provider
     if exchange.dropped:
