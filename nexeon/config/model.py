@@ -117,6 +117,16 @@ class Idempotency:
 
 
 @dataclass(frozen=True, slots=True)
+class Responses:
+    """Answers kept as a resource, where a client's format has such: `store` False keeps none; `ttl` in seconds, and
+    `max_bytes` of one answer with its input."""
+
+    store: bool = True
+    ttl: float = 30 * 86_400.0
+    max_bytes: int = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """`pattern` matches a whole URL path, with a group for each `{name}`; `stream` is None where the body says."""
 
@@ -274,6 +284,7 @@ class Config:
     breaker: Breaker = Breaker()
     idempotency: Idempotency = Idempotency()
     log: Log = Log()
+    responses: Responses = Responses()
 
     def model(self, name: str) -> Model | None:
         """The model by its id or an alias."""
