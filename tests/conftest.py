@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+Figures = Counter[tuple[str, str, str, str]]
+"""How many verdicts there were per (table, row, column, `held` | `failed` | `excused`)."""
+
+_FIGURES = pytest.StashKey[Figures]()
+_WORKER_KEY = "figures"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_FIGURES] = Counter()
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--recordings", type=Path, default=None, help="a folder of recorded provider traffic; tests that need it skip without")
+    parser.addoption(
+        "--recordings",
+        type=Path,
+        default=None,
+        help="a folder of recorded provider traffic; tests that need it skip without",
+    )
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +35,41 @@ def recordings(request: pytest.FixtureRequest) -> Path:
     if folder is None:
         pytest.skip("no --recordings DIR given")
     return folder.resolve()
+
+
+@pytest.fixture(scope="session")
+def figures(pytestconfig: pytest.Config) -> Figures:
+    """What tests count here is shown as tables at the end of the run."""
+    return pytestconfig.stash[_FIGURES]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output[_WORKER_KEY] = list(session.config.stash[_FIGURES].items())
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    for key, number in getattr(node, "workeroutput", {}).get(_WORKER_KEY, ()):
+        node.config.stash[_FIGURES][tuple(key)] += number
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    figures = config.stash[_FIGURES]
+    if figures:
+        terminalreporter.section("verdicts that held, of those judged (+ excused)")
+    for table in sorted({key[0] for key in figures}):
+        columns = list(dict.fromkeys(key[2] for key in figures if key[0] == table))
+        terminalreporter.write_line(f"{table:<12}" + "".join(f"{column:>24}" for column in columns))
+        for row in sorted({key[1] for key in figures if key[0] == table}):
+            cells = [_cell(figures, table, row, column) for column in columns]
+            terminalreporter.write_line(f"  {row:<10}" + "".join(f"{cell:>24}" for cell in cells))
+
+
+def _cell(figures: Figures, table: str, row: str, column: str) -> str:
+    held, failed, excused = (figures[table, row, column, verdict] for verdict in ("held", "failed", "excused"))
+    if not held + failed + excused:
+        return ""
+    share = f"{100 * held / (held + failed):.2f} %" if held + failed else "–"
+    return f"{share} of {held + failed}" + (f" (+{excused})" if excused else "")

@@ -1,21 +1,14 @@
-"""Recorded traffic, and a table of how much of it holds at the end of a run."""
+"""Recorded traffic, and the table of how much of it holds."""
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from .cases import Case, Exceptions, core_cases
 from .tally import Tally
-
-_TALLY = pytest.StashKey[Tally]()
-_WORKER_KEY = "recordings_tally"
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_TALLY] = Tally()
 
 
 @pytest.fixture(scope="session")
@@ -29,24 +22,5 @@ def exceptions() -> Exceptions:
 
 
 @pytest.fixture(scope="session")
-def tally(pytestconfig: pytest.Config) -> Tally:
-    return pytestconfig.stash[_TALLY]
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    output = getattr(session.config, "workeroutput", None)
-    if output is not None:
-        output[_WORKER_KEY] = session.config.stash[_TALLY].dump()
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node: Any) -> None:
-    node.config.stash[_TALLY].load(getattr(node, "workeroutput", {}).get(_WORKER_KEY, []))
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    lines = config.stash[_TALLY].lines()
-    if lines:
-        terminalreporter.section("recordings: verdicts that held (excused ones apart)")
-        for line in lines:
-            terminalreporter.write_line(line)
+def tally(figures: Counter[tuple[str, str, str, str]]) -> Tally:
+    return Tally(figures)
