@@ -15,7 +15,13 @@ from nexeon.wire.json import dumps
 
 
 def upstream_body(
-    body: dict[str, Any], facts: RequestFacts, *, format_name: str, provider: str, account: str
+    body: dict[str, Any],
+    facts: RequestFacts,
+    *,
+    format_name: str,
+    provider: str,
+    account: str,
+    model: str | None = None,
 ) -> dict[str, Any]:
     """The client's body as the provider may have it: our marks taken out of ids, our envelopes opened.
 
@@ -28,15 +34,16 @@ def upstream_body(
             continue
 
         def open_seal(value: Any) -> Any:
-            """The maker's own text; MISSING for what another one made."""
+            """The maker's own text; MISSING for what another one made, or the same one in another format."""
             if type(value) is not str or (seal := open_envelope(value)) is None:
                 return value
-            return (
-                seal["data"] if usable(seal, provider=provider, account=account, format_name=format_name) else MISSING
-            )
+            if seal.get("format") != format_name:
+                return MISSING
+            mine = usable(seal, provider=provider, account=account, format_name=format_name, model=model)
+            return seal["data"] if mine else MISSING
 
         if place.item is None:
-            body = place.path.change(body, open_seal)
+            body = _pruned(place.path.change(body, open_seal), place.path)
             continue
         inner = Path(place.path.text[len(place.item.text) :].lstrip("."))
 
@@ -48,6 +55,14 @@ def upstream_body(
             return MISSING if opened is MISSING else inner.put(item, opened)
 
         body = place.item.change(body, open_item)
+    return body
+
+
+def _pruned(body: Any, path: Path) -> Any:
+    """Without the maps that only led to what was taken out."""
+    text = path.text
+    while (text := text.rpartition(".")[0]) and not text.endswith("]"):
+        body = Path(text).change(body, lambda value: MISSING if value == {} else value)
     return body
 
 

@@ -194,7 +194,12 @@ class Preparer:
         restored = self._restored(plan)
         if plan.piped and restored is None:
             body = pipe.upstream_body(
-                exchange.body, facts, format_name=plan.format.name, provider=plan.name, account=account
+                exchange.body,
+                facts,
+                format_name=plan.format.name,
+                provider=plan.name,
+                account=account,
+                model=plan.target.model,
             )
         else:
             body, lost = self._translate(plan, ctx, restored or self.canonical())

@@ -66,20 +66,32 @@ def make_seal(text: Any, kind: str, ctx: dict[str, Any]) -> Any:
     return seal
 
 
-def usable(seal: dict[str, Any], *, provider: str, account: str | None, format_name: str) -> bool:
+def usable(
+    seal: dict[str, Any], *, provider: str, account: str | None, format_name: str, model: str | None = None
+) -> bool:
     """Whether the provider that is about to be asked made this seal: same provider and organisation.
 
-    A bare one (its client got it through a pipe, or elsewhere) is only tried where the same format is spoken.
+    Where a provider serves other makers' models, as `maker/model`, the maker must be the same, too. A bare seal (its
+    client got it through a pipe, or elsewhere) is only tried where the same format is spoken.
     """
     if "provider" not in seal:
         return seal.get("format") == format_name
-    return seal["provider"] == provider and (account is None or seal.get("account") in (None, account))
+    if seal["provider"] != provider or (account is not None and seal.get("account") not in (None, account)):
+        return False
+    made_by, asked = seal.get("model") or "", model or ""
+    return "/" not in made_by or "/" not in asked or made_by.partition("/")[0] == asked.partition("/")[0]
 
 
 def break_seal(seal: Any, kinds: tuple[str, ...], ctx: dict[str, Any]) -> Any:
     """The text of a seal that the target can read, else MISSING."""
     if type(seal) is not dict or (kinds and seal.get("kind") not in kinds):
         return MISSING
-    if not usable(seal, provider=ctx.get("provider", ""), account=ctx.get("account"), format_name=ctx["format"]):
+    if not usable(
+        seal,
+        provider=ctx.get("provider", ""),
+        account=ctx.get("account"),
+        format_name=ctx["format"],
+        model=ctx.get("upstream_model"),
+    ):
         return MISSING
     return seal["data"]
