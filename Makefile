@@ -5,6 +5,7 @@ VENV ?= .venv
 PORT ?= 8080
 RECORDINGS ?=
 TESTS ?= tests
+CRASHES ?= 200
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
@@ -40,10 +41,12 @@ docs: $(STAMP)
 # CPU per request beside a bare echo in the same run: figures, not a test
 bench: $(STAMP)
 	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench.store
 
 # the long runs of the property and crash tests
 soak: $(STAMP)
 	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest tests/store tests/wire tests/mapping tests/sandbox --timeout 3600
+	NEXEON_CRASHES=$(CRASHES) $(BIN)/python -m pytest tests/gateway/test_crash.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
