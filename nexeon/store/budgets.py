@@ -46,6 +46,10 @@ class Spending:
             self.in_month += amount if _month(day) == self.month else 0
         self.total += amount
 
+    def counts(self) -> list[int]:
+        """All but what is reserved, in the order of the fields."""
+        return [self.day, self.week, self.month, self.in_day, self.in_week, self.in_month, self.total]
+
     def spent(self, period: Period, now: float) -> int:
         """In the period that `now` is in; in all, for a budget without one."""
         day = int(now // _DAY)

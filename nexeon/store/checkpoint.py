@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import orjson
-from tinydb import TinyDB
 from tinydb.storages import Storage
 
 from nexeon.errors import StoreCorrupt
@@ -76,7 +74,7 @@ class Snapshot:
                 for account, wallet in state.wallets.items()
             ),
             "keys": _numbered(state.keys.values()),
-            "spending": _numbered({"key": key, **_spent(spending)} for key, spending in state.spending.items()),
+            "spending": _numbered({"key": key, "spent": spending.counts()} for key, spending in state.spending.items()),
             "provider_keys": _numbered(state.provider_keys.values()),
             "reservations": _numbered(state.reservations.values()),
         }
@@ -94,37 +92,30 @@ def load(path: Path) -> tuple[State, int, int]:
 
     Raises StoreCorrupt, StoreUnavailable.
     """
+    # Without TinyDB's own tables, which make an object of every document once more.
+    tables = CheckpointStorage(path).read()
     state = State()
-    with TinyDB(path, storage=CheckpointStorage) as database:
-        heads = database.table("state").all()
-        if not heads:
-            return state, 1, 0
-        head = heads[0]
-        if head["version"] != VERSION:
-            raise StoreCorrupt(f"{path} is of version {head['version']}; this program reads version {VERSION}")
-        tables: dict[str, type[Record]] = {"accounts": Account, "keys": ApiKey, "provider_keys": ProviderKey}
-        for table, kind in tables.items():
-            for document in database.table(table):
-                state.apply(Put(build(kind, document)))
-        for document in database.table("wallets"):
-            lots = [Lot(*lot) for lot in document.get("lots", ())]
-            state.wallets[document["account"]] = Wallet(document["balance"], 0, document["last"], lots)
-            if lots:
-                state.expiring[document["account"]] = None
-        for document in database.table("spending"):
-            state.spending[document["key"]] = Spending(
-                **{name: value for name, value in document.items() if name != "key"}
-            )
-        for document in database.table("reservations"):
-            state.apply(Hold(build(Reservation, document)))
-        state.count = head["entries"]
+    if not tables:
+        return state, 1, 0
+    head = tables["state"]["1"]
+    if head["version"] != VERSION:
+        raise StoreCorrupt(f"{path} is of version {head['version']}; this program reads version {VERSION}")
+    kinds: dict[str, type[Record]] = {"accounts": Account, "keys": ApiKey, "provider_keys": ProviderKey}
+    for table, kind in kinds.items():
+        for document in tables[table].values():
+            state.apply(Put(build(kind, document)))
+    for document in tables["wallets"].values():
+        lots = [Lot(*lot) for lot in document.get("lots", ())]
+        state.wallets[document["account"]] = Wallet(document["balance"], 0, document["last"], lots)
+        if lots:
+            state.expiring[document["account"]] = None
+    for document in tables.get("spending", {}).values():
+        state.spending[document["key"]] = Spending(*document["spent"])
+    for document in tables["reservations"].values():
+        state.apply(Hold(build(Reservation, document)))
+    state.count = head["entries"]
     return state, head["generation"], head["archived"]
 
 
 def _numbered(records: Iterable[Any]) -> dict[str, Any]:
     return {str(number): record for number, record in enumerate(records, 1)}
-
-
-def _spent(spending: Spending) -> dict[str, int]:
-    """Without what is reserved, which the reservations tell."""
-    return {each.name: getattr(spending, each.name) for each in fields(spending) if each.name != "reserved"}

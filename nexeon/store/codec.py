@@ -60,7 +60,10 @@ def decode(line: bytes) -> Change:
 def build(kind: type[T], data: Mapping[str, Any]) -> T:
     """A record from its JSON object."""
     known = _FIELDS[kind]
-    return kind(**{name: tuple(value) if name in _TUPLES else value for name, value in data.items() if name in known})
+    given = data if data.keys() <= known else {name: value for name, value in data.items() if name in known}
+    if kind is ApiKey:
+        given = {**given, **{name: tuple(given[name]) for name in _TUPLES if name in given}}
+    return kind(**given)
 
 
 _TUPLES = frozenset({"models", "scopes"})

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +49,11 @@ class TinyStore(MemoryStore):
         with contextlib.ExitStack() as opened:
             self._lock = Lock(folder / "store.lock")
             opened.callback(self._lock.release)
-            self._state, generation, archived = load(self._file)
-            self._archive = Archive(folder, self._state.count, archived)
-            opened.callback(self._archive.close)
-            self._journal = self._replay(generation)
+            with _without_collection():
+                self._state, generation, archived = load(self._file)
+                self._archive = Archive(folder, self._state.count, archived)
+                opened.callback(self._archive.close)
+                self._journal = self._replay(generation)
             opened.pop_all()
         self._housekeeper: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
@@ -183,6 +185,18 @@ class TinyStore(MemoryStore):
         finally:
             self._archive.close()
             self._lock.release()
+
+
+@contextlib.contextmanager
+def _without_collection() -> Iterator[None]:
+    """Millions of new objects, of which none is garbage, would be looked through again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:

@@ -71,6 +71,9 @@ def make(folder: Path) -> None:
                 LedgerEntry(entry_id(number), account, kind, amount, wallet.balance, wallet.last, when, **facts)
             )
             wallet.last = entry_id(number)
+            spending = state.spending_of(f"key_{number % KEYS:016x}")
+            assert spending is not None
+            spending.add(when, -amount)
         archive.append(batch)
     state.count = ENTRIES
     Snapshot(state).save(folder / "checkpoint.json", generation=1, archived=archive.size)
@@ -87,9 +90,10 @@ async def main() -> None:
         print(f"made {KEYS:,} keys and {ENTRIES:,} ledger entries in {time.perf_counter() - began:.1f} s")
     gc.collect()
     before = memory()
-    began = time.perf_counter()
+    began, spent = time.perf_counter(), time.process_time()
     store = await TinyStore.open(folder)
-    print(f"start after a checkpoint   {time.perf_counter() - began:8.2f} s       (goal: < 3)")
+    took, spent = time.perf_counter() - began, time.process_time() - spent
+    print(f"start after a checkpoint   {took:8.2f} s       (goal: < 3), {spent:.2f} s of it CPU")
     print(f"memory                     {memory() - before:8.0f} MB")
     print(f"disk                       {disk(folder):8.0f} MB")
     secret = new_secret()
