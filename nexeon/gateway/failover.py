@@ -125,7 +125,7 @@ class Failover:
             if self._spent(exchange, search):
                 return None
             try:
-                prepared = preparer.prepare(plan, lease)
+                prepared = await preparer.ready(plan, lease)
             except RequestError as error:
                 search.out.add(id(plan))
                 search.note(refused_by_target(error))

@@ -16,6 +16,7 @@ from nexeon.errors import RequestError, StoreError
 from nexeon.gateway.exchange import Exchange
 from nexeon.gateway.failover import Failover
 from nexeon.gateway.health import TargetHealth
+from nexeon.gateway.materialise import Materialiser
 from nexeon.gateway.metrics import Metrics
 from nexeon.gateway.provider_keys import KeyPool
 from nexeon.gateway.record import Recorder
@@ -61,6 +62,7 @@ class Gateway:
         self.recorder = Recorder(log)
         self.settler = Settler(store, self.metrics, self.recorder)
         self.stash = Stash()
+        self.materialiser = Materialiser(config.materialise)
         self.key_headers = library.key_headers
         self.started = time.time()
         self._transport = transport
@@ -122,6 +124,7 @@ class Gateway:
         self._upstreams.clear()
         for upstream in upstreams:
             await upstream.aclose()
+        await self.materialiser.aclose()
 
     def plans(self, model: Model, client: Format) -> list[Plan]:
         """The model's targets for clients of a format. Raises MappingError for names that the mappings do not know."""

@@ -10,6 +10,7 @@ from nexeon.config import Config, Model, Provider, Target
 from nexeon.errors import MappingFailure, RequestError
 from nexeon.gateway import pipe
 from nexeon.gateway.exchange import Exchange
+from nexeon.gateway.materialise import Fetched, Materialiser, addresses, filled, place_of
 from nexeon.gateway.provider_keys import Lease
 from nexeon.gateway.stash import Kept, Stash, call_ids, give_back
 from nexeon.gateway.validate import invalid
@@ -70,13 +71,29 @@ def make_plans(config: Config, library: Library, model: Model, client: Format) -
 class Preparer:
     """Makes a request's body for one target after the other; what they share is made once, and only if needed."""
 
-    def __init__(self, exchange: Exchange, token: str, stash: Stash | None = None) -> None:
+    def __init__(
+        self, exchange: Exchange, token: str, stash: Stash | None = None, materialiser: Materialiser | None = None
+    ) -> None:
         self._exchange = exchange
         self._token = token
         self._stash = stash
+        self._materialiser = materialiser
+        self._fetched: dict[tuple[str, str], Fetched] = {}
         self._canonical: dict[str, Any] | None = None
         self._decode_losses: list[str] = []
         self._made: dict[tuple[int, str], tuple[Prepared, list[str]]] = {}
+
+    async def ready(self, plan: Plan, lease: Lease) -> Prepared:
+        """As `prepare`, once the addresses that this target does not take have been fetched."""
+        kinds = plan.dialect.materialised
+        if kinds and not plan.piped and self._materialiser is not None:
+            wanted = {one for one in addresses(list(self.canonical().values()), kinds) if one not in self._fetched}
+            for (kind, url), found in (await self._materialiser.fetch_all(wanted)).items() if wanted else ():
+                if not isinstance(found, Fetched):
+                    param = place_of(self._exchange.body, url)
+                    raise invalid(f"the {kind} at `{param or url}` cannot be used: {found}", param, code="invalid_url")
+                self._fetched[kind, url] = found
+        return self.prepare(plan, lease)
 
     def prepare(self, plan: Plan, lease: Lease) -> Prepared:
         """Raises RequestError where the request cannot be said to this target."""
@@ -202,7 +219,11 @@ class Preparer:
                 model=plan.target.model,
             )
         else:
-            body, lost = self._translate(plan, ctx, restored or self.canonical())
+            canonical = restored or self.canonical()
+            if self._fetched and plan.dialect.materialised:
+                wanted = {one: found for one, found in self._fetched.items() if one[0] in plan.dialect.materialised}
+                canonical = {name: filled(value, wanted) for name, value in canonical.items()}
+            body, lost = self._translate(plan, ctx, canonical)
         asked = pipe.asked_for_usage(facts, body)
         body = pipe.set_facts(
             body, facts, model=plan.target.model, stream=exchange.stream, ask_usage=exchange.stream and not asked

@@ -84,7 +84,7 @@ async def generate(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, pat
         await reserve(gateway.store, exchange, allowed)
         gateway.calls[exchange.id] = exchange
         exchange.step("admitted")
-        preparer = Preparer(exchange, secrets.token_hex(12), gateway.stash)
+        preparer = Preparer(exchange, secrets.token_hex(12), gateway.stash, gateway.materialiser)
         answer = await gateway.failover.answer(exchange, allowed, preparer)
         exchange.step("answered")
         if isinstance(answer, StreamAnswer):

@@ -101,6 +101,11 @@ class ModelDialect:
         self.wire = wire
         self._rules = rules
 
+    @property
+    def materialised(self) -> frozenset[str]:
+        """Block types whose address this model does not take, so that its bytes are fetched."""
+        return frozenset(self.profile.get("materialise", self.wire.request.materialise))
+
     def _apply(self, part: str, body: Any, ctx: Context) -> Any:
         for rule in self._rules[part]:
             body = rule.apply(body, ctx)

@@ -45,6 +45,7 @@ class RequestFacts:
     ids: tuple[Path, ...]
     seals: tuple[SealPlace, ...]
     calls: tuple[Path, ...]
+    materialise: frozenset[str]
     max_tokens: tuple[Path, ...]
     key_query: str | None
     key_header: str | None
@@ -104,6 +105,7 @@ def wire_facts(data: Mapping[str, Any]) -> WireFacts:
             ids=_paths(request.get("ids")),
             seals=tuple(_seal_place(place) for place in request.get("seals", ())),
             calls=_paths(request.get("calls")),
+            materialise=frozenset(request.get("materialise", ())),
             max_tokens=_paths(request.get("max_tokens")),
             key_query=request.get("key_query"),
             key_header=request.get("key_header"),
