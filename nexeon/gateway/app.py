@@ -26,6 +26,7 @@ from nexeon.gateway import pages
 from nexeon.gateway.catalog import load_catalogs
 from nexeon.gateway.errors import error_body, error_headers
 from nexeon.gateway.gateway import Gateway, shutting_down
+from nexeon.gateway.kept import endpoints
 from nexeon.gateway.router import Endpoint, Router
 from nexeon.gateway.upstream import TransportFactory
 from nexeon.gateway.way import Incoming, Reply, generate
@@ -52,7 +53,8 @@ def create_app(
     Raises MappingError where the configuration names a format or dialect that the library does not have.
     """
     gateway = Gateway(config, library, store, transport=transport, log=log)
-    router = Router(_endpoints(config, library))
+    kept = [endpoint for resource in gateway.resources.values() for endpoint in endpoints(resource)]
+    router = Router([*_endpoints(config, library), *kept])
     for model in config.models.values():
         for name in {endpoint.format.name for endpoint in router.generating(generate)}:
             gateway.plans(model, library.format(name))

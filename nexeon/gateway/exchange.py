@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nexeon.config import Model, Price, Target
 from nexeon.errors import RequestError
 from nexeon.mapping.format import Format
 from nexeon.store import Account, ApiKey, Reservation
+
+if TYPE_CHECKING:
+    from nexeon.gateway.turns import Turn
 
 Closer = Callable[[Mapping[str, Any]], Awaitable[None] | None]
 """Called once at the end of a call with the canonical usage that it is charged for, {} where it costs nothing."""
@@ -39,6 +42,7 @@ class Exchange:
     answers, where a fall-back took over; `cost` is the charge in nano-USD once it is made; `closing` is called when
     the call's money is settled, with what it used. `steps` are moments by step; `answered`, once a stream has begun;
     `failure` is what the client was told in the end; `kept` are the bodies, where the log of requests wants them.
+    `turn` is there where the answer is kept or continues one, `maker` is the context of the target asked last.
     """
 
     id: str
@@ -73,6 +77,8 @@ class Exchange:
     answered: bool = False
     failure: RequestError | None = None
     kept: tuple[bytes, bytearray] | None = None
+    turn: Turn | None = None
+    maker: Mapping[str, Any] | None = None
 
     @property
     def price(self) -> Price:

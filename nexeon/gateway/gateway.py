@@ -11,6 +11,7 @@ from typing import Any, Final
 import httpx
 
 from nexeon.admin import AdminHTTP, AdminService
+from nexeon.admin.service import store_folder
 from nexeon.config import Config, Model
 from nexeon.errors import RequestError, StoreError
 from nexeon.gateway.exchange import Exchange
@@ -20,6 +21,7 @@ from nexeon.gateway.materialise import Materialiser
 from nexeon.gateway.metrics import Metrics
 from nexeon.gateway.provider_keys import KeyPool
 from nexeon.gateway.record import Recorder
+from nexeon.gateway.resource import load_resources
 from nexeon.gateway.settle import HOLD, Settler
 from nexeon.gateway.stash import Stash
 from nexeon.gateway.stream import ClientStream
@@ -28,6 +30,7 @@ from nexeon.gateway.upstream import TransportFactory, Upstream
 from nexeon.gateway.validate import load_validators
 from nexeon.mapping import Format, Library
 from nexeon.store import Store
+from nexeon.store.answers import AnswerStore, SQLiteAnswers
 from nexeon.store.requests import RequestLog
 
 _SWEEP: Final = 60.0
@@ -62,6 +65,9 @@ class Gateway:
         self.recorder = Recorder(log)
         self.settler = Settler(store, self.metrics, self.recorder)
         self.stash = Stash()
+        self.resources = load_resources(library)
+        kept = config.responses
+        self.answers: AnswerStore = SQLiteAnswers(store_folder(store.url), ttl=kept.ttl, max_bytes=kept.max_bytes)
         self.materialiser = Materialiser(config.materialise)
         self.key_headers = library.key_headers
         self.started = time.time()
@@ -124,6 +130,7 @@ class Gateway:
         self._upstreams.clear()
         for upstream in upstreams:
             await upstream.aclose()
+        await self.answers.close()
         await self.materialiser.aclose()
 
     def plans(self, model: Model, client: Format) -> list[Plan]:

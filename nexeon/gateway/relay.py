@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from nexeon.errors import MappingFailure, RequestError
@@ -26,9 +26,11 @@ _CONTENT: Final = frozenset({"open", "delta", "close", "finish"})
 class Framing:
     """How a client's format puts events into bytes: server-sent events, or one JSON array."""
 
-    __slots__ = ("_array", "_event", "_first")
+    __slots__ = ("_array", "_event", "_first", "_told")
 
-    def __init__(self, format: Format, *, array: bool) -> None:
+    def __init__(self, format: Format, *, array: bool, told: Callable[[Any, bytes], bytes] | None = None) -> None:
+        """`told` is given every event and its JSON, and gives the JSON to send."""
+        self._told = told
         self._event = pipe.getter(Path(format.wire.stream.event)) if format.wire.stream.event else None
         self._array = array
         self._first = True
@@ -37,6 +39,8 @@ class Framing:
         """An event's bytes; `data` is its JSON where that is at hand."""
         if data is None:
             data = dumps(body)
+        if self._told is not None:
+            data = self._told(body, data)
         if self._array:
             lead = b"[" if self._first else b",\r\n"
             self._first = False
@@ -74,7 +78,8 @@ class Relay:
     def __init__(self, exchange: Exchange, plan: Plan, prepared: Prepared, client_context: Context) -> None:
         self.exchange = exchange
         self.client = exchange.format
-        self.framing = Framing(exchange.format, array=exchange.array)
+        told = exchange.turn.event if exchange.turn is not None else None
+        self.framing = Framing(exchange.format, array=exchange.array, told=told)
         self.decoder = StreamDecoder(plan.format, prepared.context, plan.dialect.event)
         self.encoder = StreamEncoder(exchange.format, client_context)
         self.provider = plan.name

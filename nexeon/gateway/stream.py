@@ -80,7 +80,12 @@ class ClientStream:
         except StoreError as error:
             _log.error("%s: a stream could not be charged: %s", self._exchange.id, error)
             return self._answer.relay.fail(RequestError(503, "unavailable", "the call could not be booked"))
+        self._save()
         return out
+
+    def _save(self) -> None:
+        if self._exchange.turn is not None:
+            self._exchange.turn.save(self._exchange.maker)
 
     async def _failed(self, failed: AttemptFailed) -> bytes:
         relay = self._answer.relay
@@ -91,6 +96,7 @@ class ClientStream:
             await self._settler.settle(self._exchange)
         except StoreError as error:
             _log.error("%s: a stream could not be charged: %s", self._exchange.id, error)
-        if relay.own_words and failed.blame is not Blame.KEY:
-            return relay.own_words + relay.framing.close()
-        return relay.fail(failed.error)
+        own = relay.own_words if failed.blame is not Blame.KEY else b""
+        out = own + relay.framing.close() if own else relay.fail(failed.error)
+        self._save()
+        return out

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nexeon.config import Config, Model, Provider, Target
@@ -99,7 +99,7 @@ class Preparer:
         """Raises RequestError where the request cannot be said to this target."""
         key = (id(plan), lease.account)
         if key not in self._made:
-            self._made[key] = self._prepare(plan, lease.account)
+            self._made[key] = self._bearable(plan, lease.account)
         prepared, dropped = self._made[key]
         if dropped and self._exchange.strict:
             names = list(dict.fromkeys(dropped))
@@ -109,7 +109,21 @@ class Preparer:
                 code="unsupported_parameter",
             )
         self._exchange.dropped = list(dict.fromkeys(dropped))
+        self._exchange.maker = prepared.context
         return prepared
+
+    def _bearable(self, plan: Plan, account: str) -> tuple[Prepared, list[str]]:
+        """Where a target refuses the request, the media of turns that the client does not send again are left out."""
+        turn = self._exchange.turn
+        try:
+            return self._prepare(plan, account)
+        except RequestError:
+            lean = turn.lean() if turn is not None else None
+            if turn is None or lean is None:
+                raise
+        leaner = Preparer(replace(self._exchange, body=lean), self._token, self._stash)
+        prepared, dropped = leaner._prepare(plan, account)
+        return prepared, [*dropped, turn.resource.request["input"].text]
 
     def seal_accounts(self, plan: Plan) -> set[str]:
         """The provider organisations that sealed parts of this conversation: only their keys can use those."""

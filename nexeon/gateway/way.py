@@ -16,6 +16,7 @@ from nexeon.gateway.exchange import Exchange
 from nexeon.gateway.router import Endpoint
 from nexeon.gateway.stream import ClientStream
 from nexeon.gateway.target import Preparer
+from nexeon.gateway.turns import begin
 from nexeon.gateway.validate import check_objects, invalid
 from nexeon.mapping.wirefacts import WireFacts
 from nexeon.store import to_usd
@@ -62,7 +63,9 @@ async def generate(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, pat
     body = read_body(incoming.headers, raw)
     model = resolve(gateway.config, key, model_name(wire, body, path))
     gateway.validate(endpoint.format, body)
-    check_objects(wire, body)
+    resource = gateway.resources.get(endpoint.format.name)
+    turn = await begin(gateway, resource, account.id, body) if resource is not None else None
+    check_objects(wire, turn.own if turn is not None else body)
     stream = wants_stream(endpoint, body)
     exchange = Exchange(
         id=incoming.id,
@@ -70,12 +73,13 @@ async def generate(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, pat
         path=path,
         key=key,
         account=account,
-        body=body,
-        size=len(raw),
+        body=turn.body if turn is not None else body,
+        size=len(raw) + (turn.size if turn is not None else 0),
         stream=stream,
         array=stream and is_array(wire, incoming.query),
         strict=incoming.headers.get("x-nexeon-strict", "").strip().lower() == "true",
         model=model,
+        turn=turn,
     )
     gateway.recorder.watch(exchange, raw)
     try:
@@ -89,13 +93,16 @@ async def generate(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, pat
         exchange.step("answered")
         if isinstance(answer, StreamAnswer):
             return await _stream_reply(gateway, exchange, answer)
-        exchange.keep(answer.body)
+        told = turn.answered(answer.body) if turn is not None else answer.body
+        exchange.keep(told)
         await settle_answer(gateway, exchange)
+        if turn is not None:
+            turn.save(exchange.maker)
         gateway.calls.pop(exchange.id, None)
         headers = routed_headers(exchange, model)
         if incoming.headers.get(COST_HEADER, "").lower() == "true" and exchange.cost is not None:
             headers[COST_HEADER] = to_usd(exchange.cost)
-        return Reply(200, answer.body, headers=headers)
+        return Reply(200, told, headers=headers)
     except RequestError as error:
         exchange.failure = error
         gateway.abandon(exchange)

@@ -1,0 +1,194 @@
+"""A request whose answer is kept, or that continues one: its body with what was said before, and its answer's end."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from nexeon.errors import NotFound, RequestError, StoreError
+from nexeon.gateway import pipe
+from nexeon.gateway.resource import Resource
+from nexeon.gateway.validate import invalid
+from nexeon.mapping import MISSING
+from nexeon.mapping.paths import Path
+from nexeon.mapping.seals import close_envelope, make_seal
+from nexeon.store.answers import Answer, AnswerStore
+from nexeon.wire.json import JSONError, dumps, loads
+
+if TYPE_CHECKING:
+    from nexeon.gateway.gateway import Gateway
+
+_log = logging.getLogger("nexeon.gateway")
+_ENDED: Final = "completed"
+
+Item = dict[str, Any]
+
+
+class Turn:
+    """One request and its answer in the client's format.
+
+    `own` is the request without what only the gateway acts on; `body`, what the targets are asked, has the items of the
+    answers before it as well, `size` bytes of them. `id` is set where the answer's id was promised.
+    """
+
+    def __init__(
+        self,
+        resource: Resource,
+        store: AnswerStore,
+        account: str,
+        body: dict[str, Any],
+        chain: list[Answer],
+        *,
+        keep: bool,
+        background: bool,
+    ) -> None:
+        request = resource.request
+        self.resource = resource
+        self.store = store
+        self.account = account
+        self.keep = keep
+        self.background = background
+        self.id: str | None = None
+        self.previous = chain[-1].id if chain else None
+        self.answer: dict[str, Any] | None = None
+        self.events: list[bytes] = []
+        self.created = time.time()
+        self.size = sum(len(part.input) + len(part.output) for part in chain)
+        self._said: list[Item] = resource.make("input", body)
+        self._history: list[Item] = [item for part in chain for item in (*loads(part.input), *loads(part.output))]
+        for name in ("previous", "background", *(("store",) if keep else ())):
+            body = request[name].remove(body)
+        self.own = body
+        self.body = body if not chain else request["input"].put(body, [*self._history, *self._said])
+        shown = {"store": keep, "background": background, "previous": self.previous}
+        self._echo: dict[str, Any] = resource.make(
+            "echo", {name: value for name, value in shown.items() if value is not None}
+        )
+        self._event_name = pipe.getter(resource.answer["event"])
+
+    def lean(self) -> dict[str, Any] | None:
+        """The body without the media of earlier turns; None where there are none."""
+        history = [self.resource.make("lean", item) for item in self._history]
+        if history == self._history:
+            return None
+        return dict(self.resource.request["input"].put(self.body, [*history, *self._said]))
+
+    def answered(self, raw: bytes) -> bytes:
+        """A whole answer as the client gets it."""
+        try:
+            answer = loads(raw)
+        except JSONError:
+            return raw
+        if not isinstance(answer, dict):
+            return raw
+        return dumps(self._told(answer))
+
+    def event(self, body: Any, data: bytes) -> bytes:
+        """The JSON of a stream's event as the client gets it; `body` is that of the event as it came."""
+        if self._event_name(body) is not MISSING:
+            event = loads(data)
+            answer = self._event_name(event)
+            if isinstance(answer, dict):
+                data = dumps(self.resource.answer["event"].put(event, self._told(answer)))
+        if self.background:
+            self.events.append(data)
+        return data
+
+    def _told(self, answer: dict[str, Any]) -> dict[str, Any]:
+        places = self.resource.answer
+        told = {**answer, **self._echo}
+        if self.id is not None:
+            told = places["id"].put(told, self.id)
+        if places["status"].get(told) not in self.resource.open:
+            self.answer = told
+        return told
+
+    def state(self, name: str, message: str = "") -> dict[str, Any]:
+        """The answer as it stands, in one of the states that the resource names."""
+        return {**(self.answer or {}), **self.resource.make(name, {"message": message})}
+
+    def save(self, maker: Mapping[str, Any] | None = None, answer: dict[str, Any] | None = None) -> None:
+        """Keeps the answer, the turn's own where none is given; `maker` is the context of the target that gave it."""
+        answer = answer if answer is not None else self.answer
+        if answer is None or not self.keep:
+            return
+        places = self.resource.answer
+        id, output = places["id"].get(answer), places["output"].get(answer)
+        if not isinstance(id, str) or not id:
+            return
+        kept = Answer(
+            account=self.account,
+            id=id,
+            created=self.created,
+            status=str(places["status"].get(answer)),
+            previous=self.previous,
+            body=dumps(answer),
+            input=dumps(self._said),
+            output=dumps(self._sealed(output if isinstance(output, list) else [], maker)),
+            background=self.background,
+            events=b"[" + b",".join(self.events) + b"]" if self.events else None,
+        )
+        if not self.store.put(kept):
+            _log.warning("the answer %s is too large to be kept (%d bytes)", id, kept.size)
+
+    def _sealed(self, output: list[Item], maker: Mapping[str, Any] | None) -> list[Item]:
+        """The output with bare seals in envelopes that say who can read them."""
+        if maker is None:
+            return output
+        field = self.resource.request["input"].text
+        body: Any = {field: output}
+        for place in self.resource.format.wire.request.seals:
+            kind = str(place.path.steps[-1])
+
+            def close(value: Any, kind: str = kind) -> Any:
+                if type(value) is not str or not value:
+                    return value
+                seal = make_seal(value, kind, dict(maker))
+                return value if seal is MISSING else close_envelope(seal)
+
+            body = place.path.change(body, close)
+        sealed: list[Item] = body[field]
+        return sealed
+
+
+async def begin(gateway: Gateway, resource: Resource, account: str, body: dict[str, Any]) -> Turn | None:
+    """None where the request neither continues an answer nor has its own kept.
+
+    Raises RequestError 400 for what is not served, and for an answer that this account does not have.
+    """
+    for path, message in resource.refuse:
+        if path.get(body) not in (MISSING, None):
+            raise invalid(message, path.text, code="unsupported_parameter")
+    places = resource.request
+    previous = places["previous"].get(body)
+    background = places["background"].get(body) is True
+    keep = gateway.config.responses.store and places["store"].get(body) is not False
+    if background and not keep:
+        name = places["background"].text
+        raise invalid(f"`{name}` needs the answer to be kept: leave `{places['store'].text}` true", name)
+    if previous in (MISSING, None):
+        return Turn(resource, gateway.answers, account, body, [], keep=keep, background=background) if keep else None
+    chain = await _chain(gateway.answers, account, str(previous), places["previous"])
+    if chain[-1].status in resource.open:
+        raise invalid(f"the answer '{previous}' is not complete yet", places["previous"].text)
+    return Turn(resource, gateway.answers, account, body, chain, keep=keep, background=background)
+
+
+async def _chain(store: AnswerStore, account: str, id: str, place: Path) -> list[Answer]:
+    try:
+        return await store.chain(account, id)
+    except NotFound:
+        shown = id if len(id) <= 100 else id[:100] + "…"
+        raise invalid(
+            f"Previous response with id '{shown}' not found.",
+            place.text,
+            code=f"{place.text.removesuffix('_id')}_not_found",
+        ) from None
+    except StoreError as error:
+        raise unavailable() from error
+
+
+def unavailable() -> RequestError:
+    return RequestError(503, "unavailable", "kept answers cannot be read at the moment", code="store_unavailable")

@@ -1,0 +1,117 @@
+"""Responses as a resource with state, through the OpenAI SDK, against every upstream."""
+
+from __future__ import annotations
+
+import openai as sdk
+import pytest
+from openai import OpenAI
+
+
+def text_of(item):
+    return "".join(part.text for part in item.content)
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["json", "sse"])
+def test_retrieve(openai, upstream, streamed):
+    options = {"model": upstream.model, "input": "Keep me", "metadata": {"a": "b"}}
+    if streamed:
+        answer = list(openai.responses.create(stream=True, **options))[-1].response
+    else:
+        answer = openai.responses.create(**options)
+    assert answer.id.startswith("resp_nex-")
+    assert answer.store is True
+    assert answer.previous_response_id is None
+    assert openai.responses.retrieve(answer.id).to_dict() == answer.to_dict()
+
+
+def test_delete(openai, upstream):
+    answer = openai.responses.create(model=upstream.model, input="Delete me")
+    raw = openai.responses.with_raw_response.delete(answer.id)
+    assert raw.http_response.json() == {"id": answer.id, "object": "response", "deleted": True}
+    for call in (openai.responses.retrieve, openai.responses.delete, openai.responses.input_items.list):
+        with pytest.raises(sdk.NotFoundError) as caught:
+            call(answer.id)
+        assert caught.value.type == "invalid_request_error"
+        assert answer.id in caught.value.message
+    with pytest.raises(sdk.BadRequestError) as gone:
+        openai.responses.create(model=upstream.model, input="And on", previous_response_id=answer.id)
+    assert (gone.value.param, gone.value.code) == ("previous_response_id", "previous_response_not_found")
+
+
+def test_not_stored(openai, upstream):
+    answer = openai.responses.create(model=upstream.model, input="Forget me", store=False)
+    assert answer.store is False
+    with pytest.raises(sdk.NotFoundError):
+        openai.responses.retrieve(answer.id)
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["json", "sse"])
+def test_goes_on(openai, upstream, streamed):
+    """What was said before reaches the model: it is counted, and told again by the list of what was said."""
+    first = openai.responses.create(model=upstream.model, input="One " * 50)
+    options = {"model": upstream.model, "input": "Two", "previous_response_id": first.id}
+    if streamed:
+        second = list(openai.responses.create(stream=True, **options))[-1].response
+    else:
+        second = openai.responses.create(**options)
+    assert second.previous_response_id == first.id
+    assert second.output_text == "Echo: Two"
+    assert second.usage.input_tokens > first.usage.input_tokens
+    items = list(openai.responses.input_items.list(second.id, order="asc"))
+    assert [item.role for item in items] == ["user", "assistant", "user"]
+    assert [text_of(item) for item in items] == ["One " * 50, first.output_text, "Two"]
+
+
+def test_tool_result_alone(openai, upstream, parameters):
+    tools = [{"type": "function", "name": "get_weather", "parameters": parameters, "strict": True}]
+    options = {"model": upstream.model, "tools": tools, "reasoning": {"effort": "high", "summary": "auto"}}
+    first = openai.responses.create(input="Please call the tool get_weather", **options)
+    (call,) = [item for item in first.output if item.type == "function_call"]
+    result = {"type": "function_call_output", "call_id": call.call_id, "output": "sunny"}
+    second = openai.responses.create(input=[result], previous_response_id=first.id, **options)
+    assert second.output_text.startswith("Tool said:")
+    third = openai.responses.create(input="And on", previous_response_id=second.id, **options)
+    assert third.output_text == "Echo: And on"
+
+
+def test_pages(openai, models):
+    told = [{"role": "user", "content": f"Line {n}"} for n in range(7)]
+    answer = openai.responses.create(model=models[0], input=told)
+    page = openai.responses.input_items.list(answer.id, limit=3)
+    assert [text_of(item) for item in page.data] == ["Line 6", "Line 5", "Line 4"]
+    assert page.has_more is True
+    assert (page.first_id, page.last_id) == (page.data[0].id, page.data[-1].id)
+    whole = list(openai.responses.input_items.list(answer.id, limit=3, order="asc"))
+    assert [text_of(item) for item in whole] == [f"Line {n}" for n in range(7)]
+    assert len({item.id for item in whole}) == 7
+    before = openai.responses.input_items.list(answer.id, order="asc", extra_query={"before": whole[2].id, "limit": 1})
+    assert [text_of(item) for item in before.data] == ["Line 1"]
+    for query in ({"limit": 0}, {"limit": 101}, {"order": "up"}, {"after": "msg_none"}):
+        with pytest.raises(sdk.BadRequestError) as caught:
+            openai.responses.input_items.list(answer.id, extra_query=query)
+        assert caught.value.param == next(iter(query))
+
+
+@pytest.mark.parametrize("field", ["conversation", "prompt"])
+def test_refused(openai, field):
+    value = {"id": "pmpt_1"} if field == "prompt" else "conv_1"
+    with pytest.raises(sdk.BadRequestError, match=r"not kept here|kept by one provider") as caught:
+        openai.responses.create(model="gpt-5", input="Hi", **{field: value})
+    assert caught.value.param == field
+
+
+def test_unknown(openai):
+    with pytest.raises(sdk.BadRequestError) as caught:
+        openai.responses.create(model="gpt-5", input="Hi", previous_response_id="resp_nex-none")
+    error = caught.value
+    assert (error.param, error.code) == ("previous_response_id", "previous_response_not_found")
+    assert "Previous response with id 'resp_nex-none' not found." in error.message
+
+
+def test_needs_a_key(gateway, openai, models):
+    answer = openai.responses.create(model=models[0], input="Mine")
+    with (
+        OpenAI(base_url=f"{gateway.url}/v1", api_key="nex-sk-wrong", max_retries=0) as other,
+        pytest.raises(sdk.AuthenticationError),
+    ):
+        other.responses.retrieve(answer.id)
