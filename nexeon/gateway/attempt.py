@@ -21,6 +21,7 @@ from nexeon.gateway.failure import (
     stream_error,
 )
 from nexeon.gateway.provider_keys import Lease
+from nexeon.gateway.ratelimit import told_wait
 from nexeon.gateway.reader import Reader
 from nexeon.gateway.relay import Pipe, Relay, Translation
 from nexeon.gateway.target import Context, Plan, Prepared
@@ -174,7 +175,10 @@ class Attempt:
         message, secret = error.get("message"), self.lease.secret
         if isinstance(message, str) and len(secret) >= _SECRET and secret in message:
             error = {**error, "message": message.replace(secret, "…")}
-        return from_answer(self.plan.name, status, error, retry_after_seconds(response.headers))
+        wait = retry_after_seconds(response.headers)
+        if wait is None and status == 429:
+            wait = told_wait(self.plan.format.wire.limits, response.headers)
+        return from_answer(self.plan.name, status, error, wait)
 
     def _decode_error(self, said: Any, status: int) -> Mapping[str, Any]:
         ctx = {**self.prepared.context, "status": status}

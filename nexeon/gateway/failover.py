@@ -157,6 +157,7 @@ class Failover:
             self._note(exchange, plan, lease, "ok", 200, began)
             self._health.answered(plan.target, monotonic() - began)
             self._pool.worked(lease, plan.target.model)
+            self._metrics.took("first", plan.name, model.id, monotonic() - exchange.started)
             return answer
         if leases:
             search.out.add(id(plan))

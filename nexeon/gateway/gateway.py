@@ -17,6 +17,7 @@ from nexeon.errors import RequestError, StoreError
 from nexeon.gateway.exchange import Exchange
 from nexeon.gateway.failover import Failover
 from nexeon.gateway.health import TargetHealth
+from nexeon.gateway.limits import Limiter
 from nexeon.gateway.materialise import Materialiser
 from nexeon.gateway.metrics import Metrics
 from nexeon.gateway.provider_keys import KeyPool
@@ -28,6 +29,7 @@ from nexeon.gateway.stream import ClientStream
 from nexeon.gateway.target import Plan, make_plans
 from nexeon.gateway.upstream import TransportFactory, Upstream
 from nexeon.gateway.validate import load_validators
+from nexeon.gateway.windows import MemoryWindows
 from nexeon.mapping import Format, Library
 from nexeon.store import Store
 from nexeon.store.answers import AnswerStore, SQLiteAnswers
@@ -76,6 +78,7 @@ class Gateway:
         self._plans: dict[tuple[str, str], list[Plan]] = {}
         self._upstreams: dict[str, Upstream] = {}
         self._sweeper: asyncio.Task[None] | None = None
+        self.limiter = Limiter(MemoryWindows(), config.limits, self.metrics)
         self.pool = KeyPool(store)
         self.health = TargetHealth(config.breaker)
         self.failover = Failover(
@@ -108,6 +111,10 @@ class Gateway:
     def running(self) -> int:
         """Requests under way."""
         return len(self.waiting) + len(self.streams)
+
+    def measured(self) -> str:
+        """Everything that is counted, in the Prometheus text format."""
+        keys = {name: self.pool.counts(provider) for name, provider in self.config.providers.items()}
 
     def cut(self) -> None:
         """Ends what is running with an error: the server stops."""

@@ -2,11 +2,41 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any, Final
 
 _TOKEN_CLASSES: Final = ("input", "cached_input", "cache_write", "cache_write_1h", "output", "reasoning")
+
+
+_BOUNDS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+_DURATIONS: Final = {
+    "first": ("nexeon_first_answer_seconds", "Seconds until a call's client could be given something."),
+    "whole": ("nexeon_call_seconds", "Seconds until a call was settled."),
+}
+
+
+class _Histogram:
+    """Seconds, in buckets."""
+
+    __slots__ = ("_counts", "_sum")
+
+    def __init__(self) -> None:
+        self._counts = [0] * (len(_BOUNDS) + 1)
+        self._sum = 0.0
+
+    def add(self, seconds: float) -> None:
+        self._counts[bisect_left(_BOUNDS, seconds)] += 1
+        self._sum += seconds
+
+    def lines(self, name: str, **labels: str) -> list[str]:
+        total = 0
+        found = []
+        for bound, count in zip((*map(str, _BOUNDS), "+Inf"), self._counts, strict=True):
+            total += count
+            found.append(f"{name}_bucket{_labels(**labels, le=bound)} {total}")
+        return [*found, f"{name}_sum{_labels(**labels)} {self._sum:.6f}", f"{name}_count{_labels(**labels)} {total}"]
 
 
 class Metrics:
@@ -18,6 +48,9 @@ class Metrics:
         self._tokens: defaultdict[tuple[str, str, str], int] = defaultdict(int)
         self._spend: defaultdict[tuple[str, str], int] = defaultdict(int)
         self._response_losses: defaultdict[str, int] = defaultdict(int)
+        self._refusals: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self._replays: defaultdict[str, int] = defaultdict(int)
+        self._seconds = {name: defaultdict[tuple[str, str], _Histogram](_Histogram) for name in _DURATIONS}
 
     def answered(self, format_name: str, provider: str, model: str, status: int) -> None:
         self._requests[format_name, provider, model, status] += 1
@@ -35,8 +68,26 @@ class Metrics:
         """Parts of answers that the client's format could not say."""
         self._response_losses[provider] += count
 
-    def text(self, running: int) -> str:
-        """The exposition text; `running` requests are under way."""
+    def limited(self, scope: str, unit: str) -> None:
+        """A request was refused by a limit of its key, account or model, on requests, tokens or calls at once."""
+        self._refusals[scope, unit] += 1
+
+    def repeated(self, outcome: str) -> None:
+        """A request came again with its idempotency key: replayed, running, different or lost."""
+        self._replays[outcome] += 1
+
+    def took(self, what: str, provider: str, model: str, seconds: float) -> None:
+        """How long a call took: `first` until the client could be given something, `whole` until it was settled."""
+        self._seconds[what][provider, model].add(seconds)
+
+    def text(
+        self,
+        running: int,
+        keys: Mapping[str, Mapping[str, int]] | None = None,
+        circuits: Mapping[tuple[str, str], bool] | None = None,
+    ) -> str:
+        """The exposition text; `running` requests are under way, `keys` counts provider keys by provider and state,
+        `circuits` tells which (provider, target) is open."""
         lines: list[str] = []
         _family(lines, "nexeon_requests_total", "Requests answered.", "counter")
         for (format_name, provider, model, status), count in sorted(self._requests.items()):
@@ -56,6 +107,23 @@ class Metrics:
         )
         for provider, count in sorted(self._response_losses.items()):
             lines.append(f"nexeon_response_losses_total{_labels(provider=provider)} {count}")
+        _family(lines, "nexeon_limited_total", "Requests refused by a limit.", "counter")
+        for (scope, unit), count in sorted(self._refusals.items()):
+            lines.append(f"nexeon_limited_total{_labels(scope=scope, unit=unit)} {count}")
+        _family(lines, "nexeon_idempotent_repeats_total", "Requests repeated with an idempotency key.", "counter")
+        for outcome, count in sorted(self._replays.items()):
+            lines.append(f"nexeon_idempotent_repeats_total{_labels(outcome=outcome)} {count}")
+        for what, (name, words) in _DURATIONS.items():
+            _family(lines, name, words, "histogram")
+            for (provider, model), histogram in sorted(self._seconds[what].items()):
+                lines += histogram.lines(name, provider=provider, model=model)
+        _family(lines, "nexeon_provider_keys", "Provider keys by state.", "gauge")
+        for provider, states in sorted((keys or {}).items()):
+            for state, count in sorted(states.items()):
+                lines.append(f"nexeon_provider_keys{_labels(provider=provider, state=state)} {count}")
+        _family(lines, "nexeon_circuit_open", "Whether a target is left alone because it kept failing.", "gauge")
+        for (provider, target), is_open in sorted((circuits or {}).items()):
+            lines.append(f"nexeon_circuit_open{_labels(provider=provider, target=target)} {int(is_open)}")
         _family(lines, "nexeon_requests_running", "Requests under way.", "gauge")
         lines.append(f"nexeon_requests_running {running}")
         return "\n".join(lines) + "\n"

@@ -111,4 +111,4 @@ async def readyz(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path:
 
 
 async def metrics(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path: Mapping[str, str]) -> Reply:
-    return Reply(200, gateway.metrics.text(gateway.running).encode(), "text/plain; version=0.0.4; charset=utf-8")
+    return Reply(200, gateway.measured().encode(), "text/plain; version=0.0.4; charset=utf-8")

@@ -87,7 +87,7 @@ async def run(config: Config, *, overlay: Overlay | None = None, stop: asyncio.E
         if log is not None:
             stack.push_async_callback(log.close)
         app = create_app(config, library, store, log=log)
-        service = AdminService(store, config, probe=probe(config), requests=log)
+        service = AdminService(store, config, probe=probe(config), live=gateway_of(app).pool.states, requests=log)
         stack.push_async_callback(service.close)
         gateway = gateway_of(app)
         gateway.admin = service

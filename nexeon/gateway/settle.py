@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Coroutine, Mapping
 from typing import Any, Final
 
@@ -91,6 +92,7 @@ class Settler:
         }
         await self._store.settle(reservation, amount, detail=detail, estimated=estimated)
         self._metrics.charged(exchange.provider, detail["model"], usage, amount)
+        self._metrics.took("whole", exchange.provider, detail["model"], time.monotonic() - exchange.started)
         return usage, estimated
 
 

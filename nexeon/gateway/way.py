@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from nexeon.config import Model
 from nexeon.errors import RequestError, StoreError
 from nexeon.gateway.admit import estimate, groups, not_available, reserve, resolve
+from nexeon.gateway.affinity import conversation
 from nexeon.gateway.attempt import StreamAnswer
 from nexeon.gateway.authenticate import authenticate
 from nexeon.gateway.exchange import Exchange
@@ -85,6 +86,8 @@ async def generate(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, pat
     try:
         allowed = groups(gateway.config, key, model, lambda model: gateway.plans(model, endpoint.format))
         estimate(gateway.config, exchange)
+        exchange.conversation = conversation(exchange, raw)
+        await gateway.limiter.admit(exchange)
         await reserve(gateway.store, exchange, allowed)
         gateway.calls[exchange.id] = exchange
         exchange.step("admitted")

@@ -210,7 +210,7 @@ class _Window:
         self._advance(now)
         newest = next((place for place in range(_SLOTS, -1, -1) if self._slots[place]), None)
         reset = 0.0 if newest is None else max(self._start(newest + 1 + _SLOTS) - now, 0.0)
-        return Level(claim, max(claim.limit - self._total, 0), reset)
+        return Level(claim, max(claim.limit - self._total, 0), min(reset, claim.seconds))
 
     def idle(self, now: float) -> bool:
         self._advance(now)

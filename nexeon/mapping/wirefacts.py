@@ -49,6 +49,7 @@ class RequestFacts:
     max_tokens: tuple[Path, ...]
     key_query: str | None
     key_header: str | None
+    cache_key: Path | None = None
 
     def url_path(self, model: str, *, stream: bool) -> str:
         """What comes after the provider's base URL, the upstream model's name put in."""
@@ -75,12 +76,31 @@ class StreamFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitNames:
+    """Header names of one limited unit, requests or tokens."""
+
+    limit: str
+    remaining: str
+    reset: str
+
+
+@dataclass(frozen=True, slots=True)
+class LimitFacts:
+    """`wire.limits`: the headers in which a format's clients look for rate limits, and how they write a reset."""
+
+    reset: str
+    requests: LimitNames | None
+    tokens: LimitNames | None
+
+
+@dataclass(frozen=True, slots=True)
 class WireFacts:
     """`wire`."""
 
     request: RequestFacts
     stream: StreamFacts
     response_ids: tuple[IdPlace, ...] = field(default=())
+    limits: LimitFacts | None = None
 
 
 def wire_facts(data: Mapping[str, Any]) -> WireFacts:
@@ -109,6 +129,7 @@ def wire_facts(data: Mapping[str, Any]) -> WireFacts:
             max_tokens=_paths(request.get("max_tokens")),
             key_query=request.get("key_query"),
             key_header=request.get("key_header"),
+            cache_key=Path(request["cache_key"]) if "cache_key" in request else None,
         ),
         stream=StreamFacts(
             event=stream.get("event"),
@@ -125,7 +146,12 @@ def wire_facts(data: Mapping[str, Any]) -> WireFacts:
             array_sse=array.get("sse"),
         ),
         response_ids=_id_places(data.get("response", {}).get("ids")),
+        limits=_limit_facts(data["limits"]) if "limits" in data else None,
     )
+
+
+def _limit_facts(data: Mapping[str, Any]) -> LimitFacts:
+    names = {unit: LimitNames(**data[unit]) if unit in data else None for unit in ("requests", "tokens")}
 
 
 def _id_places(entries: Any) -> tuple[IdPlace, ...]:
