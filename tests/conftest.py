@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# machines are noisy: a slow example is no failure; `make soak` runs many more of them
+settings.register_profile("default", deadline=None)
+settings.register_profile("soak", deadline=None, max_examples=5000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 Figures = Counter[tuple[str, str, str, str]]
 """How many verdicts there were per (table, row, column, `held` | `failed` | `excused`)."""
