@@ -115,6 +115,7 @@ class Gateway:
     def measured(self) -> str:
         """Everything that is counted, in the Prometheus text format."""
         keys = {name: self.pool.counts(provider) for name, provider in self.config.providers.items()}
+        return self.metrics.text(self.running, keys, self.health.circuits())
 
     def cut(self) -> None:
         """Ends what is running with an error: the server stops."""

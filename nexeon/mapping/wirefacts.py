@@ -152,6 +152,7 @@ def wire_facts(data: Mapping[str, Any]) -> WireFacts:
 
 def _limit_facts(data: Mapping[str, Any]) -> LimitFacts:
     names = {unit: LimitNames(**data[unit]) if unit in data else None for unit in ("requests", "tokens")}
+    return LimitFacts(data["reset"], names["requests"], names["tokens"])
 
 
 def _id_places(entries: Any) -> tuple[IdPlace, ...]:
