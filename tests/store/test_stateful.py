@@ -262,12 +262,16 @@ class Money(RuleBasedStateMachine):
         shutil.rmtree(self.root)
 
 
+EXAMPLES = max(40, settings().max_examples // 50)
+"""A run of 30 steps is worth several examples of one value."""
+
+
 @pytest.mark.parametrize("engine", sorted(ENGINES))
 def test_money_adds_up(engine: str) -> None:
     machine = type(f"Money_{engine}", (Money,), {"engine": engine})
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=EXAMPLES, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
