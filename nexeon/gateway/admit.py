@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 
 from nexeon.config import Config, Model
-from nexeon.errors import InsufficientCredit, NotFound, RequestError, StoreUnavailable
+from nexeon.errors import BudgetExceeded, InsufficientCredit, NotFound, RequestError, StoreUnavailable
 from nexeon.gateway.authenticate import not_permitted
 from nexeon.gateway.exchange import Exchange
 from nexeon.gateway.failover import Group
@@ -85,6 +86,15 @@ async def reserve(store: Store, exchange: Exchange, groups: Sequence[Group]) -> 
         exchange.reservation = await store.reserve(
             exchange.account.id, exchange.key.id, amount, ttl=HOLD, detail=detail
         )
+    except BudgetExceeded as error:
+        raise RequestError(
+            402,
+            "billing",
+            f"the budget of this API key{_period(error)} is used up: this request may cost up to "
+            f"{to_usd(error.needed)} USD, {to_usd(error.available)} USD are left",
+            code="budget_exceeded",
+            retryable=False,
+        ) from None
     except InsufficientCredit as error:
         raise RequestError(
             402,
@@ -100,6 +110,12 @@ async def reserve(store: Store, exchange: Exchange, groups: Sequence[Group]) -> 
         raise RequestError(
             503, "unavailable", "credits cannot be booked at the moment", code="store_unavailable"
         ) from error
+
+
+def _period(error: BudgetExceeded) -> str:
+    if error.resets is None:
+        return ""
+    return f" for this {error.period} (until {datetime.fromtimestamp(error.resets, UTC):%Y-%m-%d %H:%M} UTC)"
 
 
 def input_tokens(config: Config, size: int, model: Model) -> int:
