@@ -12,6 +12,7 @@ from nexeon.gateway.exchange import Exchange
 from nexeon.gateway.failover import Group
 from nexeon.gateway.price import cost
 from nexeon.gateway.settle import HOLD
+from nexeon.gateway.several import MOST, answers_wanted
 from nexeon.gateway.target import Plan
 from nexeon.mapping.format import Format
 from nexeon.store import ApiKey, Detail, Store, to_usd
@@ -68,8 +69,9 @@ def not_available(name: str) -> RequestError:
 def estimate(config: Config, exchange: Exchange) -> None:
     """What the call may use at most, as far as the request tells."""
     assert exchange.model is not None
-    exchange.input_tokens = input_tokens(config, exchange.size, exchange.model)
-    exchange.output_tokens = output_tokens(config, exchange.format, exchange)
+    answers = min(answers_wanted(exchange.format.wire.request, exchange.body)[0], MOST)
+    exchange.input_tokens = input_tokens(config, exchange.size, exchange.model) * answers
+    exchange.output_tokens = output_tokens(config, exchange.format, exchange) * answers
 
 
 async def reserve(store: Store, exchange: Exchange, groups: Sequence[Group]) -> None:

@@ -24,6 +24,7 @@ from nexeon.gateway.provider_keys import Lease
 from nexeon.gateway.ratelimit import told_wait
 from nexeon.gateway.reader import Reader
 from nexeon.gateway.relay import Pipe, Relay, Translation
+from nexeon.gateway.several import at_once, together
 from nexeon.gateway.target import Context, Plan, Prepared
 from nexeon.gateway.upstream import Upstream, UpstreamFailure, close
 from nexeon.wire.json import JSONError, dumps, loads
@@ -71,25 +72,44 @@ class Attempt:
 
     async def json(self) -> JSONAnswer:
         """Sends, and reads the whole answer."""
+        copies = self.prepared.copies
+        if copies == 1:
+            body, canonical, raw = await self._whole()
+            answer = self._encoded(body, canonical, raw)
+            produced = len(raw)
+        else:
+            wholes = await at_once(self._whole, copies)
+            canonical = together([canonical for _, canonical, _ in wholes])
+            answer = self._said(canonical)
+            produced = sum(len(raw) for _, _, raw in wholes)
+        exchange = self.exchange
+        exchange.usage = canonical.get("usage") or {}
+        if exchange.usage and copies > 1:
+            exchange.usage = {**exchange.usage, "calls": copies}
+        exchange.complete = True
+        exchange.produced = produced
+        self.prepared.keep(canonical)
+        return answer
+
+    async def _whole(self) -> tuple[Any, dict[str, Any], bytes]:
+        """One call: the answer as it came, what it means, and its bytes."""
         response = await self._send(stream=False)
         raw = await self._read(response)
         if "event-stream" in response.headers.get("content-type", ""):
             raise self._useless("a stream where one answer was asked for")
         body = self._parse(raw, response)
-        canonical = self._tap(body) if self.plan.piped else self._decode(self._patched(body))
+        as_it_is = self.plan.piped and self.prepared.copies == 1
+        canonical = self._tap(body) if as_it_is else self._decode(self._patched(body))
         self._look_for_error(body, canonical)
-        answer = self._encoded(body, canonical, raw)
-        exchange = self.exchange
-        exchange.usage = canonical.get("usage") or {}
-        exchange.complete = True
-        exchange.produced = len(raw)
-        self.prepared.keep(canonical)
-        return answer
+        return body, canonical, raw
 
     def _encoded(self, body: Any, canonical: dict[str, Any], raw: bytes) -> JSONAnswer:
         if self.plan.piped:
             changed = pipe.marked(body, self.plan.dialect.wire.response_ids)
             return JSONAnswer(raw if changed is body else dumps(changed))
+        return self._said(canonical)
+
+    def _said(self, canonical: dict[str, Any]) -> JSONAnswer:
         try:
             return JSONAnswer(dumps(self.exchange.format.encode_response(canonical, self.client_context)))
         except (MappingFailure, TypeError) as failure:

@@ -24,7 +24,8 @@ _AMOUNTS: Final = tuple(field.name for field in fields(Price) if field.type == "
 
 
 def cost(price: Price, usage: Mapping[str, Any]) -> int:
-    """The charge for a canonical usage, whose classes are disjoint but for the sub-counts of input and output.
+    """The charge for a canonical usage, whose classes are disjoint but for the sub-counts of input and output; `calls`
+    beside them says how many calls it took, where that is not one.
 
     Where the price says so, the cost that the provider reported stands in for the classes; the markup holds for both.
     """
@@ -44,7 +45,7 @@ def cost(price: Price, usage: Mapping[str, Any]) -> int:
         + reasoning * at.reasoning
         + audio_out * at.audio_output
         + image * at.image
-        + (at.request + count("web_searches", 0) * at.web_search) * _MILLION
+        + (at.request * count("calls", 1) + count("web_searches", 0) * at.web_search) * _MILLION
     )
     return _rounded(millionths * at.markup, _MILLION * NANO)
 

@@ -12,6 +12,7 @@ from nexeon.gateway import pipe
 from nexeon.gateway.exchange import Exchange
 from nexeon.gateway.materialise import Fetched, Materialiser, addresses, filled, place_of
 from nexeon.gateway.provider_keys import Lease
+from nexeon.gateway.several import MOST, answers_wanted, asking_for_one
 from nexeon.gateway.stash import Kept, Stash, call_ids, give_back
 from nexeon.gateway.validate import invalid
 from nexeon.mapping import MISSING, Format, Library, ModelDialect, new_context
@@ -39,12 +40,15 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """One request ready to be sent. `context` is the target's, for decoding the answer; `keep` is given the answer."""
+    """One request ready to be sent. `context` is the target's, for decoding the answer; `keep` is given the answer;
+    `copies`: how often it is sent, for as many answers.
+    """
 
     body: bytes
     path: str
     context: Context
     hide_usage: bool
+    copies: int
     keep: Callable[[Mapping[str, Any]], None]
 
 
@@ -223,9 +227,10 @@ class Preparer:
         facts = plan.dialect.wire.request
         lost: list[str] = []
         restored = self._restored(plan)
+        copies = self._copies(plan)
         if plan.piped and restored is None:
             body = pipe.upstream_body(
-                exchange.body,
+                exchange.body if copies == 1 else asking_for_one(facts, exchange.body),
                 facts,
                 format_name=plan.format.name,
                 provider=plan.name,
@@ -237,6 +242,9 @@ class Preparer:
             if self._fetched and plan.dialect.materialised:
                 wanted = {one: found for one, found in self._fetched.items() if one[0] in plan.dialect.materialised}
                 canonical = {name: filled(value, wanted) for name, value in canonical.items()}
+            if copies > 1:
+                sampling = {name: value for name, value in canonical.get("sampling", {}).items() if name != "n"}
+                canonical = {**canonical, "sampling": sampling}
             body, lost = self._translate(plan, ctx, canonical)
         asked = pipe.asked_for_usage(facts, body)
         body = pipe.set_facts(
@@ -252,7 +260,21 @@ class Preparer:
         dropped = [*lost, *ctx["dropped"]]
         ctx["dropped"] = []
         path = facts.url_path(plan.target.model, stream=exchange.stream)
-        return Prepared(sent, path, ctx, plan.piped and not asked, self._keep(ctx)), dropped
+        return Prepared(sent, path, ctx, plan.piped and not asked, copies, self._keep(ctx)), dropped
+
+    def _copies(self, plan: Plan) -> int:
+        """How often this target is asked at once. Raises RequestError 400 where it cannot be."""
+        exchange = self._exchange
+        number, param = answers_wanted(exchange.format.wire.request, exchange.body)
+        if number == 1 or (plan.dialect.several and (plan.piped or not exchange.stream)):
+            return 1
+        if exchange.stream:
+            raise invalid(
+                f"`{param}` is {number}: a stream of this model holds one answer", param, code="unsupported_parameter"
+            )
+        if number > MOST:
+            raise invalid(f"`{param}` is {number}: this model gives at most {MOST} answers to one request", param)
+        return number
 
     def _translate(self, plan: Plan, ctx: Context, canonical: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
         client = self._exchange.format

@@ -106,6 +106,11 @@ class ModelDialect:
         """Block types whose address this model does not take, so that its bytes are fetched."""
         return frozenset(self.profile.get("materialise", self.wire.request.materialise))
 
+    @property
+    def several(self) -> bool:
+        """Whether this model gives several answers to one request."""
+        return bool(self.wire.request.answers) and self.profile.get("several_answers") is not False
+
     def _apply(self, part: str, body: Any, ctx: Context) -> Any:
         for rule in self._rules[part]:
             body = rule.apply(body, ctx)

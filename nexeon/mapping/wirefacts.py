@@ -46,6 +46,7 @@ class RequestFacts:
     seals: tuple[SealPlace, ...]
     calls: tuple[Path, ...]
     materialise: frozenset[str]
+    answers: tuple[Path, ...]
     max_tokens: tuple[Path, ...]
     key_query: str | None
     key_header: str | None
@@ -126,6 +127,7 @@ def wire_facts(data: Mapping[str, Any]) -> WireFacts:
             seals=tuple(_seal_place(place) for place in request.get("seals", ())),
             calls=_paths(request.get("calls")),
             materialise=frozenset(request.get("materialise", ())),
+            answers=_paths(request.get("answers")),
             max_tokens=_paths(request.get("max_tokens")),
             key_query=request.get("key_query"),
             key_header=request.get("key_header"),
