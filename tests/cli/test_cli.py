@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -14,6 +15,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from nexeon.cli import main
+from nexeon.store import open_store
+from nexeon.store.requests import RequestLog
 
 ROOT = Path(__file__).parents[2]
 
@@ -322,3 +325,56 @@ def test_limits_of_accounts_keys_and_provider_keys(config: Path) -> None:
     for group, name in (("accounts", "acme"), ("keys", "k"), ("provider-keys", made["id"])):
         changed = data(group, "update", name, "--rpm", "none", "--tpd", "1")
         assert {each: changed[each] for each in told} == {**told, "rpm": None, "tpd": 1}
+
+
+def test_usage_requests_audit_and_status(config: Path) -> None:
+    assert "nothing was used" in refusal("usage", status=0)
+    assert "no requests yet" in refusal("requests", "list", status=0)
+    assert "nothing was changed yet" in refusal("audit", "list", status=0)
+    made = data("accounts", "create", "--name", "acme", "--soft-limit", "1")
+    words("credits", "add", "acme", "0.5")
+
+    async def fill() -> None:
+        folder = config.parent / "store"
+        store = await open_store(f"tinydb:{folder}")
+        held = await store.reserve(made["id"], "key_1", 9, ttl=60, detail={"model": "m", "request": "req_1"})
+        await store.settle(held, 9, detail={"provider": "p", "usage": {"input": 3}})
+        await store.close()
+        log = RequestLog(folder)
+        log.record({"id": "req_1", "account": made["id"], "model": "m", "status": 200, "cost": 9})
+        await log.close()
+
+    asyncio.run(fill())
+    assert data("usage", "--by", "model,account")[0] | {"account": ""} == {
+        "model": "m",
+        "account": "",
+        "requests": 1,
+        "estimated": 0,
+        "cost": "0.000000009",
+        "uncollected": "0.00",
+        "input": 3,
+        "cached_input": 0,
+        "cache_write": 0,
+        "cache_write_1h": 0,
+        "output": 0,
+        "reasoning": 0,
+        "web_searches": 0,
+    }
+    assert words("usage").splitlines()[0].split()[:3] == ["DAY", "REQUESTS", "INPUT"]
+    assert [row["id"] for row in data("requests", "list", "--model", "m", "--since", "2020-01-01")] == ["req_1"]
+    assert data("requests", "list", "--status", "402") == []
+    assert data("requests", "show", "req_1")["cost"] == "0.000000009"
+    assert "no request `req_2` in the log" in refusal("requests", "show", "req_2")
+    audited = data("audit", "list")
+    assert [row["method"] for row in audited] == ["credits.add", "accounts.create"]
+    assert words("audit", "list", "--limit", "1").splitlines()[1].split()[0] == audited[0]["id"]
+    result = run("status")
+    assert "tinydb:" in result.stdout
+    assert "warning: account `acme` has" in result.stderr
+
+
+def test_a_gateway_far_away_is_asked_with_a_token(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NEXEON_ADMIN_TOKEN", raising=False)
+    assert "NEXEON_ADMIN_TOKEN" in refusal("accounts", "list", "--url", "http://127.0.0.1:9")
+    assert "cannot be reached" in refusal("accounts", "list", "--url", "http://127.0.0.1:9", "--token", "x" * 20)
+    assert "no URL" in refusal("accounts", "list", "--url", "gateway", "--token", "x" * 20)
