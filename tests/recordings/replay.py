@@ -162,6 +162,7 @@ async def live(targets: Iterable[Target], folder: Path) -> AsyncIterator[Live]:
     for facts in settings["providers"].values():
         facts |= {"base_url": address, "api_key": "provider-secret"}
     settings |= {"models": models, "server": {"host": "127.0.0.1", "port": 0, "keepalive": 0, "body_limit": 2**26}}
+    settings["materialise"] = {"enabled": False}  # no test goes out to the network
     file = folder / "gateway.yaml"
     file.write_text(yaml.safe_dump(settings))
     config = load_config([file], environ={})

@@ -22,8 +22,11 @@ PATCHES = (
     ".stream_options: Ellipsis became {'include_usage': True}",
     ".include: Ellipsis became ['reasoning.encrypted_content']",
     ".n: 1 became Ellipsis",
+    ".previous_response_id: None became Ellipsis",
+    ".background: True became Ellipsis",
 )
-"""Changes that the formats and dialects declare."""
+"""Changes that the formats and dialects declare, and what the gateway does itself: going on from kept answers, and
+answering in the background."""
 
 
 @pytest.mark.parametrize("provider_api", PROVIDER_APIS)
