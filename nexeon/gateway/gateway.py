@@ -14,6 +14,7 @@ from nexeon.admin import AdminHTTP, AdminService
 from nexeon.admin.service import store_folder
 from nexeon.config import Config, Model
 from nexeon.errors import RequestError, StoreError
+from nexeon.gateway.behind import Behind
 from nexeon.gateway.exchange import Exchange
 from nexeon.gateway.failover import Failover
 from nexeon.gateway.health import TargetHealth
@@ -69,6 +70,7 @@ class Gateway:
         self.stash = Stash()
         self.resources = load_resources(library)
         kept = config.responses
+        self.behind = Behind()
         self.answers: AnswerStore = SQLiteAnswers(store_folder(store.url), ttl=kept.ttl, max_bytes=kept.max_bytes)
         self.materialiser = Materialiser(config.materialise)
         self.key_headers = library.key_headers
@@ -128,6 +130,7 @@ class Gateway:
     async def stop(self, timeout: float = 10.0) -> None:
         """Waits for charges that are being made, then lets go of every connection. The store stays open."""
         self.ready = False
+        await self.behind.stop(timeout)
         await self.settler.drain(timeout)
         if self._sweeper is not None:
             self._sweeper.cancel()

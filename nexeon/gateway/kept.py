@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from nexeon.errors import NotFound, RequestError, StoreError
 from nexeon.gateway.authenticate import authenticate
+from nexeon.gateway.behind import STOPPED, follow, replay
 from nexeon.gateway.resource import Resource
 from nexeon.gateway.router import Endpoint
 from nexeon.gateway.turns import unavailable
@@ -30,6 +31,7 @@ def endpoints(resource: Resource) -> list[Endpoint]:
     for below, method, handler in (
         ("", "GET", read),
         ("", "DELETE", delete),
+        ("/cancel", "POST", cancel),
         ("/input_items", "GET", input_items),
     ):
         pattern = re.compile(re.escape(resource.path) + "/(?P<id>[^/]+)" + re.escape(below) + r"\Z")
@@ -39,15 +41,29 @@ def endpoints(resource: Resource) -> list[Endpoint]:
 
 
 async def read(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path: Mapping[str, str]) -> Reply:
-    """`GET …/{id}`."""
+    """`GET …/{id}`: the answer, or the events of one that was made in the background."""
+    resource: Resource = endpoint.extra
     answer = await find(gateway, incoming, endpoint, path["id"])
-    return Reply(200, answer.body)
+    stream = resource.query["stream"]
+    if incoming.query.get(stream, "false").lower() != "true":
+        return Reply(200, answer.body)
+    after = _number(incoming.query.get(resource.query["after"]), resource.query["after"])
+    turn = gateway.behind.running.get((answer.account, answer.id))
+    events: AsyncIterator[bytes]
+    if turn is not None and turn.events:
+        events = follow(endpoint.format, turn, after, keepalive=gateway.config.server.keepalive)
+    elif turn is None and answer.events is not None:
+        events = replay(endpoint.format, loads(answer.events), after)
+    else:
+        raise invalid("this answer has no events: only one made in the background as a stream has", stream)
+    return Reply(200, events, "text/event-stream; charset=utf-8", {"cache-control": "no-cache"})
 
 
 async def delete(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path: Mapping[str, str]) -> Reply:
     """`DELETE …/{id}`."""
     resource: Resource = endpoint.extra
     answer = await find(gateway, incoming, endpoint, path["id"], write=True)
+    await gateway.behind.cancel(answer.account, answer.id)
     try:
         await gateway.answers.delete(answer.account, answer.id)
     except NotFound:
@@ -55,6 +71,15 @@ async def delete(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path:
     except StoreError as error:
         raise unavailable() from error
     return Reply(200, dumps(resource.make("deleted", {"id": answer.id})))
+
+
+async def cancel(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path: Mapping[str, str]) -> Reply:
+    """`POST …/{id}/cancel`: of one made in the background; one that has ended stays as it is."""
+    answer = await find(gateway, incoming, endpoint, path["id"], write=True)
+    if not answer.background:
+        raise invalid("Cannot cancel a synchronous response.")
+    await gateway.behind.cancel(answer.account, answer.id)
+    return Reply(200, (await find(gateway, incoming, endpoint, answer.id, write=True)).body)
 
 
 async def input_items(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path: Mapping[str, str]) -> Reply:
@@ -103,7 +128,7 @@ async def find(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, id: str
         raise not_found(id) from None
     except StoreError as error:
         raise unavailable() from error
-    if answer.status in resource.open:
+    if answer.status in resource.open and (account.id, id) not in gateway.behind.running:
         answer = _lost(resource, answer)
         gateway.answers.put(answer)
     return answer
@@ -111,7 +136,7 @@ async def find(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, id: str
 
 def _lost(resource: Resource, answer: Answer) -> Answer:
     """One whose process ended before it did."""
-    state = resource.make("failed", {"message": "The gateway stopped before the answer was complete."})
+    state = resource.make("failed", {"message": STOPPED})
     body = {**loads(answer.body), **state}
     return replace(answer, status=str(resource.answer["status"].get(body)), body=dumps(body))
 
@@ -126,6 +151,14 @@ def _limit(text: str | None) -> int:
         return _PAGE
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= _LONGEST_PAGE:
         raise invalid(f"`limit` must be a number from 1 to {_LONGEST_PAGE}", "limit")
+    return int(text)
+
+
+def _number(text: str | None, name: str) -> int:
+    if text is None:
+        return -1
+    if not text.isascii() or not text.isdigit():
+        raise invalid(f"`{name}` must be the number of an event", name)
     return int(text)
 
 

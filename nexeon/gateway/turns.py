@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Mapping
@@ -53,7 +54,10 @@ class Turn:
         self.id: str | None = None
         self.previous = chain[-1].id if chain else None
         self.answer: dict[str, Any] | None = None
+        self.base: dict[str, Any] = {}
         self.events: list[bytes] = []
+        self.changed = asyncio.Event()
+        self.done = False
         self.created = time.time()
         self.size = sum(len(part.input) + len(part.output) for part in chain)
         self._said: list[Item] = resource.make("input", body)
@@ -83,7 +87,7 @@ class Turn:
             return raw
         if not isinstance(answer, dict):
             return raw
-        return dumps(self._told(answer))
+        return dumps(self.told(answer))
 
     def event(self, body: Any, data: bytes) -> bytes:
         """The JSON of a stream's event as the client gets it; `body` is that of the event as it came."""
@@ -91,12 +95,24 @@ class Turn:
             event = loads(data)
             answer = self._event_name(event)
             if isinstance(answer, dict):
-                data = dumps(self.resource.answer["event"].put(event, self._told(answer)))
+                data = dumps(self.resource.answer["event"].put(event, self.told(answer)))
         if self.background:
             self.events.append(data)
+            self._notify()
         return data
 
-    def _told(self, answer: dict[str, Any]) -> dict[str, Any]:
+    def finish(self) -> None:
+        """Nothing more comes."""
+        self.done = True
+        self._notify()
+
+    def _notify(self) -> None:
+        """Wakes who follows: they wait for the event that was there when they last looked."""
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+    def told(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """An answer as the client gets it; the last one is the turn's."""
         places = self.resource.answer
         told = {**answer, **self._echo}
         if self.id is not None:
@@ -107,7 +123,7 @@ class Turn:
 
     def state(self, name: str, message: str = "") -> dict[str, Any]:
         """The answer as it stands, in one of the states that the resource names."""
-        return {**(self.answer or {}), **self.resource.make(name, {"message": message})}
+        return {**(self.answer or self.base), **self.resource.make(name, {"message": message})}
 
     def save(self, maker: Mapping[str, Any] | None = None, answer: dict[str, Any] | None = None) -> None:
         """Keeps the answer, the turn's own where none is given; `maker` is the context of the target that gave it."""

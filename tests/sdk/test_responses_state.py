@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import openai as sdk
 import pytest
 from openai import OpenAI
@@ -115,3 +117,99 @@ def test_needs_a_key(gateway, openai, models):
         pytest.raises(sdk.AuthenticationError),
     ):
         other.responses.retrieve(answer.id)
+
+
+def ended(openai, answer):
+    """The answer once it is no longer under way."""
+    deadline = time.monotonic() + 20
+    while answer.status in ("queued", "in_progress"):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+        answer = openai.responses.retrieve(answer.id)
+    return answer
+
+
+def test_background(openai, upstream):
+    answer = openai.responses.create(model=upstream.model, input="[[first-byte 100ms]] Later", background=True)
+    assert (answer.status, answer.background, answer.output) == ("queued", True, [])
+    assert openai.responses.retrieve(answer.id).status in ("queued", "in_progress")
+    done = ended(openai, answer)
+    assert (done.id, done.status, done.background) == (answer.id, "completed", True)
+    assert done.output_text == "Echo: Later"
+    assert done.usage.output_tokens > 0
+    more = openai.responses.create(model=upstream.model, input="And on", previous_response_id=done.id)
+    assert more.output_text == "Echo: And on"
+
+
+def test_cancel(openai, upstream):
+    answer = openai.responses.create(model=upstream.model, input="[[first-byte 20s]] Never", background=True)
+    with pytest.raises(sdk.BadRequestError, match="not complete"):
+        openai.responses.create(model=upstream.model, input="And on", previous_response_id=answer.id)
+    cancelled = openai.responses.cancel(answer.id)
+    assert (cancelled.id, cancelled.status) == (answer.id, "cancelled")
+    assert openai.responses.cancel(answer.id).status == "cancelled"
+    assert openai.responses.retrieve(answer.id).status == "cancelled"
+
+
+def test_only_the_background_is_cancelled(openai, models):
+    answer = openai.responses.create(model=models[0], input="Now")
+    with pytest.raises(sdk.BadRequestError, match="synchronous"):
+        openai.responses.cancel(answer.id)
+    with pytest.raises(sdk.NotFoundError):
+        openai.responses.cancel("resp_nex-none")
+
+
+def test_background_fails(openai, upstream):
+    answer = openai.responses.create(model=upstream.model, input="[[error 400 message=too-blue]] Hi", background=True)
+    done = ended(openai, answer)
+    assert done.status == "failed"
+    assert "too-blue" in done.error.message
+
+
+def test_background_is_kept(openai, models):
+    with pytest.raises(sdk.BadRequestError) as caught:
+        openai.responses.create(model=models[0], input="Hi", background=True, store=False)
+    assert caught.value.param == "background"
+
+
+def test_stream_resumed(openai, upstream):
+    """A stream in the background goes on without its client, which takes it up again where it was."""
+    options = {"model": upstream.model, "input": "[[delay 20ms]] [[tokens 12]]", "background": True}
+    seen = []
+    with openai.responses.create(stream=True, **options) as stream:
+        for event in stream:
+            seen.append(event)
+            if event.type == "response.output_text.delta":
+                break
+    id = seen[0].response.id
+    assert seen[0].response.background is True
+    with openai.responses.retrieve(id, stream=True, starting_after=seen[-1].sequence_number) as stream:
+        rest = list(stream)
+    events = [*seen, *rest]
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    assert events[-1].type == "response.completed"
+    text = "".join(event.delta for event in events if event.type == "response.output_text.delta")
+    done = openai.responses.retrieve(id)
+    assert done.to_dict() == events[-1].response.to_dict()
+    assert done.output_text == text
+    with openai.responses.retrieve(id, stream=True) as stream:
+        assert [event.to_dict() for event in stream] == [event.to_dict() for event in events]
+
+
+def test_stream_fails_in_the_background(openai, upstream):
+    options = {"model": upstream.model, "background": True, "stream": True}
+    events = list(openai.responses.create(input="[[error 400 message=too-blue]] Hi", **options))
+    assert [event.type for event in events] == ["error", "response.failed"]
+    assert "too-blue" in events[0].message
+    id = events[-1].response.id
+    assert openai.responses.retrieve(id).status == "failed"
+    events = list(openai.responses.create(input="[[tokens 40]] [[cut-after 12]]", **options))
+    assert [event.type for event in events[-2:]] == ["error", "response.failed"]
+    assert openai.responses.retrieve(events[0].response.id).status == "failed"
+
+
+def test_nothing_to_resume(openai, models):
+    answer = openai.responses.create(model=models[0], input="Now")
+    with pytest.raises(sdk.BadRequestError) as caught:
+        openai.responses.retrieve(answer.id, stream=True)
+    assert caught.value.param == "stream"
