@@ -14,10 +14,10 @@ from nexeon.admin import AdminHTTP, AdminService
 from nexeon.admin.service import store_folder
 from nexeon.config import Config, Model
 from nexeon.errors import RequestError, StoreError
-from nexeon.gateway.behind import Behind
 from nexeon.gateway.exchange import Exchange
 from nexeon.gateway.failover import Failover
 from nexeon.gateway.health import TargetHealth
+from nexeon.gateway.idempotency import Repeats
 from nexeon.gateway.limits import Limiter
 from nexeon.gateway.materialise import Materialiser
 from nexeon.gateway.metrics import Metrics
@@ -70,7 +70,6 @@ class Gateway:
         self.stash = Stash()
         self.resources = load_resources(library)
         kept = config.responses
-        self.behind = Behind()
         self.answers: AnswerStore = SQLiteAnswers(store_folder(store.url), ttl=kept.ttl, max_bytes=kept.max_bytes)
         self.materialiser = Materialiser(config.materialise)
         self.key_headers = library.key_headers
@@ -80,6 +79,7 @@ class Gateway:
         self._plans: dict[tuple[str, str], list[Plan]] = {}
         self._upstreams: dict[str, Upstream] = {}
         self._sweeper: asyncio.Task[None] | None = None
+        self.repeats = Repeats(config.idempotency, store_folder(store.url), self.metrics)
         self.limiter = Limiter(MemoryWindows(), config.limits, self.metrics)
         self.pool = KeyPool(store)
         self.health = TargetHealth(config.breaker)
@@ -130,7 +130,6 @@ class Gateway:
     async def stop(self, timeout: float = 10.0) -> None:
         """Waits for charges that are being made, then lets go of every connection. The store stays open."""
         self.ready = False
-        await self.behind.stop(timeout)
         await self.settler.drain(timeout)
         if self._sweeper is not None:
             self._sweeper.cancel()
@@ -143,6 +142,7 @@ class Gateway:
             await upstream.aclose()
         await self.answers.close()
         await self.materialiser.aclose()
+        await self.repeats.close()
 
     def plans(self, model: Model, client: Format) -> list[Plan]:
         """The model's targets for clients of a format. Raises MappingError for names that the mappings do not know."""

@@ -17,13 +17,17 @@ _log = logging.getLogger("nexeon.gateway")
 
 
 class ClientStream:
-    """The bytes of a streamed answer. `close` must be called however it ends; a client that left calls it early."""
+    """The bytes of a streamed answer. `close` must be called however it ends; a client that left calls it early.
+
+    `whole` is set before its last piece, where that is its proper end.
+    """
 
     def __init__(self, exchange: Exchange, answer: StreamAnswer, settler: Settler) -> None:
         self._exchange = exchange
         self._answer = answer
         self._settler = settler
         self._iterator = self._run()
+        self.whole = False
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._iterator
@@ -77,6 +81,7 @@ class ClientStream:
         """The stream's end, once its charge is durable; an error in its place where that fails."""
         try:
             await self._settler.settle(self._exchange)
+            self.whole = True
         except StoreError as error:
             _log.error("%s: a stream could not be charged: %s", self._exchange.id, error)
             return self._answer.relay.fail(RequestError(503, "unavailable", "the call could not be booked"))

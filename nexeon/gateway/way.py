@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from nexeon.config import Model
@@ -15,7 +14,7 @@ from nexeon.gateway.affinity import conversation
 from nexeon.gateway.attempt import StreamAnswer
 from nexeon.gateway.authenticate import authenticate
 from nexeon.gateway.exchange import Exchange
-from nexeon.gateway.failover import Group
+from nexeon.gateway.idempotency import HEADER, REPLAYED, Claim, Kept
 from nexeon.gateway.router import Endpoint
 from nexeon.gateway.stream import ClientStream
 from nexeon.gateway.target import Preparer
@@ -49,16 +48,71 @@ class Incoming:
 
 @dataclass(slots=True)
 class Reply:
-    """What goes back: bytes, or a stream whose `close` must be called however it ends."""
+    """What goes back: bytes, or a stream whose `close` must be called however it ends; `finished` says whether the
+    stream came to its proper end, once that is known."""
 
     status: int
     body: bytes | AsyncIterator[bytes]
     content_type: str = "application/json"
     headers: dict[str, str] = field(default_factory=dict)
     close: Callable[[], None] | None = None
+    finished: Callable[[], bool] = lambda: False
 
 
 async def generate(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path: Mapping[str, str]) -> Reply:
+    """Answers one generation request, or gives the first answer again to one that repeats its idempotency key.
+
+    Raises RequestError for whatever ends it early.
+    """
+    name = incoming.headers.get(HEADER)
+    if name is None or not gateway.repeats.active:
+        return await _answer(gateway, incoming, endpoint, path)
+    _, account = authenticate(gateway, incoming, endpoint.format.wire.request.key_query, write=True)
+    raw = await incoming.body()
+
+    async def again() -> bytes:
+        return raw
+
+    claim = await gateway.repeats.claim(account.id, name, incoming.path, raw)
+    if isinstance(claim, Kept):
+        return Reply(200, claim.body, claim.kind, {**claim.headers, REPLAYED: "true"})
+    try:
+        reply = await _answer(gateway, replace(incoming, body=again), endpoint, path)
+        if isinstance(reply.body, bytes):
+            await claim.keep(reply.body, reply.content_type, reply.headers)
+    except BaseException:
+        claim.release()
+        raise
+    return reply if isinstance(reply.body, bytes) else _kept_stream(reply, reply.body, claim, gateway.repeats.max_bytes)
+
+
+def _kept_stream(reply: Reply, chunks: AsyncIterator[bytes], claim: Claim, most: int) -> Reply:
+    """A stream that is kept once it is whole, before its last piece leaves."""
+    headers = dict(reply.headers)
+
+    async def kept() -> AsyncIterator[bytes]:
+        told: bytearray | None = bytearray()
+        try:
+            async for chunk in chunks:
+                if told is not None:
+                    told += chunk
+                    if len(told) > most:
+                        told = None
+                if reply.finished():
+                    await claim.keep(None if told is None else bytes(told), reply.content_type, headers)
+                yield chunk
+        finally:
+            await chunks.aclose()  # type: ignore[attr-defined]
+
+    def close() -> None:
+        claim.release()
+        if reply.close is not None:
+            reply.close()
+
+    return replace(reply, body=kept(), close=close)
+
+
+async def _answer(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path: Mapping[str, str]) -> Reply:
     """Answers one generation request. Raises RequestError for whatever ends it early."""
     wire = endpoint.format.wire
     key, account = authenticate(gateway, incoming, wire.request.key_query, write=True)
@@ -93,49 +147,27 @@ async def generate(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, pat
         await reserve(gateway.store, exchange, allowed)
         gateway.calls[exchange.id] = exchange
         exchange.step("admitted")
-        if turn is not None and turn.background:
-            work = partial(_alone, gateway, incoming, exchange, allowed)
-            reply = await gateway.behind.start(exchange, work, keepalive=gateway.config.server.keepalive)
-            reply.headers = routed_headers(exchange, model)
-            return reply
-        return await _found(gateway, incoming, exchange, allowed)
+        preparer = Preparer(exchange, secrets.token_hex(12), gateway.stash, gateway.materialiser)
+        answer = await gateway.failover.answer(exchange, allowed, preparer)
+        exchange.step("answered")
+        if isinstance(answer, StreamAnswer):
+            return await _stream_reply(gateway, exchange, answer)
+        told = turn.answered(answer.body) if turn is not None else answer.body
+        exchange.keep(told)
+        await settle_answer(gateway, exchange)
+        if turn is not None:
+            turn.save(exchange.maker)
+        gateway.calls.pop(exchange.id, None)
+        headers = routed_headers(exchange, model)
+        if incoming.headers.get(COST_HEADER, "").lower() == "true" and exchange.cost is not None:
+            headers[COST_HEADER] = to_usd(exchange.cost)
+        return Reply(200, told, headers=headers)
     except RequestError as error:
         exchange.failure = error
         gateway.abandon(exchange)
         error.headers = {**routed_headers(exchange, model), **error.headers}
         raise
     except BaseException:
-        gateway.abandon(exchange)
-        raise
-
-
-async def _found(gateway: Gateway, incoming: Incoming, exchange: Exchange, allowed: Sequence[Group]) -> Reply:
-    """The answer of the first target that has one, its charge made or under way."""
-    turn, model = exchange.turn, exchange.model
-    assert model is not None
-    preparer = Preparer(exchange, secrets.token_hex(12), gateway.stash, gateway.materialiser)
-    answer = await gateway.failover.answer(exchange, allowed, preparer)
-    exchange.step("answered")
-    if isinstance(answer, StreamAnswer):
-        return await _stream_reply(gateway, exchange, answer)
-    told = turn.answered(answer.body) if turn is not None else answer.body
-    exchange.keep(told)
-    await settle_answer(gateway, exchange)
-    if turn is not None:
-        turn.save(exchange.maker)
-    gateway.calls.pop(exchange.id, None)
-    headers = routed_headers(exchange, model)
-    if incoming.headers.get(COST_HEADER, "").lower() == "true" and exchange.cost is not None:
-        headers[COST_HEADER] = to_usd(exchange.cost)
-    return Reply(200, told, headers=headers)
-
-
-async def _alone(gateway: Gateway, incoming: Incoming, exchange: Exchange, allowed: Sequence[Group]) -> Reply:
-    """The same where the request has been answered before."""
-    try:
-        return await _found(gateway, incoming, exchange, allowed)
-    except BaseException as error:
-        exchange.failure = error if isinstance(error, RequestError) else None
         gateway.abandon(exchange)
         raise
 
@@ -161,7 +193,7 @@ async def _stream_reply(gateway: Gateway, exchange: Exchange, answer: StreamAnsw
         gateway.calls.pop(exchange.id, None)
         stream.close()
 
-    return Reply(200, stream.__aiter__(), kind, headers, close)
+    return Reply(200, stream.__aiter__(), kind, headers, close, lambda: stream.whole)
 
 
 async def settle_answer(gateway: Gateway, exchange: Exchange) -> None:

@@ -1,0 +1,217 @@
+"""Requests that come again under the same idempotency key get the first answer, and are charged once.
+
+The whole answer is kept as it was sent, a stream's bytes too: folding them would lose what only the provider knows.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+import time
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final
+
+from nexeon.config import Idempotency
+from nexeon.errors import RequestError, StoreError
+from nexeon.gateway.metrics import Metrics
+from nexeon.store.sqlite import Database
+
+HEADER: Final = "idempotency-key"
+REPLAYED: Final = "x-nexeon-replayed"
+"""Set on an answer that was kept."""
+
+FILE: Final = "idempotency.sqlite3"
+_LONGEST_KEY: Final = 255
+_MOST_BYTES: Final = 1024**3
+_PRUNE_EVERY: Final = 256
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS kept (
+    account TEXT NOT NULL, key TEXT NOT NULL, created REAL NOT NULL, print BLOB NOT NULL, kind TEXT NOT NULL,
+    headers TEXT NOT NULL, body BLOB, PRIMARY KEY (account, key)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS kept_created ON kept (created);
+"""
+_log = logging.getLogger("nexeon.gateway")
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The first answer, with its content type and headers."""
+
+    body: bytes
+    kind: str
+    headers: dict[str, str]
+
+
+class Claim:
+    """A request that is the first of its key. It ends with `keep` or `release`; what comes after that does nothing."""
+
+    def __init__(self, owner: Repeats, account: str, key: str, mark: bytes) -> None:
+        self._owner = owner
+        self._account = account
+        self._key = key
+        self._mark = mark
+        self._open = True
+
+    async def keep(self, body: bytes | None, kind: str, headers: Mapping[str, str]) -> None:
+        """Keeps the answer; None for one that was too large to be held."""
+        if self._open:
+            self._open = False
+            try:
+                await self._owner.keep(self._account, self._key, self._mark, body, kind, headers)
+            finally:
+                self._owner.done(self._account, self._key)
+
+    def release(self) -> None:
+        """The call failed, or was given up: the next one with this key is the first again."""
+        if self._open:
+            self._open = False
+            self._owner.done(self._account, self._key)
+
+
+class Repeats:
+    """The answers of keyed requests, in a SQLite file in `folder` (None: in memory), and those under way."""
+
+    def __init__(
+        self,
+        settings: Idempotency,
+        folder: Path | None,
+        metrics: Metrics,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._clock = clock
+        self._running: dict[tuple[str, str], bytes] = {}
+        self._database = Database(None if folder is None else folder / FILE, _SCHEMA, durable=True)
+        self._kept = 0
+
+    @property
+    def active(self) -> bool:
+        return self._settings.hours > 0
+
+    @property
+    def max_bytes(self) -> int:
+        """Of one answer."""
+        return self._settings.max_bytes
+
+    async def claim(self, account: str, key: str, path: str, body: bytes) -> Claim | Kept:
+        """The answer that is kept under the account's key, or the right to make it.
+
+        Raises RequestError: 400 for a key that is none, 409 where the first request is still running or its answer
+        could not be kept, 422 for a key that came with another request, 503 where nothing can be read.
+        """
+        if not key or len(key) > _LONGEST_KEY or not key.isprintable():
+            raise RequestError(
+                400, "invalid_request", f"{HEADER} must be text of 1 to {_LONGEST_KEY} characters", retryable=False
+            )
+        mark = blake2b(path.encode() + b"\0" + body, digest_size=32).digest()
+        running = self._running.get((account, key))
+        if running is not None:
+            self._same(running, mark)
+            self._metrics.repeated("running")
+            raise RequestError(
+                409,
+                "conflict",
+                f"the first request with this {HEADER} is still running",
+                code="idempotency_key_in_use",
+                retry_after=1.0,
+            )
+        self._running[account, key] = mark  # before the first await: a second request must see it
+        try:
+            kept = await self._find(account, key, mark)
+        except BaseException:
+            self.done(account, key)
+            raise
+        if kept is None:
+            return Claim(self, account, key, mark)
+        self.done(account, key)
+        self._metrics.repeated("replayed")
+        return kept
+
+    async def keep(
+        self, account: str, key: str, mark: bytes, body: bytes | None, kind: str, headers: Mapping[str, str]
+    ) -> None:
+        """Writes an answer; a failure is logged, since the answer itself is good."""
+        now = self._clock()
+        packed = None if body is None or len(body) > self.max_bytes else zlib.compress(body, 1)
+        row = (account, key, now, mark, kind, json.dumps(dict(headers)), packed)
+        self._kept += 1
+        prune = self._kept % _PRUNE_EVERY == 1
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.execute("INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+            if prune:
+                self._prune(connection, now)
+
+        try:
+            await self._database.run(write)
+        except StoreError as error:
+            _log.error("an answer could not be kept for its %s: %s", HEADER, error)
+
+    def done(self, account: str, key: str) -> None:
+        """The request with this key is not running any more."""
+        self._running.pop((account, key), None)
+
+    async def close(self) -> None:
+        await self._database.close()
+
+    async def _find(self, account: str, key: str, mark: bytes) -> Kept | None:
+        oldest = self._clock() - self._settings.hours * 3600
+
+        def read(connection: sqlite3.Connection) -> tuple[bytes, str, str, bytes | None] | None:
+            found: tuple[bytes, str, str, bytes | None] | None = connection.execute(
+                "SELECT print, kind, headers, body FROM kept WHERE account = ? AND key = ? AND created > ?",
+                (account, key, oldest),
+            ).fetchone()
+            return found
+
+        try:
+            row = await self._database.run(read)
+        except StoreError as error:
+            raise RequestError(
+                503, "unavailable", "kept answers cannot be read at the moment", code="store_unavailable"
+            ) from error
+        if row is None:
+            return None
+        first, kind, headers, body = row
+        self._same(first, mark)
+        if body is None:
+            self._metrics.repeated("lost")
+            raise RequestError(
+                409,
+                "conflict",
+                f"the first request with this {HEADER} was answered, but its answer was too large to be kept",
+                code="idempotent_answer_not_kept",
+                retryable=False,
+            )
+        return Kept(zlib.decompress(body), kind, json.loads(headers))
+
+    def _same(self, first: bytes, mark: bytes) -> None:
+        if first != mark:
+            self._metrics.repeated("different")
+            raise RequestError(
+                422,
+                "unprocessable",
+                f"this {HEADER} was used for another request",
+                code="idempotency_key_reused",
+                retryable=False,
+            )
+
+    def _prune(self, connection: sqlite3.Connection, now: float) -> None:
+        """What is too old goes, then the oldest until the rest is few and small enough."""
+        connection.execute("DELETE FROM kept WHERE created <= ?", (now - self._settings.hours * 3600,))
+        size, count, last = 0, 0, None
+        for created, length in connection.execute(
+            "SELECT created, length(coalesce(body, '')) FROM kept ORDER BY created DESC"
+        ):
+            size, count = size + length, count + 1
+            if size > _MOST_BYTES or count > self._settings.entries:
+                last = created
+                break
+        if last is not None:
+            connection.execute("DELETE FROM kept WHERE created <= ?", (last,))
