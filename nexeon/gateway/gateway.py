@@ -14,6 +14,7 @@ from nexeon.admin import AdminHTTP, AdminService
 from nexeon.admin.service import store_folder
 from nexeon.config import Config, Model
 from nexeon.errors import RequestError, StoreError
+from nexeon.gateway.behind import Behind
 from nexeon.gateway.exchange import Exchange
 from nexeon.gateway.failover import Failover
 from nexeon.gateway.health import TargetHealth
@@ -68,10 +69,11 @@ class Gateway:
         self.recorder = Recorder(log)
         self.settler = Settler(store, self.metrics, self.recorder)
         self.stash = Stash()
+        self.materialiser = Materialiser(config.materialise)
         self.resources = load_resources(library)
         kept = config.responses
+        self.behind = Behind()
         self.answers: AnswerStore = SQLiteAnswers(store_folder(store.url), ttl=kept.ttl, max_bytes=kept.max_bytes)
-        self.materialiser = Materialiser(config.materialise)
         self.key_headers = library.key_headers
         self.started = time.time()
         self._transport = transport
@@ -130,6 +132,7 @@ class Gateway:
     async def stop(self, timeout: float = 10.0) -> None:
         """Waits for charges that are being made, then lets go of every connection. The store stays open."""
         self.ready = False
+        await self.behind.stop(timeout)
         await self.settler.drain(timeout)
         if self._sweeper is not None:
             self._sweeper.cancel()
@@ -140,8 +143,8 @@ class Gateway:
         self._upstreams.clear()
         for upstream in upstreams:
             await upstream.aclose()
-        await self.answers.close()
         await self.materialiser.aclose()
+        await self.answers.close()
         await self.repeats.close()
 
     def plans(self, model: Model, client: Format) -> list[Plan]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from nexeon.config import Model
@@ -14,6 +15,7 @@ from nexeon.gateway.affinity import conversation
 from nexeon.gateway.attempt import StreamAnswer
 from nexeon.gateway.authenticate import authenticate
 from nexeon.gateway.exchange import Exchange
+from nexeon.gateway.failover import Group
 from nexeon.gateway.idempotency import HEADER, REPLAYED, Claim, Kept
 from nexeon.gateway.router import Endpoint
 from nexeon.gateway.stream import ClientStream
@@ -147,27 +149,49 @@ async def _answer(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path
         await reserve(gateway.store, exchange, allowed)
         gateway.calls[exchange.id] = exchange
         exchange.step("admitted")
-        preparer = Preparer(exchange, secrets.token_hex(12), gateway.stash, gateway.materialiser)
-        answer = await gateway.failover.answer(exchange, allowed, preparer)
-        exchange.step("answered")
-        if isinstance(answer, StreamAnswer):
-            return await _stream_reply(gateway, exchange, answer)
-        told = turn.answered(answer.body) if turn is not None else answer.body
-        exchange.keep(told)
-        await settle_answer(gateway, exchange)
-        if turn is not None:
-            turn.save(exchange.maker)
-        gateway.calls.pop(exchange.id, None)
-        headers = routed_headers(exchange, model)
-        if incoming.headers.get(COST_HEADER, "").lower() == "true" and exchange.cost is not None:
-            headers[COST_HEADER] = to_usd(exchange.cost)
-        return Reply(200, told, headers=headers)
+        if turn is not None and turn.background:
+            work = partial(_alone, gateway, incoming, exchange, allowed)
+            reply = await gateway.behind.start(exchange, work, keepalive=gateway.config.server.keepalive)
+            reply.headers = routed_headers(exchange, model)
+            return reply
+        return await _found(gateway, incoming, exchange, allowed)
     except RequestError as error:
         exchange.failure = error
         gateway.abandon(exchange)
         error.headers = {**routed_headers(exchange, model), **error.headers}
         raise
     except BaseException:
+        gateway.abandon(exchange)
+        raise
+
+
+async def _found(gateway: Gateway, incoming: Incoming, exchange: Exchange, allowed: Sequence[Group]) -> Reply:
+    """The answer of the first target that has one, its charge made or under way."""
+    turn, model = exchange.turn, exchange.model
+    assert model is not None
+    preparer = Preparer(exchange, secrets.token_hex(12), gateway.stash, gateway.materialiser)
+    answer = await gateway.failover.answer(exchange, allowed, preparer)
+    exchange.step("answered")
+    if isinstance(answer, StreamAnswer):
+        return await _stream_reply(gateway, exchange, answer)
+    told = turn.answered(answer.body) if turn is not None else answer.body
+    exchange.keep(told)
+    await settle_answer(gateway, exchange)
+    if turn is not None:
+        turn.save(exchange.maker)
+    gateway.calls.pop(exchange.id, None)
+    headers = routed_headers(exchange, model)
+    if incoming.headers.get(COST_HEADER, "").lower() == "true" and exchange.cost is not None:
+        headers[COST_HEADER] = to_usd(exchange.cost)
+    return Reply(200, told, headers=headers)
+
+
+async def _alone(gateway: Gateway, incoming: Incoming, exchange: Exchange, allowed: Sequence[Group]) -> Reply:
+    """The same where the request has been answered before."""
+    try:
+        return await _found(gateway, incoming, exchange, allowed)
+    except BaseException as error:
+        exchange.failure = error if isinstance(error, RequestError) else None
         gateway.abandon(exchange)
         raise
 
