@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from nexeon.mapping.source import Map, Source, plain
 from nexeon.mapping.wirefacts import WireFacts, wire_facts
 
 Context = dict[str, Any]
+_INDEX: Final = re.compile(r"\[\d+\]")
 SECTIONS: Final = {
     "request": ("body", "request"),
     "response": ("body", "response"),
@@ -101,13 +103,18 @@ class Format:
         return self._usage_only is not None and self._usage_only(event, ctx) is True
 
     def param(self, path: str) -> str:
-        """What this format's clients call a canonical path."""
+        """What this format's clients call a canonical path, or else the nearest thing around it that has a name."""
         found = self.params.get(path)
         if found is not None:
             return found
         first, _, rest = path.replace("[*]", "").partition(".")
         if first not in LISTED:
-            return path
+            whole, every, field = path.partition("[*]")
+            if every:
+                return self.params.get(whole, whole) + every + field
+            parts = _INDEX.sub("", path).split(".")
+            named = (self.params.get(".".join(parts[:count])) for count in range(len(parts), 0, -1))
+            return next((name for name in named if name is not None), path)
         field = rest.rpartition(".")[2]
         return self.params.get(f"{first}[*].{field}", field)
 
