@@ -24,6 +24,7 @@ from nexeon.config import Config
 from nexeon.errors import MappingError, NexeonError, Problem, RequestError
 from nexeon.gateway import pages
 from nexeon.gateway.catalog import load_catalogs
+from nexeon.gateway.counting import load_counters
 from nexeon.gateway.errors import error_body, error_headers
 from nexeon.gateway.gateway import Gateway, shutting_down
 from nexeon.gateway.kept import endpoints
@@ -99,6 +100,7 @@ def _endpoints(config: Config, library: Library) -> list[Endpoint]:
     if speaker is None:
         raise MappingError([Problem("no mapping folder holds a format")])
     endpoints += load_catalogs(library)
+    endpoints += load_counters(library)
     for path, handler in (
         ("/v1/me", pages.me),
         ("/v1/usage", pages.usage),

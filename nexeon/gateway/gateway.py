@@ -155,6 +155,10 @@ class Gateway:
             plans = self._plans[key] = make_plans(self.config, self.library, model, client)
         return plans
 
+    def upstream(self, provider: str) -> Upstream:
+        """The connections to a provider; only between `start` and `stop`."""
+        return self._upstreams[provider]
+
     def validate(self, format: Format, body: dict[str, object]) -> None:
         """Raises RequestError 400 for a body that its format's schema does not allow."""
         validator = self._validators.get(format.name)

@@ -126,6 +126,7 @@ class Preparer:
             if turn is None or lean is None:
                 raise
         leaner = Preparer(replace(self._exchange, body=lean), self._token, self._stash)
+        leaner._fetched = self._fetched
         prepared, dropped = leaner._prepare(plan, account)
         return prepared, [*dropped, turn.resource.request["input"].text]
 
