@@ -14,7 +14,7 @@ from nexeon.errors import MappingError, Problem
 from nexeon.mapping import paths
 from nexeon.mapping.cases import read_cases, run_case
 from nexeon.mapping.coverage import coverage, units
-from nexeon.mapping.dialect import Dialect
+from nexeon.mapping.dialect import OUR_FACTS, Dialect
 from nexeon.mapping.format import Format
 from nexeon.mapping.library import Library, line_of, load_library
 from nexeon.mapping.schemas import Schemas
@@ -245,5 +245,5 @@ def _profile(read: dict[str, tuple[str, int]], told: dict[str, tuple[str, int]])
         if name not in told:
             yield Problem(f"no dialect says `profile.{name}`{did_you_mean(name, told)}", file, line)
     for name, (file, line) in told.items():
-        if name not in read:
+        if name not in read and name not in OUR_FACTS:
             yield Problem(f"no mapping reads `profile.{name}`{did_you_mean(name, read)}", file, line)

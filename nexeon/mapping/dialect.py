@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from nexeon.errors import RequestError
 from nexeon.mapping.missing import MISSING
@@ -19,6 +19,8 @@ from nexeon.mapping.wirefacts import WireFacts, wire_facts
 
 Context = dict[str, Any]
 _PATCHED = ("request", "response", "event", "error")
+OUR_FACTS: Final = frozenset({"materialise", "several_answers"})
+"""Facts of a profile that decide how the provider is called, and which no mapping reads."""
 Make = Callable[[], Transform]
 
 
