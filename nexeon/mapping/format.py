@@ -128,17 +128,9 @@ class Format:
                 dropped.append(name)
             else:
                 refused.append((name, message))
-        extra = request.get("extra")
-        if extra:
-            for owner, fields in extra.items():
-                if owner == self.name:
-                    continue
-                for field, value in fields.items():
-                    verdict = client.policy.own.get(field, "drop")
-                    if verdict == "drop":
-                        dropped.append(field)
-                    elif isinstance(verdict, dict) and "reject" in verdict:
-                        refused.append((field, verdict["reject"]))
-                    elif isinstance(verdict, dict) and value not in verdict["drop_except"]:
-                        dropped.append(field)
+        for field, message in client.policy.own_losses(request, self.name):
+            if message is None:
+                dropped.append(field)
+            else:
+                refused.append((field, message))
         return dropped, refused

@@ -26,6 +26,7 @@ class Policy:
 
     def __init__(self, policy: Mapping[str, Any], name: str) -> None:
         self._verdicts = {path.replace("[*]", ""): verdict for path, verdict in policy.items()}
+        self.name = name
         own = f"extra.{name}."
         self.own: dict[str, Any] = {
             path.removeprefix(own): verdict for path, verdict in policy.items() if path.startswith(own)
@@ -79,6 +80,35 @@ class Policy:
                 )
         if self._parts["tools"]:
             yield from _lost(self._parts["tools"], request.get("tools") or ())
+
+    def own_losses(self, request: Mapping[str, Any], target: str) -> Iterator[tuple[str, str | None]]:
+        """What only this format knows, and the target does not get: (field, why the request is refused or None)."""
+        extra = request.get("extra")
+        if extra:
+            yield from self._own(extra, target, "")
+        for turn in request.get("turns") or ():
+            if "extra" in turn:
+                yield from self._own(turn["extra"], target, "turns.")
+        for block in _blocks(request):
+            # what a provider's own tool did is mapped or dropped as a whole
+            if "extra" in block and block["type"] not in ("server_tool_call", "server_tool_result"):
+                yield from self._own(block["extra"], target, "blocks.")
+        for tool in request.get("tools") or ():
+            if "extra" in tool:
+                yield from self._own(tool["extra"], target, "tools.")
+
+    def _own(self, extra: Mapping[str, Any], target: str, part: str) -> Iterator[tuple[str, str | None]]:
+        for owner, fields in extra.items():
+            if owner == target:
+                continue
+            for field, value in fields.items():
+                verdict = self.own.get(part + field, "drop") if owner == self.name else "drop"
+                if verdict == "drop" or (
+                    isinstance(verdict, dict) and value not in verdict.get("drop_except", (value,))
+                ):
+                    yield field, None
+                elif isinstance(verdict, dict) and "reject" in verdict:
+                    yield field, verdict["reject"]
 
 
 def _word(verdict: Any) -> str | None:

@@ -105,3 +105,34 @@ def test_losses_go_by_the_clients_names() -> None:
     request = REQUEST | {"turns": [{"role": "user", "name": "n", "blocks": [{"type": "image", "detail": "low"}]}]}
     dropped, refused = library.formats["gemini.generate_content"].lost(request, library.formats["openai.chat"])
     assert ("image_url.detail" in dropped, refused) == (True, [])
+
+
+@pytest.mark.parametrize(
+    ("policy", "lost"),
+    [
+        ({}, [("top", None), ("prefix", None), ("mood", None), ("lazy", None)]),
+        ({"extra.own.blocks.mood": "ignore"}, [("top", None), ("prefix", None), ("lazy", None)]),
+        ({"extra.own.tools.lazy": {"drop_except": [True]}}, [("top", None), ("prefix", None), ("mood", None)]),
+        (
+            {"extra.own.top": {"reject": "no"}, "extra.own.turns.prefix": {"reject": "nor this"}},
+            [("top", "no"), ("prefix", "nor this"), ("mood", None), ("lazy", None)],
+        ),
+    ],
+)
+def test_what_only_one_format_knows_is_reported(policy: dict[str, Any], lost: list[Any]) -> None:
+    request = {
+        "extra": {"own": {"top": 1}, "other": {"top": 2}},
+        "turns": [
+            {
+                "role": "user",
+                "extra": {"own": {"prefix": True}},
+                "blocks": [
+                    {"type": "text", "text": "t", "extra": {"own": {"mood": "blue"}}},
+                    {"type": "server_tool_call", "name": "n", "extra": {"own": {"type": "x"}}},
+                ],
+            }
+        ],
+        "tools": [{"type": "function", "name": "f", "extra": {"own": {"lazy": True}}}],
+    }
+    assert list(Policy(policy, "own").own_losses(request, "other")) == lost
+    assert list(Policy(policy, "own").own_losses(request, "own")) == [("top", None)]
