@@ -1,20 +1,20 @@
 """Every exception that crosses a module boundary.
 
-    NexeonError
-    ├── LoadError              a file of ours (configuration, mapping, schema) is wrong: a list of problems
-    │   ├── ConfigError
-    │   └── MappingError
-    ├── MappingFailure         a mapping met data that it cannot map, at run time
-    ├── StoreError
-    │   ├── StoreLocked        another process holds the store
-    │   ├── StoreUnavailable   the disk is full, the folder is read-only, the engine is closed
-    │   ├── StoreCorrupt       what is on disk is damaged
-    │   ├── NotFound
-    │   ├── Conflict
-    │   └── InsufficientCredit
-    │       └── BudgetExceeded
-    ├── AdminError             the admin service refused, or cannot be reached
-    └── RequestError           ends a client's request with a status and the client format's own error body
+NexeonError
+├── LoadError              a file of ours (configuration, mapping, schema) is wrong: a list of problems
+│   ├── ConfigError
+│   └── MappingError
+├── MappingFailure         a mapping met data that it cannot map, at run time
+├── StoreError
+│   ├── StoreLocked        another process holds the store
+│   ├── StoreUnavailable   the disk is full, the folder is read-only, the engine is closed
+│   ├── StoreCorrupt       what is on disk is damaged
+│   ├── NotFound
+│   ├── Conflict
+│   └── InsufficientCredit
+│       └── BudgetExceeded
+├── AdminError             the admin service refused, or cannot be reached
+└── RequestError           ends a client's request with a status and the client format's own error body
 """
 
 from __future__ import annotations
