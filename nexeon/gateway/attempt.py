@@ -98,6 +98,8 @@ class Attempt:
         if "event-stream" in response.headers.get("content-type", ""):
             raise self._useless("a stream where one answer was asked for")
         body = self._parse(raw, response)
+        if not isinstance(body, dict) or not body:
+            raise self._useless("an answer with nothing in it" if not body else "an answer that is no object")
         as_it_is = self.plan.piped and self.prepared.copies == 1
         canonical = self._tap(body) if as_it_is else self._decode(self._patched(body))
         self._look_for_error(body, canonical)
@@ -241,12 +243,11 @@ class Attempt:
 
     def _tap(self, body: Any) -> dict[str, Any]:
         """What the answer means, as far as the mapping knows; the pipe gives the rest through unread."""
-        if not isinstance(body, dict):
-            raise self._lost("an answer that is no object")
         try:
             patched = self.plan.dialect.response(body, self.prepared.context)
             canonical = self.plan.format.decode_response(patched, self.prepared.context)
         except MappingFailure:
+            self._look_for_error(body, {})
             return {"blocks": [{"type": "unknown", "text": "…"}]}
         return canonical if isinstance(canonical, dict) else {}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any, Final
 
 from nexeon.errors import MappingFailure, RequestError
@@ -22,9 +23,10 @@ def canonical_error(error: RequestError, request_id: str) -> dict[str, Any]:
         "status": error.status,
         "message": error.message,
         "param": error.param,
-        "code": error.code,
         "request_id": request_id,
     }
+    if error.code is not None:
+        canonical["code"] = error.code
     if error.retry_after is not None:
         canonical["retry_after"] = error.retry_after
     return canonical
@@ -48,7 +50,7 @@ def error_headers(error: RequestError) -> dict[str, str]:
     """`retry-after`, and whether a retry can help at all."""
     headers = dict(error.headers)
     if error.retry_after is not None:
-        headers["retry-after"] = str(max(1, round(error.retry_after)))
+        headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
     retryable = error.retryable
     if retryable is None:
         retryable = error.status >= 500 or error.status in _PASSING

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -16,6 +17,7 @@ _OURS: Final = frozenset({401, 402, 403})
 _KEY_KINDS: Final = frozenset({"authentication", "billing", "permission"})
 _CLIENT_KINDS: Final = frozenset({"content_policy", "context_length"})
 _LONGEST_MESSAGE: Final = 2000
+_WORD: Final = re.compile("[a-z][a-z0-9_]*")
 
 
 class Blame(IntEnum):
@@ -86,7 +88,7 @@ def _judged(
     said = f": {message}" if message else ""
     told = bad_gateway(f"provider `{provider}` failed{said}" if said else f"provider `{provider}` answered {status}")
     if kind == "overloaded":
-        told.kind = kind
+        told.kind, told.code = kind, None
     return AttemptFailed(Blame.BROKEN, told, wait)
 
 
@@ -165,6 +167,8 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
 
 def _client_error(status: int, kind: str, message: str, error: Mapping[str, Any]) -> RequestError:
     param, code = error.get("param"), error.get("code")
+    if kind in _CLIENT_KINDS and not (isinstance(code, str) and _WORD.fullmatch(code)):
+        code = None  # the client's format has its own word
     return RequestError(
         status,
         kind if kind not in ("upstream", "internal") else "invalid_request",
