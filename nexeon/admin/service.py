@@ -78,10 +78,11 @@ class AdminService:
         }
         self._methods["status"] = self.status
         self._log = requests
+        self._live = live
 
     async def status(self) -> View:
         """What is being administered, by which process, and what the operator should know of: accounts below their
-        soft limits, records that the log of requests could not keep."""
+        soft limits, provider keys that are left out, records that the log of requests could not keep."""
         return {"store": self.store.url, "pid": os.getpid(), "warnings": await self._warnings()}
 
     async def _warnings(self) -> list[str]:
@@ -94,6 +95,9 @@ class AdminService:
                         f"account `{account.name}` has {to_usd(available)} USD available, less than its soft limit of "
                         f"{to_usd(account.soft_limit)} USD"
                     )
+        for key, state in (self._live() if self._live is not None else {}).items():
+            if state.get("state") == "removed":
+                warnings.append(f"provider key `{key}` is left out: {state.get('reason')}")
         if self._log is not None and self._log.dropped:
             warnings.append(f"the request log has dropped {self._log.dropped} records since the start")
         return warnings

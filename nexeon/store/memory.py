@@ -171,6 +171,7 @@ class MemoryStore(Records):
             entries.append(replace(missing, uncollected=amount - collected))
         self._apply(Close(held.id, tuple(entries)))
         self._remember(held.id, charge)
+        _warn(self._state.accounts[held.account], charge)
         return charge
 
     def _remember(self, reservation: str, charge: LedgerEntry | None) -> None:
@@ -302,6 +303,16 @@ class MemoryStore(Records):
 
     async def close(self) -> None:
         self._open = False
+
+
+def _warn(account: Account, charge: LedgerEntry) -> None:
+    """Once, where this charge took the wallet below its soft limit."""
+    if account.soft_limit is not None:
+        left = charge.balance + account.overdraft
+        if left < account.soft_limit <= left - charge.amount:
+            log.warning(
+                "account %s (%s) has %s USD left, less than its soft limit", account.id, account.name, to_usd(left)
+            )
 
 
 def _check_amount(amount: int) -> None:

@@ -266,3 +266,16 @@ async def test_status_warns_of_accounts_below_their_soft_limit(service: AdminSer
     ]
     await call(service, "credits.add", account="acme", usd="1")
     assert (await call(service, "status"))["warnings"] == []
+
+
+async def test_status_and_lists_tell_what_the_gateway_knows_of_provider_keys() -> None:
+    live: dict[str, dict[str, str]] = {}
+    service = AdminService(MemoryStore(), live=lambda: live)
+    made = await call(service, "provider_keys.add", provider="alpha", secret="good-secret-1234567")
+    assert made["live"] is None
+    live[made["id"]] = {"state": "removed", "reason": "the provider refused it (401)"}
+    assert (await call(service, "provider_keys.list"))["items"][0]["live"] == live[made["id"]]
+    assert (await call(service, "status"))["warnings"] == [
+        f"provider key `{made['id']}` is left out: the provider refused it (401)"
+    ]
+    await service.close()

@@ -137,6 +137,16 @@ async def test_wallets_and_budgets_survive_checkpoint_and_restart(tmp_path: Path
     await store.close()
 
 
+async def test_the_charge_that_crosses_the_soft_limit_is_told_of_once(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    await store.add(replace(ACME, soft_limit=50))
+    await store.post("acc_1", "grant", 100)
+    for amount, told in ((50, 0), (1, 1), (1, 1)):
+        await charge(store, amount)
+        assert len([line for line in caplog.messages if "soft limit" in line]) == told
+
+
 def test_periods_are_those_of_the_calendar() -> None:
     when = datetime(2026, 12, 31, 23, 59, tzinfo=UTC).timestamp()
     assert period_end("day", when) == datetime(2027, 1, 1, tzinfo=UTC).timestamp()
