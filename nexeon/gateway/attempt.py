@@ -69,6 +69,8 @@ class Attempt:
         self.lease = lease
         self.upstream = upstream
         self.client_context = client_context
+        # the pipe gives everything through, whatever its mapping knows
+        exchange.losses = [] if plan.piped else [prepared.context["dropped"], client_context["dropped"]]
 
     async def json(self) -> JSONAnswer:
         """Sends, and reads the whole answer."""

@@ -62,6 +62,7 @@ class Exchange:
     target: Target | None = None
     provider: str = ""
     dropped: list[str] = field(default_factory=list)
+    losses: list[list[str]] = field(default_factory=list)
     usage: dict[str, Any] = field(default_factory=dict)
     complete: bool = False
     produced: int = 0
@@ -95,6 +96,10 @@ class Exchange:
         """Notes what the client is sent, where bodies are kept."""
         if self.kept is not None:
             self.kept[1].extend(out)
+
+    def lost(self) -> list[str]:
+        """What of the answer could not be said to the client."""
+        return [name for names in self.losses for name in names]
 
     def drop(self, names: list[str]) -> None:
         """Notes request fields that were lost, each once."""

@@ -92,6 +92,8 @@ class Settler:
         }
         await self._store.settle(reservation, amount, detail=detail, estimated=estimated)
         self._metrics.charged(exchange.provider, detail["model"], usage, amount)
+        if lost := exchange.lost():
+            self._metrics.lost(exchange.provider, len(lost))
         self._metrics.took("whole", exchange.provider, detail["model"], time.monotonic() - exchange.started)
         return usage, estimated
 

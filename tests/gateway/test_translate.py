@@ -132,6 +132,18 @@ async def test_a_strict_request_is_refused_before_anything_is_dropped(gate: Gate
     assert await gate.spent() == 0
 
 
+async def test_what_an_answer_lost_is_counted(gate: Gate) -> None:
+    words = [{"type": "begin"}, {"type": "words", "words": "hello"}, {"type": "aside"}]
+    gate.upstream.plays(
+        says(NOTED | {"aside": "by the way"}),
+        streams(*words, {"type": "finish", "tokens": [10, 5]}, end=None),
+    )
+    assert (await gate.talk("noted")).json()["text"] == "hello"
+    assert "hello" in (await gate.talk("noted", stream=True)).text
+    await gate.released()
+    assert 'nexeon_response_losses_total{provider="noter"} 2' in (await gate.client.get("/metrics")).text
+
+
 async def test_a_target_that_refuses_leaves_the_request_to_the_next(opened: Opener) -> None:
     def change(value: dict[str, Any]) -> None:
         value["models"]["both"]["targets"].reverse()
