@@ -136,6 +136,11 @@ class AdminService:
             return None
         return found
 
+    async def count_usage(self) -> None:
+        """What is new in the ledger, so that it is known when it is asked for. Raises StoreError."""
+        for book in self._books:
+            await book.catch_up()
+
     async def close(self) -> None:
         """Not the store, nor the log of requests."""
         for book in self._books:

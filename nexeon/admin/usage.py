@@ -107,7 +107,7 @@ class UsageBook:
 
     async def sums(self, groups: Iterable[str], conditions: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """A row for each group, with what was counted; `conditions` are SQL, each with what it compares with."""
-        await self._catch_up()
+        await self.catch_up()
         names = ", ".join(groups)
         where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
         query = f"SELECT {names}, {', '.join(f'sum({name})' for name in _COUNTS)} FROM usage {where} GROUP BY {names}"
@@ -116,7 +116,8 @@ class UsageBook:
     async def close(self) -> None:
         await self._database.close()
 
-    async def _catch_up(self) -> None:
+    async def catch_up(self) -> None:
+        """Counts what is new in the ledger. Raises StoreUnavailable, StoreCorrupt."""
         async with self._turn:
             position = await self._database.run(_position)
             try:

@@ -183,5 +183,7 @@ class Gateway:
             try:
                 await self.renew()
                 await self.store.sweep()
+                if self.admin is not None:
+                    await self.admin.count_usage()
             except StoreError as error:
                 _log.error("reservations could not be renewed or closed: %s", error)
