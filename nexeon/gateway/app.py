@@ -24,6 +24,7 @@ from nexeon.config import Config
 from nexeon.errors import MappingError, NexeonError, Problem, RequestError
 from nexeon.gateway import pages
 from nexeon.gateway.catalog import load_catalogs
+from nexeon.gateway.compact import compact_endpoint
 from nexeon.gateway.counting import load_counters
 from nexeon.gateway.errors import error_body, error_headers
 from nexeon.gateway.gateway import Gateway, shutting_down
@@ -54,7 +55,11 @@ def create_app(
     Raises MappingError where the configuration names a format or dialect that the library does not have.
     """
     gateway = Gateway(config, library, store, transport=transport, log=log)
-    kept = [endpoint for resource in gateway.resources.values() for endpoint in endpoints(resource)]
+    kept = [
+        endpoint
+        for resource in gateway.resources.values()
+        for endpoint in (*endpoints(resource), compact_endpoint(resource))
+    ]
     router = Router([*_endpoints(config, library), *kept])
     for model in config.models.values():
         for name in {endpoint.format.name for endpoint in router.generating(generate)}:

@@ -14,6 +14,11 @@ states: {queued, in_progress, cancelled, failed: template over `state` (message)
 lean: template over `item`: the item for a model that takes no media
 items: template over `list` (items, token)     page: template over `page` (items, more)
 deleted: template over `answer` (id)
+shorten: {path: value}                         requests that may lose their oldest items
+summary: path in an item of a summary that was made here, in an envelope
+compact: template over `body`: the request for a summary
+compacted: template over `compact` (id, created, items, summary, answer): what the client gets
+restored: template over `summary` (text): the summary as an item that any model reads
 """
 
 from __future__ import annotations
@@ -32,6 +37,7 @@ from nexeon.mapping.source import Map, Source, plain, read
 _FOLDER: Final = "resources"
 _TEMPLATES: Final = {
     "input": "body", "echo": "turn", "lean": "item", "items": "list", "page": "page", "deleted": "answer",
+    "restored": "summary", "compact": "body", "compacted": "compact",
 }  # fmt: skip
 _STATES: Final = ("queued", "in_progress", "cancelled", "failed")
 _MAPS: Final = {
@@ -53,6 +59,8 @@ class Resource:
     open: frozenset[str]
     query: Mapping[str, str]
     refuse: tuple[tuple[Path, str], ...]
+    shorten: tuple[tuple[Path, Any], ...]
+    summary: Path
     _templates: Mapping[str, Transform]
 
     def make(self, name: str, value: Any) -> Any:
@@ -104,7 +112,7 @@ def sections(source: Source, needed: tuple[str, ...]) -> tuple[Map, dict[str, An
 
 
 def _compile(source: Source, library: Library) -> Resource:
-    root, data = sections(source, ("format", "path", "prefix", "states", *_MAPS, *_TEMPLATES))
+    root, data = sections(source, ("format", "path", "prefix", "states", "summary", *_MAPS, *_TEMPLATES))
     problems = [
         Problem(f"`{part}.{name}` is missing", source.name, 1)
         for part, names in (*_MAPS.items(), ("states", _STATES))
@@ -139,5 +147,7 @@ def _compile(source: Source, library: Library) -> Resource:
         open=frozenset(data["answer"].get("open", ())),
         query={name: str(text) for name, text in data["query"].items()},
         refuse=tuple((Path(path), str(message)) for path, message in data.get("refuse", {}).items()),
+        shorten=tuple((Path(path), value) for path, value in data.get("shorten", {}).items()),
+        summary=Path(str(data["summary"])),
         _templates={name: make() for name, make in makers.items()},
     )

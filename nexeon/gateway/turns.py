@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from nexeon.config import Config, Model
 from nexeon.errors import NotFound, RequestError, StoreError
 from nexeon.gateway import pipe
 from nexeon.gateway.resource import Resource
+from nexeon.gateway.shorten import shortened, weight
 from nexeon.gateway.validate import invalid
 from nexeon.mapping import MISSING
 from nexeon.mapping.paths import Path
-from nexeon.mapping.seals import close_envelope, make_seal
+from nexeon.mapping.seals import close_envelope, make_seal, open_envelope
 from nexeon.store.answers import Answer, AnswerStore
 from nexeon.wire.json import JSONError, dumps, loads
 
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
     from nexeon.gateway.gateway import Gateway
 
 _log = logging.getLogger("nexeon.gateway")
-_ENDED: Final = "completed"
+SUMMARY: Final = "summary"
+"""The kind of the envelope that a summary travels in."""
 
 Item = dict[str, Any]
 
@@ -44,7 +47,10 @@ class Turn:
         *,
         keep: bool,
         background: bool,
+        room: Callable[[dict[str, Any]], float] | None = None,
+        bytes_per_token: float = 4.0,
     ) -> None:
+        """`room` gives the tokens that the input may have, from the request without it; None: as it is."""
         request = resource.request
         self.resource = resource
         self.store = store
@@ -65,19 +71,37 @@ class Turn:
         for name in ("previous", "background", *(("store",) if keep else ())):
             body = request[name].remove(body)
         self.own = body
-        self.body = body if not chain else request["input"].put(body, [*self._history, *self._said])
+        self.raw = [*self._history, *self._said]
+        self.items = [self._restored(item) for item in self.raw]
+        changed = bool(chain) or self.items != self.raw
+        if room is not None:
+            calls = {str(path.steps[-1]) for path in resource.format.wire.request.calls}
+            short = shortened(self.items, room(request["input"].remove(body)), bytes_per_token, calls)
+            changed = changed or len(short) < len(self.items)
+            self.items = short
+        self.body = request["input"].put(body, self.items) if changed else body
         shown = {"store": keep, "background": background, "previous": self.previous}
         self._echo: dict[str, Any] = resource.make(
             "echo", {name: value for name, value in shown.items() if value is not None}
         )
         self._event_name = pipe.getter(resource.answer["event"])
 
+    def _restored(self, item: Item) -> Item:
+        """A summary that was made here, as any model can read it."""
+        text = self.resource.summary.get(item)
+        if type(text) is not str or (seal := open_envelope(text)) is None or seal["kind"] != SUMMARY:
+            return item
+        restored: Item = self.resource.make("restored", {"text": seal["data"]})
+        return restored
+
     def lean(self) -> dict[str, Any] | None:
         """The body without the media of earlier turns; None where there are none."""
-        history = [self.resource.make("lean", item) for item in self._history]
-        if history == self._history:
+        said = min(len(self._said), len(self.items))
+        history = self.items[: len(self.items) - said]
+        leaner = [self.resource.make("lean", item) for item in history]
+        if leaner == history:
             return None
-        return dict(self.resource.request["input"].put(self.body, [*history, *self._said]))
+        return dict(self.resource.request["input"].put(self.body, [*leaner, *self.items[len(history) :]]))
 
     def answered(self, raw: bytes) -> bytes:
         """A whole answer as the client gets it."""
@@ -169,8 +193,17 @@ class Turn:
         return sealed
 
 
-async def begin(gateway: Gateway, resource: Resource, account: str, body: dict[str, Any]) -> Turn | None:
-    """None where the request neither continues an answer nor has its own kept.
+async def begin(
+    gateway: Gateway,
+    resource: Resource,
+    account: str,
+    body: dict[str, Any],
+    model: Model | None = None,
+    *,
+    always: bool = False,
+) -> Turn | None:
+    """None where the request neither continues an answer nor has its own kept, and goes up as it is; `always` makes a
+    turn of it all the same. With `model`, a request that wants so is cut to what that can hold.
 
     Raises RequestError 400 for what is not served, and for an answer that this account does not have.
     """
@@ -184,12 +217,49 @@ async def begin(gateway: Gateway, resource: Resource, account: str, body: dict[s
     if background and not keep:
         name = places["background"].text
         raise invalid(f"`{name}` needs the answer to be kept: leave `{places['store'].text}` true", name)
-    if previous in (MISSING, None):
-        return Turn(resource, gateway.answers, account, body, [], keep=keep, background=background) if keep else None
-    chain = await _chain(gateway.answers, account, str(previous), places["previous"])
-    if chain[-1].status in resource.open:
-        raise invalid(f"the answer '{previous}' is not complete yet", places["previous"].text)
-    return Turn(resource, gateway.answers, account, body, chain, keep=keep, background=background)
+    room = _room(gateway.config, resource, model) if model is not None and _to_shorten(resource, body) else None
+    chain: list[Answer] = []
+    if previous not in (MISSING, None):
+        chain = await _chain(gateway.answers, account, str(previous), places["previous"])
+        if chain[-1].status in resource.open:
+            raise invalid(f"the answer '{previous}' is not complete yet", places["previous"].text)
+    elif not keep and not always and room is None and not _has_summary(resource, body):
+        return None
+    return Turn(
+        resource,
+        gateway.answers,
+        account,
+        body,
+        chain,
+        keep=keep,
+        background=background,
+        room=room,
+        bytes_per_token=gateway.config.estimate.bytes_per_token,
+    )
+
+
+def _to_shorten(resource: Resource, body: dict[str, Any]) -> bool:
+    return any(path.get(body) == value for path, value in resource.shorten)
+
+
+def _has_summary(resource: Resource, body: dict[str, Any]) -> bool:
+    items = resource.request["input"].get(body)
+    return isinstance(items, list) and any(resource.summary.get(item) is not MISSING for item in items)
+
+
+def _room(config: Config, resource: Resource, model: Model) -> Callable[[dict[str, Any]], float] | None:
+    """What a model's context has left for the input."""
+    window = model.context_window
+    if window is None:
+        return None
+
+    def room(rest: dict[str, Any]) -> float:
+        asked = [path.get(rest) for path in resource.format.wire.request.max_tokens]
+        limits = [limit for limit in asked if type(limit) is int]
+        output = max(limits) if limits else min(model.max_output_tokens or 0, config.estimate.max_output_tokens)
+        return window - output - weight(rest, config.estimate.bytes_per_token)
+
+    return room
 
 
 async def _chain(store: AnswerStore, account: str, id: str, place: Path) -> list[Answer]:

@@ -123,7 +123,7 @@ async def _answer(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path
     model = resolve(gateway.config, key, model_name(wire, body, path))
     gateway.validate(endpoint.format, body)
     resource = gateway.resources.get(endpoint.format.name)
-    turn = await begin(gateway, resource, account.id, body) if resource is not None else None
+    turn = await begin(gateway, resource, account.id, body, model) if resource is not None else None
     check_objects(wire, turn.own if turn is not None else body)
     stream = wants_stream(endpoint, body)
     exchange = Exchange(

@@ -76,7 +76,15 @@ def library() -> Library:
 
 @pytest.fixture
 async def bench(tmp_path: Path, library: Library) -> AsyncIterator[Bench]:
-    (tmp_path / "store.yaml").write_text(yaml.safe_dump({"store": {"url": f"tinydb:{tmp_path / 'data'}"}}))
+    small = {
+        "owned_by": "tests",
+        "created": 1,
+        "price": {"input": 1, "output": 2},
+        "context_window": 2000,
+        "targets": [{"provider": "openai", "model": "gpt-5.2"}],
+    }
+    own = {"store": {"url": f"tinydb:{tmp_path / 'data'}"}, "models": {"small": small}}
+    (tmp_path / "store.yaml").write_text(yaml.safe_dump(own))
     names = ("OPENAI", "ANTHROPIC", "GEMINI", "DEEPSEEK", "XAI")
     config = load_config(
         [ROOT / "gateway.yaml", UPSTREAMS, tmp_path / "store.yaml"],
@@ -205,3 +213,20 @@ async def test_nobody_elses(bench: Bench) -> None:
     with pytest.raises(BadRequestError, match="not found"):
         await bench.other.responses.create(model=model, input="Yours?", previous_response_id=answer.id)
     assert (await bench.client.responses.retrieve(answer.id)).id == answer.id
+
+
+@pytest.mark.parametrize("store", [True, False])
+async def test_truncation(bench: Bench, store: bool) -> None:
+    """A conversation beyond the model's window loses its beginning where the request wants so; the list keeps it."""
+    said: Any = [{"role": "user", "content": f"{n} " + "word " * 100} for n in range(40)]
+    said.append({"role": "user", "content": "And on"})
+    options: dict[str, Any] = {"model": "small", "input": said, "max_output_tokens": 50, "store": store}
+    await bench.client.responses.create(**options)
+    assert len(bench.last["input"]) == 41
+    cut = await bench.client.responses.create(truncation="auto", **options)
+    assert cut.truncation == "auto"
+    assert cut.output_text == "Echo: And on"
+    assert 5 < len(bench.last["input"]) < 20
+    assert bench.last["input"] == said[-len(bench.last["input"]) :]
+    if store:
+        assert len([item async for item in bench.client.responses.input_items.list(cut.id)]) == 41

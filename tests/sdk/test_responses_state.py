@@ -213,3 +213,34 @@ def test_nothing_to_resume(openai, models):
     with pytest.raises(sdk.BadRequestError) as caught:
         openai.responses.retrieve(answer.id, stream=True)
     assert caught.value.param == "stream"
+
+
+def test_compact(openai, upstream):
+    """What comes back stands for the conversation, with any model."""
+    first = openai.responses.create(model=upstream.model, input="The word is plum. " * 20)
+    raw = openai.responses.with_raw_response.compact(
+        model=upstream.model, input=[{"role": "user", "content": "Mind it"}], previous_response_id=first.id
+    )
+    compacted = raw.parse()
+    assert compacted.object == "response.compaction"
+    assert [item.type for item in compacted.output] == ["message", "message", "compaction"]
+    assert [item.role for item in compacted.output[:2]] == ["user", "user"]
+    assert compacted.usage.input_tokens > first.usage.input_tokens
+    told = raw.http_response.json()["output"]
+    for store in (True, False):
+        answer = openai.responses.create(
+            model=upstream.model, input=[*told, {"role": "user", "content": "And on"}], store=store
+        )
+        assert answer.output_text.startswith("Echo: ")
+    # the item alone, twice: the summary counts for something
+    short = openai.responses.create(model=upstream.model, input="And on")
+    long = openai.responses.create(model=upstream.model, input=[told[-1], {"role": "user", "content": "And on"}])
+    assert long.usage.input_tokens > short.usage.input_tokens
+
+
+def test_compact_fails(openai):
+    with pytest.raises(sdk.NotFoundError, match="not available"):
+        openai.responses.compact(model="nobody", input="Hi")
+    with pytest.raises(sdk.BadRequestError) as caught:
+        openai.responses.compact(model="gpt-5", previous_response_id="resp_nex-none")
+    assert caught.value.code == "previous_response_not_found"
