@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 
 # How many closed reservations are remembered, so that a settlement that comes twice charges once.
 _REMEMBERED = 10_000
+# Expired grants that are taken back in one go.
+_AT_ONCE = 4
 # What 64 bits hold, in every engine and in JSON.
 _MOST = 2**63 - 1
 
@@ -110,24 +112,25 @@ class MemoryStore(Records):
             return None
         return BudgetExceeded(needed=amount, available=max(0, budget.left), period=budget.period, resets=budget.resets)
 
-    def _expire(self, account: str) -> list[LedgerEntry]:
-        """Takes back what is left of grants that have expired, but for what calls under way may still use."""
+    def _expire(self, account: str) -> None:
+        """Takes back what is left of grants that have expired, but for what calls under way may still use.
+
+        Of a few at a time: what it writes fits beside a settlement, for which room was made. The rest is not available
+        either, and goes at the next use or sweep.
+        """
         now = self._clock()
         wallet = self._wallet(account)
         due = wallet.expired(now)
-        posted = []
         # As a copy: what is taken leaves the wallet's own list.
-        for lot in list(wallet.lots) if due else ():
+        for lot in wallet.lots[:_AT_ONCE] if due else ():
             if lot.expires > now or not due:
                 break
             taken = min(due, lot.left)
             due -= taken
             entry = self._entry(account, "expiry", -taken, {"reason": "the grant has expired"})
-            posted.append(replace(entry, grant=lot.entry))
-            self._apply(Close("", (posted[-1],)))
+            self._apply(Close("", (replace(entry, grant=lot.entry),)))
         if not wallet.lots:
             self._state.expiring.pop(account, None)
-        return posted
 
     async def begin(self, reservation: Reservation) -> None:
         if reservation.id in self._state.reservations:
@@ -201,10 +204,9 @@ class MemoryStore(Records):
         swept = self._sweep()
         now = self._clock()
         due = [account for account in self._state.expiring if self._state.wallets[account].expired(now)]
-        if due:
-            await self._admit()
         for account in due:
-            if account in self._state.accounts:
+            while account in self._state.accounts and self._state.wallets[account].expired(now):
+                await self._admit()
                 self._expire(account)
         if swept or due:
             await self._durable()

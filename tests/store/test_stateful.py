@@ -87,8 +87,12 @@ class Money(RuleBasedStateMachine):
             lot[2] -= taken
             amount -= taken
 
-    def take_back(self, account: str) -> None:
-        self.spend(account, self.expired(account))
+    def take_back(self, account: str, most: int = 4) -> None:
+        """Of expired grants, as many as go at once."""
+        due = self.expired(account)
+        lots = [lot for lot in sorted(self.lots[account]) if lot[2]][:most]
+        late = sum(int(left) for expires, _, left in lots if expires <= self.clock.now)
+        self.spend(account, min(due, late))
 
     def spent_in_period(self, key: str) -> int:
         period = self.budget[key][1]
@@ -159,8 +163,10 @@ class Money(RuleBasedStateMachine):
         except BudgetExceeded:
             assert covered
             assert not within
+            self.take_back(account)
         except InsufficientCredit:
             assert not covered
+            self.take_back(account)
         else:
             assert covered
             assert within
@@ -200,7 +206,7 @@ class Money(RuleBasedStateMachine):
         assert self.run(self.store.sweep()) == len(self.open)
         self.orphaned()
         for account in ACCOUNTS:
-            self.take_back(account)
+            self.take_back(account, 1000)
 
     def orphaned(self) -> None:
         while self.open:

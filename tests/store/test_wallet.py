@@ -45,6 +45,21 @@ async def test_the_earliest_to_expire_is_spent_first(store: Store, clock: Clock)
     assert soon.expires == clock.now - 100
 
 
+async def test_many_grants_that_expire_at_once_go_at_once(store: Store, clock: Clock) -> None:
+    await store.add(ACME)
+    for _ in range(20):
+        await store.post("acc_1", "grant", 10, expires=clock.now + 10)
+    await store.post("acc_1", "grant", 7)
+    clock.now += 10
+    with pytest.raises(InsufficientCredit) as refusal:
+        await store.reserve("acc_1", "key_1", 8, ttl=60, detail={})
+    assert refusal.value.available == 7
+    await store.sweep()
+    assert await store.balance("acc_1") == Balance(7, 0)
+    entries = await store.ledger("acc_1", limit=1000)
+    assert len({entry.grant for entry in entries if entry.kind == "expiry"}) == 20
+
+
 async def test_what_a_call_holds_outlives_its_grant(store: Store, clock: Clock) -> None:
     await store.add(ACME)
     await store.post("acc_1", "grant", 100, expires=clock.now + 10)
