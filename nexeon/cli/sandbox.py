@@ -44,6 +44,7 @@ class Sandbox:
                 api_key=_GUEST,
                 api_key_variable=None,
                 keys=(),
+                key_rest=False,
                 proxy=None,
                 probe="/models",
             )

@@ -128,6 +128,7 @@ def _provider(name: str, value: Mapping[str, Any], tree: Tree) -> out.Provider:
         keys=tuple(_pool_keys(value)),
         key_limits=_section(out.Limits, value.get("key_limits")),
         affinity=value.get("affinity", True),
+        key_rest=value.get("key_rest", True),
     )
 
 

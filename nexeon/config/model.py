@@ -176,7 +176,8 @@ class Provider:
 
     `api_key_variable` is the environment variable that `api_key` is read from, where it is; `probe` is the path whose
     GET tells whether a key is good. `keys` join `api_key`; `key_limits` hold for each key that has none. `affinity`: a
-    conversation stays with one key, whose organisation has its prompt cached.
+    conversation stays with one key, whose organisation has its prompt cached. `key_rest`: a key that was limited or
+    refused is left alone for a while.
     """
 
     name: str
@@ -195,6 +196,7 @@ class Provider:
     keys: tuple[PoolKey, ...] = ()
     key_limits: Limits = Limits()
     affinity: bool = True
+    key_rest: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,7 @@ class Lease:
     secret: str = field(repr=False)
     weight: float = 1.0
     limits: Limits = field(default_factory=Limits)
+    rests: bool = True
 
 
 @dataclass(slots=True)
@@ -159,6 +160,8 @@ class KeyPool:
 
     def limited(self, lease: Lease, model: str, wait: float | None) -> None:
         """The key met a rate limit with this model; `wait` seconds as the provider said."""
+        if not lease.rests:
+            return
         rests, now = self._of(lease.id).rests, self._clock()
         before = rests.get(model)
         count = before.count + 1 if before is not None and before.state == "cooling" else 1
@@ -167,6 +170,8 @@ class KeyPool:
 
     def refused(self, lease: Lease, model: str, reason: str, *, only_model: bool) -> None:
         """The provider does not accept the key; `only_model`: perhaps it accepts it for other models."""
+        if not lease.rests:
+            return
         rests, now = self._of(lease.id).rests, self._clock()
         place = model if only_model else ""
         before = rests.get(place)
@@ -201,12 +206,13 @@ class KeyPool:
         return counts
 
     def _keys(self, provider: Provider) -> Iterator[Lease]:
+        name, rests = f"config:{provider.name}", provider.key_rest
         for key, secret in self._store.provider_keys(provider.name):
-            yield Lease(key.id, key.account, secret, key.weight, _limits_of(key, provider))
+            yield Lease(key.id, key.account, secret, key.weight, _limits_of(key, provider), rests)
         if provider.api_key is not None:
-            yield Lease(f"config:{provider.name}", provider.key_account, provider.api_key, 1.0, provider.key_limits)
+            yield Lease(name, provider.key_account, provider.api_key, 1.0, provider.key_limits, rests)
         for number, part in enumerate(provider.keys, 1):
-            yield Lease(f"config:{provider.name}:{number}", part.account, part.key, part.weight, part.limits)
+            yield Lease(f"{name}:{number}", part.account, part.key, part.weight, part.limits, rests)
 
     def _of(self, key: str) -> _Health:
         health = self._health.get(key)

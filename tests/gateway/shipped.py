@@ -56,7 +56,10 @@ def library() -> Library:
 async def shipped(upstream: Upstream, folder: Path, models: dict[str, object] | None = None) -> AsyncIterator[Shipped]:
     """`models`: more of them, as the configuration has them."""
     providers = yaml.safe_load((ROOT / "gateway.yaml").read_text())["providers"]
-    local = {name: {"base_url": f"{upstream.url}/{name}", "api_key": f"{name}-secret-key"} for name in providers}
+    local = {
+        name: {"base_url": f"{upstream.url}/{name}", "api_key": f"{name}-secret-key", "key_rest": False}
+        for name in providers
+    }
     file = folder / "local.yaml"
     file.write_text(yaml.safe_dump({"providers": local, "store": {"url": "memory:"}, "models": models or {}}))
     config = load_config([ROOT / "gateway.yaml", MODELS, file], environ={})

@@ -112,6 +112,12 @@ async def test_when_every_key_is_limited_the_provider_is_not_asked(opened: Opene
     assert (await gate.talk("strict")).status_code == 200, "another model has limits of its own"
 
 
+async def test_a_provider_whose_keys_do_not_rest_is_asked_again(opened: Opener) -> None:
+    gate = await opened(lambda value: value["providers"]["one"].update(key_rest=False))
+    gate.upstream.plays(says(oops("rate_limit"), 429, {"retry-after": "9"}), says(oops("x"), 401), talks())
+    assert [(await gate.talk()).status_code for _ in range(3)] == [429, 503, 200]
+
+
 async def test_rests_end_and_trials_come_one_at_a_time(opened: Opener) -> None:
     gate = await opened(keys({"key": "a"}, {"key": "b"}))
     clock = Clock()
