@@ -7,14 +7,18 @@ from typing import Any, Literal
 
 from nexeon.admin import values
 from nexeon.admin.views import View, entry_view, page
-from nexeon.errors import AdminError, Conflict, InsufficientCredit, NotFound
+from nexeon.errors import AdminError, Conflict, InsufficientCredit, NotFound, StoreError
 from nexeon.store.money import to_usd
 from nexeon.store.protocol import Store
+from nexeon.store.records import Detail
+from nexeon.store.requests import RequestLog
 
 
 class Credits:
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, log: RequestLog | None = None) -> None:
+        """With a log of requests, a refund for a request names what that was about, too."""
         self._store = store
+        self._log = log
 
     async def add(self, *, account: Any, usd: Any, reason: Any = "", expires: Any = None) -> View:
         """Grants; what is left of it at `expires` is taken back."""
@@ -54,13 +58,25 @@ class Credits:
     ) -> View:
         found = await self._store.account(values.text("account", account))
         why = values.text("reason", reason, empty=True)
-        detail = values.text("request", request, empty=True)
+        detail, key = await self._facts(found.id, values.text("request", request, empty=True))
         try:
-            entry = await self._store.post(
-                found.id, kind, amount, reason=why, detail={"request": detail}, expires=expires
-            )
+            entry = await self._store.post(found.id, kind, amount, reason=why, detail=detail, expires=expires, key=key)
         except InsufficientCredit as error:
             raise Conflict(
                 f"account `{found.name}` has {to_usd(error.available)} USD available, less than {to_usd(error.needed)}"
             ) from None
         return entry_view(entry)
+
+    async def _facts(self, account: str, request: str) -> tuple[Detail, str]:
+        """What is known of a request of that account, and its key."""
+        detail: Detail = {"request": request}
+        if not request or self._log is None:
+            return detail, ""
+        try:
+            record = await self._log.show(request)
+        except StoreError:
+            return detail, ""
+        if record.get("account") != account:
+            raise Conflict(f"request `{request}` is of another account")
+        detail |= {"model": record.get("model") or "", "provider": record.get("provider") or ""}
+        return detail | {"usage": record.get("usage") or {}}, record.get("key") or ""

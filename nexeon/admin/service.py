@@ -64,7 +64,7 @@ class AdminService:
         folder = store_folder(store.url)
         self.accounts = Accounts(store)
         self.keys = Keys(store)
-        self.credits = Credits(store)
+        self.credits = Credits(store, requests)
         self.provider_keys = ProviderKeys(store, tuple(config.providers) if config else (), probe, live)
         self._books = open_books(store, folder)
         self.usage = Usage(self._books)

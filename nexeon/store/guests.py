@@ -95,8 +95,10 @@ class GuestStore:
         reason: str = "",
         detail: Detail | None = None,
         expires: float | None = None,
+        key: str = "",
     ) -> LedgerEntry:
-        return await self._home(account).post(account, kind, amount, reason=reason, detail=detail, expires=expires)
+        home = self._home(account)
+        return await home.post(account, kind, amount, reason=reason, detail=detail, expires=expires, key=key)
 
     async def history(self, *, after: str = "", limit: int = 1000) -> list[LedgerEntry]:
         """Of the base store: guests' entries have numbers of their own."""

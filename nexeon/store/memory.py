@@ -241,6 +241,7 @@ class MemoryStore(Records):
         reason: str = "",
         detail: Detail | None = None,
         expires: float | None = None,
+        key: str = "",
     ) -> LedgerEntry:
         await self._admit()
         wallet = self._wallet(account)
@@ -251,7 +252,7 @@ class MemoryStore(Records):
         if amount < 0 and -amount > available:
             raise InsufficientCredit(needed=-amount, available=max(0, available))
         facts: Detail = {**_detail(detail or {}), "reason": reason}
-        entry = self._entry(account, kind, amount, facts)
+        entry = self._entry(account, kind, amount, facts, key=key)
         if expires is not None:
             entry = replace(entry, expires=expires)
         self._apply(Close("", (entry,)))

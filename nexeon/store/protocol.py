@@ -87,8 +87,10 @@ class Store(Protocol):
         reason: str = "",
         detail: Detail | None = None,
         expires: float | None = None,
+        key: str = "",
     ) -> LedgerEntry:
         """Moves credit by a signed `amount`; taking more than is available raises InsufficientCredit.
+        `detail` and `key` say which call it is for, if for one.
 
         What is left of a grant that `expires` (Unix seconds) is taken back then, but for what calls under way hold.
         """

@@ -169,6 +169,20 @@ async def test_requests_are_listed_and_shown(http: AdminHTTP, service: AdminServ
     assert (await ask(http, "GET", "/requests/req_1"))[1]["started"] == "2030-03-17T17:46:40.000Z"
 
 
+async def test_a_refund_names_what_its_request_was_about(http: AdminHTTP, service: AdminService) -> None:
+    account = (await ask(http, "POST", "/accounts", {"name": "acme"}))[1]["id"]
+    await ask(http, "POST", "/accounts", {"name": "other"})
+    log = service.requests._log
+    assert log is not None
+    facts = {"account": account, "key": "key_1", "model": "m", "provider": "p", "usage": {"input": 3}}
+    log.record({"id": "req_1", "started": 1.9e9, **facts})
+    status, entry = await ask(http, "POST", "/credits/acme/refund", {"usd": "1", "request": "req_1"})
+    assert (status, entry | facts) == (200, entry)
+    assert entry["request"] == "req_1"
+    assert (await ask(http, "POST", "/credits/acme/refund", {"usd": "1", "request": "req_old"}))[1]["key"] == ""
+    assert (await ask(http, "POST", "/credits/other/refund", {"usd": "1", "request": "req_1"}))[0] == 409
+
+
 async def test_the_description_describes_every_operation(http: AdminHTTP) -> None:
     status, document = await ask(http, "GET", "/openapi.json")
     assert (status, document) == (200, orjson.loads(orjson.dumps(describe())))
