@@ -27,6 +27,7 @@ def command(coverage: bool, form: str) -> None:
     """Check the configuration, schemas, mappings and mapping cases. Exit status 0 or 1."""
     from nexeon.data import data_path
     from nexeon.errors import ConfigError
+    from nexeon.gateway.pagefiles import page_problems
     from nexeon.mapping.check import check
     from nexeon.mapping.schemas import schema_folders
 
@@ -37,7 +38,7 @@ def command(coverage: bool, form: str) -> None:
     else:
         schemas = schema_folders(data_path("schemas"), config.mappings)
         report = check(config.mappings, schemas, with_coverage=coverage)
-        problems = report.problems
+        problems = report.problems + (page_problems(report.library) if report.library is not None else [])
         looked = f"{report.formats} formats, {report.dialects} dialects, {report.cases} cases"
     if form == "json":
         click.echo(json.dumps([asdict(problem) for problem in problems], ensure_ascii=False))

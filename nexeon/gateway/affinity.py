@@ -7,7 +7,7 @@ from typing import Final
 
 from nexeon.gateway.exchange import Exchange
 
-_LEAST: Final = 4096
+LEAST: Final = 4096
 """Bytes of a body below which no provider caches its prompt."""
 
 _PREFIX: Final = 2048
@@ -15,11 +15,14 @@ _PREFIX: Final = 2048
 
 
 def conversation(exchange: Exchange, raw: bytes) -> str:
-    """The same text for requests of one account that continue each other; "" where it does not matter."""
+    """The same text for requests of one account that continue each other; "" where it does not matter.
+
+    `raw` is the body, or what stands for it: as many bytes of its beginning as matter here.
+    """
     path = exchange.format.wire.request.cache_key
     named = path.get(exchange.body) if path is not None else None
     if type(named) is str and named:
         return f"{exchange.account.id}:{named}"
-    if len(raw) < _LEAST:
+    if len(raw) < LEAST:
         return ""
     return f"{exchange.account.id}:{blake2b(raw[:_PREFIX], digest_size=16).hexdigest()}"

@@ -94,6 +94,15 @@ class Turn:
         restored: Item = self.resource.make("restored", {"text": seal["data"]})
         return restored
 
+    def opening(self, least: int) -> bytes:
+        """How the conversation begins: at least so many bytes, where it has them, that stay as it goes on."""
+        told = bytearray()
+        for item in self.items:
+            if len(told) >= least:
+                break
+            told += dumps(item)
+        return bytes(told)
+
     def lean(self) -> dict[str, Any] | None:
         """The body without the media of earlier turns; None where there are none."""
         said = min(len(self._said), len(self.items))

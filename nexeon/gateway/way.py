@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from nexeon.config import Model
 from nexeon.errors import RequestError, StoreError
 from nexeon.gateway.admit import estimate, groups, not_available, reserve, resolve
-from nexeon.gateway.affinity import conversation
+from nexeon.gateway.affinity import LEAST, conversation
 from nexeon.gateway.attempt import StreamAnswer
 from nexeon.gateway.authenticate import authenticate
 from nexeon.gateway.exchange import Exchange
@@ -144,7 +144,7 @@ async def _answer(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path
     try:
         allowed = groups(gateway.config, key, model, lambda model: gateway.plans(model, endpoint.format))
         estimate(gateway.config, exchange)
-        exchange.conversation = conversation(exchange, raw)
+        exchange.conversation = conversation(exchange, raw if turn is None else turn.opening(LEAST))
         await gateway.limiter.admit(exchange)
         await reserve(gateway.store, exchange, allowed)
         gateway.calls[exchange.id] = exchange

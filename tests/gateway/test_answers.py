@@ -1,0 +1,156 @@
+"""What an operator and a key may do with kept answers, and what is kept of what went wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from nexeon.config import load_config
+from nexeon.data import data_path
+from nexeon.gateway.app import create_app, gateway_of
+from nexeon.gateway.gateway import Gateway
+from nexeon.mapping import Library, load_library
+from nexeon.sandbox.app import create_app as create_sandbox
+from nexeon.store import open_store, to_nano
+from nexeon.store.guests import GuestStore
+
+MODEL = "gpt-5"
+Opened = Callable[..., Awaitable[tuple[httpx.AsyncClient, Gateway]]]
+
+
+@pytest.fixture(scope="module")
+def library() -> Library:
+    return load_library([data_path("mappings")])
+
+
+@pytest.fixture
+async def opened(tmp_path: Path, library: Library) -> AsyncIterator[Opened]:
+    """Opens a gateway with the shipped configuration and these changes, in front of the offline upstream."""
+    ends: list[Callable[[], Awaitable[Any]]] = []
+
+    async def start(**changes: Any) -> tuple[httpx.AsyncClient, Gateway]:
+        file = tmp_path / "own.yaml"
+        file.write_text(yaml.safe_dump({"store": {"url": f"tinydb:{tmp_path / 'data'}"}, **changes}))
+        config = load_config([data_path("gateway.yaml"), file], environ={"OPENAI_API_KEY": "secret"})
+        store = GuestStore(await open_store("memory:"))
+        _, secret = await store.welcome("guest", to_nano("10"))
+        upstream = httpx.ASGITransport(create_sandbox())  # type: ignore[arg-type]
+        app = create_app(config, library, store, transport=lambda _: upstream)
+        gateway = gateway_of(app)
+        await gateway.start()
+        client = httpx.AsyncClient(
+            transport=httpx.ASGITransport(app),  # type: ignore[arg-type]
+            base_url="http://gateway/v1",
+            headers={"authorization": f"Bearer {secret}"},
+        )
+        ends.extend((store.close, gateway.stop, client.aclose))
+        return client, gateway
+
+    yield start
+    for end in reversed(ends):
+        await end()
+
+
+async def ask(client: httpx.AsyncClient, **more: Any) -> httpx.Response:
+    return await client.post("/responses", json={"model": MODEL, "input": "Hi", **more})
+
+
+async def test_nothing_is_kept(opened: Opened) -> None:
+    client, _ = await opened(responses={"store": False})
+    answer = (await ask(client)).json()
+    assert answer["store"] is False
+    assert (await client.get(f"/responses/{answer['id']}")).status_code == 404
+    refused = await ask(client, background=True)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "background")
+    refused = await ask(client, previous_response_id=answer["id"])
+    assert refused.json()["error"]["code"] == "previous_response_not_found"
+
+
+async def test_too_large_to_keep(opened: Opened) -> None:
+    client, _ = await opened(responses={"max_bytes": "4kB"})
+    small, large = (await ask(client)).json(), (await ask(client, input="word " * 1000)).json()
+    assert (await client.get(f"/responses/{small['id']}")).status_code == 200
+    assert (await client.get(f"/responses/{large['id']}")).status_code == 404
+
+
+async def test_a_background_answer_is_charged_once(opened: Opened) -> None:
+    client, gateway = await opened()
+    before = (await client.get("/me")).json()["balance"]
+    answer = (await ask(client, background=True)).json()
+    await gateway.behind.stop(10)
+    await gateway.settler.drain(5)
+    found = (await client.get(f"/responses/{answer['id']}")).json()
+    assert found["status"] == "completed"
+    after = (await client.get("/me")).json()
+    assert float(after["balance"]) < float(before)
+    assert float(after["reserved"]) == 0
+    assert found["usage"]["total_tokens"] > 0
+    assert gateway.behind.running == {}
+    assert gateway.calls == {}
+
+
+async def test_a_cancelled_answer_holds_no_credit(opened: Opened) -> None:
+    client, gateway = await opened()
+    before = (await client.get("/me")).json()["balance"]
+    answer = (await ask(client, input="[[first-byte 20s]] Hi", background=True)).json()
+    assert (await client.post(f"/responses/{answer['id']}/cancel")).json()["status"] == "cancelled"
+    await gateway.settler.drain(5)
+    after = (await client.get("/me")).json()
+    assert (after["balance"], float(after["reserved"])) == (before, 0)
+
+
+async def test_deleting_ends_it(opened: Opened) -> None:
+    client, gateway = await opened()
+    answer = (await ask(client, input="[[first-byte 20s]] Hi", background=True)).json()
+    assert (await client.delete(f"/responses/{answer['id']}")).json()["deleted"] is True
+    assert gateway.behind.running == {}
+    assert (await client.get(f"/responses/{answer['id']}")).status_code == 404
+
+
+async def test_admission_is_told_at_once(opened: Opened) -> None:
+    """A background request that may not run is refused like any other one."""
+    client, _ = await opened()
+    unknown = await client.post("/responses", json={"model": "nobody", "input": "Hi", "background": True})
+    assert unknown.status_code == 404
+    poor = await client.post(
+        "/responses", json={"model": "gpt-6-astra", "input": "word " * 10**6, "background": True, "store": True}
+    )
+    assert poor.status_code == 402
+
+
+async def test_errors_of_the_paths(opened: Opened) -> None:
+    client, _ = await opened()
+    for method, path in (("GET", ""), ("DELETE", ""), ("GET", "/input_items"), ("POST", "/cancel")):
+        answer = await client.request(method, f"/responses/resp_nex-none{path}")
+        assert answer.status_code == 404
+        error = answer.json()["error"]
+        assert error["type"] == "invalid_request_error"
+        assert "resp_nex-none" in error["message"]
+        assert answer.headers["x-should-retry"] == "false"
+    assert (await client.put("/responses/resp_nex-none")).status_code == 405
+    nobody = await client.get("/responses/resp_nex-none", headers={"authorization": "Bearer nex-sk-none"})
+    assert nobody.status_code == 401
+
+
+async def test_a_failed_stream_is_kept(opened: Opened) -> None:
+    client, _ = await opened()
+    answer = await ask(client, input="[[tokens 40]] [[error-after 12]]", stream=True)
+    events = [json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: ")]
+    kept = (await client.get(f"/responses/{events[0]['response']['id']}")).json()
+    assert kept["status"] == "failed"
+    assert kept == events[-1]["response"]
+
+
+async def test_the_pipe_is_told_the_whole(opened: Opened) -> None:
+    """What the client gets says what the gateway does, whatever the provider was told."""
+    client, _ = await opened()
+    first = (await ask(client)).json()
+    second = (await ask(client, previous_response_id=first["id"])).json()
+    assert (first["store"], first["previous_response_id"]) == (True, None)
+    assert (second["store"], second["previous_response_id"], second["background"]) == (True, first["id"], False)
