@@ -23,6 +23,8 @@ Probe = Callable[[ProviderKey, str], Awaitable[dict[str, Any]]]
 Live = Callable[[], Mapping[str, Mapping[str, Any]]]
 
 _LONGEST = 16_384
+CONFIGURED = "config:"
+"""How the ids of keys that are kept in the configuration begin."""
 
 
 class ProviderKeys:
@@ -68,16 +70,34 @@ class ProviderKeys:
         return self._view(key)
 
     async def list(self, *, provider: Any = None) -> View:
-        """All on one page; `live` is how a running gateway finds each."""
+        """All on one page; `state`, `reason` and `live` are how a running gateway finds each.
+
+        A gateway also tells of the configuration's keys that it has used: their ids begin with `config:`.
+        """
         every = await self._store.all_provider_keys()
-        return page([self._view(each) for each in every if provider in (None, each.provider)], None)
+        configured = [
+            ProviderKey(name, name.split(":")[1], "", 0.0, "", "", label="(configuration)")
+            for name in sorted(self._live() if self._live is not None else ())
+            if name.startswith(CONFIGURED)
+        ]
+        views = [self._view(each) for each in (*every, *configured) if provider in (None, each.provider)]
+        return page(views, None)
 
     async def show(self, *, key: Any) -> View:
         return self._view(await self._find(key))
 
     def _view(self, key: ProviderKey) -> View:
-        live = self._live() if self._live is not None else {}
-        return {**provider_key_view(key), "live": dict(live[key.id]) if key.id in live else None}
+        live = self._live().get(key.id) if self._live is not None else None
+        known = live or {"state": "active" if key.enabled else "disabled", "reason": ""}
+        view = provider_key_view(key)
+        if key.id.startswith(CONFIGURED):
+            view["created"] = None
+        return {
+            **view,
+            "state": known["state"] if key.enabled else "disabled",
+            "reason": known["reason"],
+            "live": None if live is None else dict(live),
+        }
 
     async def update(
         self,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nexeon.admin.provider_keys import Probe
     from nexeon.config import Config
 
-COLUMNS = ("id", "provider", "account", "label", "last4", "weight", "enabled", "created")
+COLUMNS = ("id", "provider", "account", "label", "last4", "weight", "state", "reason", "created")
 
 
 @click.group("provider-keys")
@@ -50,7 +50,7 @@ def add(provider: str, **given: Any) -> None:
 @click.option("--provider", help="Of one provider only.")
 @shared_options
 def list_(provider: str | None) -> None:
-    """List the keys in the store."""
+    """List the keys, with what a running gateway knows of them."""
     rows = listing("provider_keys.list", provider=provider)
     show_rows(rows, COLUMNS, empty="no provider keys in the store: nexeon provider-keys add PROVIDER")
 

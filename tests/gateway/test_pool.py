@@ -88,6 +88,23 @@ async def test_states_are_shown_to_operators(opened: Opener) -> None:
     shown = await service.provider_keys.list()
     live = next(each for each in shown["items"] if each["id"] == bad["id"])["live"]
     assert (live["state"], live["reason"]) == ("removed", "402 billing")
+    assert {(each["state"], each["reason"]) for each in shown["items"]} == {("removed", "402 billing"), ("active", "")}
+    await service.provider_keys.disable(key=bad["id"])
+    assert {each["state"] for each in (await service.provider_keys.list())["items"]} == {"disabled", "active"}
+
+
+async def test_states_of_the_configurations_keys_are_shown_too(opened: Opener) -> None:
+    gate = await opened(keys({"key": "limited"}, {"key": "good"}))
+    service = AdminService(gate.store, gate.gateway.config, live=gate.gateway.pool.states)
+    gate.upstream.plays(
+        by_key(limited=says(oops("rate_limit"), 429, {"retry-after": "9"}), good=talks()),
+    )
+    assert (await gate.talk()).status_code == 200
+    shown = await service.provider_keys.list(provider="one")
+    assert {each["id"]: each["state"] for each in shown["items"]} == {
+        "config:one:1": "cooling", "config:one:2": "active",
+    }  # fmt: skip
+    assert "limited" not in str(shown).replace("rate limit", "")
 
 
 async def test_without_a_usable_key_the_answer_is_503_and_the_provider_is_left_alone(opened: Opener) -> None:

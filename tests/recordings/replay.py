@@ -160,7 +160,7 @@ async def live(targets: Iterable[Target], folder: Path) -> AsyncIterator[Live]:
         models[name] = {"owned_by": "tests", "created": 1, "price": _PRICE, "targets": [target]}
     settings = yaml.safe_load((ROOT / "gateway.yaml").read_text())
     for facts in settings["providers"].values():
-        facts |= {"base_url": address, "api_key": "provider-secret"}
+        facts |= {"base_url": address, "api_key": "provider-secret", "key_rest": False}
     settings |= {"models": models, "server": {"host": "127.0.0.1", "port": 0, "keepalive": 0, "body_limit": 2**26}}
     settings["materialise"] = {"enabled": False}  # no test goes out to the network
     file = folder / "gateway.yaml"
