@@ -2,7 +2,8 @@
 
 `list` is GET /accounts, `create` POST /accounts, `show`, `update` and `delete` are GET, PATCH and DELETE of
 /accounts/ID, any other verb is POST (GET where it only reads) of /accounts/ID/VERB. Answers are JSON; pages are
-`{"items", "next"}`, where `next` is the next page's `after`; errors `{"error": {"type", "message"}}`.
+`{"items", "next"}`, where `next` is the next page's `after`; errors `{"error": {"type", "message"}}`. The header
+`x-nexeon-actor` names who asks, for the audit log.
 """
 
 from __future__ import annotations

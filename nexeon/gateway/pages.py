@@ -72,7 +72,8 @@ async def usage(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path: 
     operator has them, `of=account` for all keys of the account."""
     key, account = authenticate(gateway, incoming, None, write=False)
     asked = {name: value for name, value in incoming.query.items() if name in _USAGE}
-    whose = {"account": account.id} if incoming.query.get("of") == "account" else {"key": key.id}
+    # The account is always named: its rows are found by an index.
+    whose = {"account": account.id} | ({} if incoming.query.get("of") == "account" else {"key": key.id})
     if gateway.admin is None:
         raise RequestError(503, "unavailable", "usage cannot be read at the moment")
     try:
