@@ -251,6 +251,55 @@ def test_a_request_says_nothing_that_was_not_said(name: str, request: dict[str, 
             assert leaf in counted or leaf in numbers, (leaf, body)
 
 
+# --- an answer comes back as it was
+
+PLAIN = dict.fromkeys(("extra", "seal", "cache", "id", "detail", "redacted")) | {
+    "source": SOURCES,
+    "arguments": ARGUMENTS,
+    "citations": st.lists(canonical.definition("citation", depth=1, fields={"extra": None}), max_size=2),
+}
+REASONS = ("stop", "stop_sequence", "length", "tool_calls", "refusal", "content_filter", "pause", "context_window")
+ANSWERS = st.fixed_dictionaries(
+    {
+        "blocks": st.lists(
+            st.one_of(
+                [
+                    canonical.definition(kind, fields=PLAIN)
+                    for kind in ("text", "refusal", "reasoning", "tool_call", "image")
+                ]
+            ),
+            max_size=3,
+        ),
+        "finish": st.fixed_dictionaries({"reason": st.sampled_from([*REASONS, "malformed_call", "other"])}),
+        "usage": canonical.definition(
+            "usage", depth=1, fields=dict.fromkeys(("extra", "service_tier", "cost", "cache_write_total"))
+        ),
+    }
+)
+
+
+def told_again(form: Format, response: dict[str, Any]) -> dict[str, Any]:
+    """To a client, through JSON, and back; without the provider's own word for why it ended."""
+    body = loads(dumps(form.encode_response(response, context(form.name, body={"model": "model"}))))
+    validator = SCHEMAS.format(form.name, "response")
+    assert validator is not None
+    assert validator.accepts(body), (validator.explain(body), body)
+    decoded: dict[str, Any] = form.decode_response(body, context(form.name))
+    return decoded | {"finish": {key: value for key, value in decoded["finish"].items() if key != "raw"}}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@AFTER
+@given(response=ANSWERS)
+def test_an_answer_that_a_format_can_tell_comes_back_as_it_was(name: str, response: dict[str, Any]) -> None:
+    form = library().formats[name]
+    once = told_again(form, response)
+    assert told_again(form, once) == once
+    canon = SCHEMAS.canonical("response")
+    assert canon.accepts(once), canon.explain(once)
+    assert words(once) <= words(response), "nothing was made up"
+
+
 # --- a stream tells what the answer tells
 
 USAGE = st.fixed_dictionaries(
