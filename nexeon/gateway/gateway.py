@@ -81,6 +81,7 @@ class Gateway:
         self._plans: dict[tuple[str, str], list[Plan]] = {}
         self._upstreams: dict[str, Upstream] = {}
         self._sweeper: asyncio.Task[None] | None = None
+        self._counter: asyncio.Task[None] | None = None
         self.repeats = Repeats(config.idempotency, store_folder(store.url), self.metrics)
         self.limiter = Limiter(MemoryWindows(), config.limits, self.metrics)
         self.pool = KeyPool(store)
@@ -134,11 +135,12 @@ class Gateway:
         self.ready = False
         await self.behind.stop(timeout)
         await self.settler.drain(timeout)
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._sweeper
-            self._sweeper = None
+        for task in (self._sweeper, self._counter):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+        self._sweeper = self._counter = None
         upstreams = list(self._upstreams.values())
         self._upstreams.clear()
         for upstream in upstreams:
@@ -183,7 +185,15 @@ class Gateway:
             try:
                 await self.renew()
                 await self.store.sweep()
-                if self.admin is not None:
-                    await self.admin.count_usage()
             except StoreError as error:
                 _log.error("reservations could not be renewed or closed: %s", error)
+            if self._counter is None or self._counter.done():
+                self._counter = asyncio.get_running_loop().create_task(self._count())
+
+    async def _count(self) -> None:
+        """Apart from the sweep: a long ledger that was never counted takes minutes."""
+        try:
+            if self.admin is not None:
+                await self.admin.count_usage()
+        except StoreError as error:
+            _log.error("usage could not be counted: %s", error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -211,3 +212,24 @@ async def test_owners_of_keys_see_their_usage_and_limits(launch: Launch, upstrea
         assert me["key"]["limits"]["rpm"] is None
         assert (me["overdraft"], me["key"]["budget"]) == ("0.00", None)
         assert (await http.get("/admin/v1/accounts")).status_code == 404, "nothing is served there without a token"
+
+
+async def test_usage_is_counted_before_anybody_asks(
+    launch: Launch, upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nexeon.gateway.gateway._SWEEP", 0.05)
+    await launch(lambda value: None)
+    admin = await connect(f"tinydb:{tmp_path / 'data'}")
+    await admin.call("accounts.create", name="acme")
+    entry = await admin.call("credits.add", account="acme", usd="1")
+    await admin.close()
+
+    def position() -> list[tuple[str]]:
+        connection = sqlite3.connect(tmp_path / "data" / "usage.sqlite3")
+        try:
+            return connection.execute("SELECT entry FROM position").fetchall()
+        finally:
+            connection.close()
+
+    await until((tmp_path / "data" / "usage.sqlite3").exists)
+    await until(lambda: position() == [(entry["id"],)])
