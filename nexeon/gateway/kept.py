@@ -122,13 +122,15 @@ async def find(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, id: str
     """The caller's own answer, its state true. Raises RequestError 404 for one that is not there, or not theirs."""
     resource: Resource = endpoint.extra
     _, account = authenticate(gateway, incoming, resource.format.wire.request.key_query, write=write)
+    # looked up first: one that ends while it is read has put its end where a later reading finds it
+    under_way = (account.id, id) in gateway.behind.running
     try:
         answer = await gateway.answers.get(account.id, id)
     except NotFound:
         raise not_found(id) from None
     except StoreError as error:
         raise unavailable() from error
-    if answer.status in resource.open and (account.id, id) not in gateway.behind.running:
+    if answer.status in resource.open and not under_way:
         answer = _lost(resource, answer)
         gateway.answers.put(answer)
     return answer

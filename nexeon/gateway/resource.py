@@ -12,6 +12,7 @@ input: template over `body`: a request's input as a list of items
 echo: template over `turn` (store, background, previous): what each answer says of these
 states: {queued, in_progress, cancelled, failed: template over `state` (message)}
 lean: template over `item`: the item for a model that takes no media
+reference: template over `item`: the id of the item that it stands for; missing where it is one itself
 items: template over `list` (items, token)     page: template over `page` (items, more)
 deleted: template over `answer` (id)
 shorten: {path: value}                         requests that may lose their oldest items
@@ -37,7 +38,7 @@ from nexeon.mapping.source import Map, Source, plain, read
 _FOLDER: Final = "resources"
 _TEMPLATES: Final = {
     "input": "body", "echo": "turn", "lean": "item", "items": "list", "page": "page", "deleted": "answer",
-    "restored": "summary", "compact": "body", "compacted": "compact",
+    "reference": "item", "restored": "summary", "compact": "body", "compacted": "compact",
 }  # fmt: skip
 _STATES: Final = ("queued", "in_progress", "cancelled", "failed")
 _MAPS: Final = {

@@ -178,9 +178,14 @@ class Turn:
             output=dumps(self._sealed(output if isinstance(output, list) else [], maker)),
             background=self.background,
             events=b"[" + b",".join(self.events) + b"]" if self.events else None,
+            items=self._ids(output),
         )
         if not self.store.put(kept):
             _log.warning("the answer %s is too large to be kept (%d bytes)", id, kept.size)
+
+    def _ids(self, output: Any) -> tuple[str, ...]:
+        found = [self.resource.answer["id"].get(item) for item in output] if isinstance(output, list) else []
+        return tuple(id for id in found if isinstance(id, str))
 
     def _sealed(self, output: list[Item], maker: Mapping[str, Any] | None) -> list[Item]:
         """The output with bare seals in envelopes that say who can read them."""
@@ -226,24 +231,58 @@ async def begin(
     if background and not keep:
         name = places["background"].text
         raise invalid(f"`{name}` needs the answer to be kept: leave `{places['store'].text}` true", name)
+    found = await _looked_up(gateway.answers, resource, account, body)
     room = _room(gateway.config, resource, model) if model is not None and _to_shorten(resource, body) else None
     chain: list[Answer] = []
     if previous not in (MISSING, None):
         chain = await _chain(gateway.answers, account, str(previous), places["previous"])
         if chain[-1].status in resource.open:
             raise invalid(f"the answer '{previous}' is not complete yet", places["previous"].text)
-    elif not keep and not always and room is None and not _has_summary(resource, body):
+    elif not (keep or always or found is not body or room is not None or _has_summary(resource, body)):
         return None
     return Turn(
         resource,
         gateway.answers,
         account,
-        body,
+        found,
         chain,
         keep=keep,
         background=background,
         room=room,
         bytes_per_token=gateway.config.estimate.bytes_per_token,
+    )
+
+
+async def _looked_up(store: AnswerStore, resource: Resource, account: str, body: dict[str, Any]) -> dict[str, Any]:
+    """The request with the items that it only names. Raises RequestError 404 for one that the account does not have."""
+    place = resource.request["input"]
+    items = place.get(body)
+    if not isinstance(items, list):
+        return body
+    names = [resource.make("reference", item) for item in items]
+    if not any(isinstance(name, str) for name in names):
+        return body
+    found = [
+        await _item(store, resource, account, name) if isinstance(name, str) else item
+        for name, item in zip(names, items, strict=True)
+    ]
+    return dict(place.put(body, found))
+
+
+async def _item(store: AnswerStore, resource: Resource, account: str, id: str) -> Item:
+    try:
+        answer = await store.holding(account, id)
+    except NotFound:
+        answer = None
+    except StoreError as error:
+        raise unavailable() from error
+    items = loads(answer.output) if answer is not None else []
+    for item in items:
+        if resource.answer["id"].get(item) == id:
+            return dict(item)
+    shown = id if len(id) <= 100 else id[:100] + "…"
+    raise RequestError(
+        404, "not_found", f"Item with id '{shown}' not found.", resource.request["input"].text, retryable=False
     )
 
 

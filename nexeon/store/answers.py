@@ -31,6 +31,9 @@ CREATE TABLE IF NOT EXISTS answers (
     background INTEGER NOT NULL, previous TEXT, body BLOB NOT NULL, input BLOB NOT NULL, output BLOB NOT NULL,
     events BLOB, PRIMARY KEY (account, id)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS answers_expires ON answers (expires);
+CREATE TABLE IF NOT EXISTS items (
+    account TEXT NOT NULL, item TEXT NOT NULL, answer TEXT NOT NULL, PRIMARY KEY (account, item)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS items_answer ON items (account, answer);
 """
 _COLUMNS: Final = "account, id, created, expires, status, background, previous, body, input, output, events"
 _FAST: Final = 1
@@ -41,7 +44,8 @@ _PRUNE_EVERY: Final = 600.0
 @dataclass(frozen=True, slots=True)
 class Answer:
     """`body` is the answer's JSON object; `input` and `output` are JSON lists of what this turn said to the model and
-    what it said; `events` is a JSON list of the stream's events, where they are kept. `created` in Unix seconds."""
+    what it said; `events` is a JSON list of the stream's events, where they are kept. `created` in Unix seconds.
+    `items` are the ids under which parts of the output are known; they are not read back."""
 
     account: str
     id: str
@@ -53,6 +57,7 @@ class Answer:
     output: bytes
     background: bool = False
     events: bytes | None = None
+    items: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -68,6 +73,10 @@ class AnswerStore(Protocol):
 
     async def get(self, account: str, id: str) -> Answer:
         """Raises NotFound, also for another account's."""
+        ...
+
+    async def holding(self, account: str, item: str) -> Answer:
+        """The last answer that has this item. Raises NotFound."""
         ...
 
     async def chain(self, account: str, id: str) -> list[Answer]:
@@ -130,6 +139,18 @@ class SQLiteAnswers:
             raise NotFound(f"no answer `{id}` is kept")
         return found
 
+    async def holding(self, account: str, item: str) -> Answer:
+        for waiting in reversed(self._queue.values()):
+            if waiting.account == account and item in waiting.items:
+                return waiting
+
+        def read(connection: sqlite3.Connection) -> str:
+            query = "SELECT answer FROM items WHERE account = ? AND item = ?"
+            row = connection.execute(query, (account, item)).fetchone()
+            return str(row[0]) if row is not None else ""
+
+        return await self.get(account, await self._database.run(read))
+
     async def chain(self, account: str, id: str) -> list[Answer]:
         found: list[Answer] = []
         following: str | None = id
@@ -145,6 +166,7 @@ class SQLiteAnswers:
 
         def remove(connection: sqlite3.Connection) -> int:
             count = connection.execute("DELETE FROM answers WHERE account = ? AND id = ?", (account, id)).rowcount
+            connection.execute("DELETE FROM items WHERE account = ? AND answer = ?", (account, id))
             connection.execute("PRAGMA incremental_vacuum")
             return count
 
@@ -187,6 +209,8 @@ class SQLiteAnswers:
             marks = ", ".join("?" * len(_COLUMNS.split(", ")))
             rows = [_row(answer, answer.created + expires) for answer in batch]
             connection.executemany(f"INSERT OR REPLACE INTO answers ({_COLUMNS}) VALUES ({marks})", rows)
+            items = [(answer.account, item, answer.id) for answer in batch for item in answer.items]
+            connection.executemany("INSERT OR REPLACE INTO items VALUES (?, ?, ?)", items)
 
         try:
             await self._database.run(insert)
@@ -195,10 +219,16 @@ class SQLiteAnswers:
 
     async def _prune(self) -> None:
         self._pruned = now = self._clock()
-        try:
-            await self._database.run(
-                lambda connection: connection.execute("DELETE FROM answers WHERE expires <= ?", (now,)).rowcount
+
+        def prune(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                "DELETE FROM items WHERE (account, answer) IN (SELECT account, id FROM answers WHERE expires <= ?)",
+                (now,),
             )
+            connection.execute("DELETE FROM answers WHERE expires <= ?", (now,))
+
+        try:
+            await self._database.run(prune)
         except StoreError as error:
             log.error("old answers could not be deleted: %s", error)
 

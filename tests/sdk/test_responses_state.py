@@ -132,7 +132,6 @@ def ended(openai, answer):
 def test_background(openai, upstream):
     answer = openai.responses.create(model=upstream.model, input="[[first-byte 100ms]] Later", background=True)
     assert (answer.status, answer.background, answer.output) == ("queued", True, [])
-    assert openai.responses.retrieve(answer.id).status in ("queued", "in_progress")
     done = ended(openai, answer)
     assert (done.id, done.status, done.background) == (answer.id, "completed", True)
     assert done.output_text == "Echo: Later"
@@ -143,6 +142,7 @@ def test_background(openai, upstream):
 
 def test_cancel(openai, upstream):
     answer = openai.responses.create(model=upstream.model, input="[[first-byte 20s]] Never", background=True)
+    assert openai.responses.retrieve(answer.id).status in ("queued", "in_progress")
     with pytest.raises(sdk.BadRequestError, match="not complete"):
         openai.responses.create(model=upstream.model, input="And on", previous_response_id=answer.id)
     cancelled = openai.responses.cancel(answer.id)
@@ -244,3 +244,21 @@ def test_compact_fails(openai):
     with pytest.raises(sdk.BadRequestError) as caught:
         openai.responses.compact(model="gpt-5", previous_response_id="resp_nex-none")
     assert caught.value.code == "previous_response_not_found"
+
+
+def test_items_by_their_ids(openai, upstream, parameters):
+    """Some clients name what the model said by its id alone."""
+    tools = [{"type": "function", "name": "get_weather", "parameters": parameters, "strict": True}]
+    options = {"model": upstream.model, "tools": tools, "reasoning": {"effort": "high", "summary": "auto"}}
+    asked = {"role": "user", "content": "Please call the tool get_weather"}
+    first = openai.responses.create(input=[asked], **options)
+    named = [{"type": "item_reference", "id": item.id} for item in first.output]
+    (call,) = [item for item in first.output if item.type == "function_call"]
+    result = {"type": "function_call_output", "call_id": call.call_id, "output": "sunny"}
+    for store in (True, False):
+        second = openai.responses.create(input=[asked, *named, result], store=store, **options)
+        assert second.output_text.startswith("Tool said:")
+    with pytest.raises(sdk.NotFoundError, match="Item with id 'msg_none' not found") as caught:
+        openai.responses.create(input=[asked, {"type": "item_reference", "id": "msg_none"}], **options)
+    assert caught.value.param == "input"
+    openai.responses.delete(first.id)

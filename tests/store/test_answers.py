@@ -101,3 +101,21 @@ async def test_disk_refuses(tmp_path: Path, caplog: pytest.LogCaptureFixture) ->
     with pytest.raises(StoreUnavailable):
         await store.get("a", "r1")
     await store.close()
+
+
+@pytest.mark.parametrize("flushed", [False, True])
+async def test_found_by_its_items(flushed: bool) -> None:
+    store = SQLiteAnswers(None, clock=lambda: 1000.0)
+    store.put(answer("r1", items=("msg_1", "fc_1")))
+    store.put(answer("r2", items=("msg_1",)))
+    if flushed:
+        await store.flush()
+    assert (await store.holding("a", "fc_1")).id == "r1"
+    assert (await store.holding("a", "msg_1")).id == "r2"
+    for account, item in (("b", "fc_1"), ("a", "none")):
+        with pytest.raises(NotFound):
+            await store.holding(account, item)
+    await store.delete("a", "r1")
+    with pytest.raises(NotFound):
+        await store.holding("a", "fc_1")
+    await store.close()
