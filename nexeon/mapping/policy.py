@@ -31,22 +31,23 @@ class Policy:
         self.own: dict[str, Any] = {
             path.removeprefix(own): verdict for path, verdict in policy.items() if path.startswith(own)
         }
-        self._paths: list[tuple[Path, str | None, Sequence[Any]]] = []
-        self._parts: dict[str, list[_Part]] = {"blocks": [], "tools": [], "citations": []}
+        self._fields: dict[str, list[tuple[Path, str | None, Sequence[Any]]]] = {}
+        parts: dict[str, list[_Part]] = {"blocks": [], "tools": [], "citations": [], "turns": []}
         for path, verdict in policy.items():
             if path.startswith(("extra.", "response.")) or verdict in ("map", "emulate", "ignore"):
                 continue
             message = verdict.get("reject") if isinstance(verdict, dict) else None
             harmless = verdict.get("drop_except", ()) if isinstance(verdict, dict) else ()
             first, *rest = path.replace("[*]", "").split(".")
-            if first not in LISTED:
-                self._paths.append((Path(path), message, harmless))
-            elif first in self._parts and rest:
-                every = first == "citations" or path.startswith(f"{first}[*]")
+            if first not in parts:
+                self._fields.setdefault(first, []).append((Path(path), message, harmless))
+            elif rest:
+                every = first in ("citations", "turns") or path.startswith(f"{first}[*]")
                 if len(rest) == 1 and not every:
                     continue  # a whole kind: the mapping's `$drop` or `$fail` says so
                 kind = None if every else rest[0]
-                self._parts[first].append((path, kind, rest[-1], message, harmless))
+                parts[first].append((path, kind, rest[-1], message, harmless))
+        self._blocks, self._tools, self._citations, self._turns = (_by_kind(listed) for listed in parts.values())
 
     def verdict(self, path: str, otherwise: str | None = None) -> str | None:
         """What becomes of a field: mapped, emulated, dropped, rejected or ignored; None where nothing is said.
@@ -66,20 +67,23 @@ class Policy:
 
     def losses(self, request: Mapping[str, Any]) -> Iterator[Loss]:
         """What a canonical request loses, each policy once."""
-        for path, message, harmless in self._paths:
-            value = next((one for one in path.all(request) if one is not None), None)
-            if value is not None and value not in harmless:
-                yield path.text, value, message
-        if self._parts["blocks"] or self._parts["citations"]:
-            blocks = list(_blocks(request))
-            yield from _lost(self._parts["blocks"], blocks)
-            if self._parts["citations"]:
-                listed = (block.get("citations") for block in blocks)
-                yield from _lost(
-                    self._parts["citations"], [one for some in listed if type(some) is list for one in some]
-                )
-        if self._parts["tools"]:
-            yield from _lost(self._parts["tools"], request.get("tools") or ())
+        for first, policies in self._fields.items():
+            if first not in request:
+                continue
+            for path, message, harmless in policies:
+                value = _found(path, request)
+                if value is not None and value not in harmless:
+                    yield path.text, value, message
+        if self._blocks or self._citations:
+            blocks = all_blocks(request)
+            yield from _lost(self._blocks, blocks)
+            if self._citations:
+                listed = [block["citations"] for block in blocks if "citations" in block]
+                yield from _lost(self._citations, [one for some in listed if type(some) is list for one in some])
+        if self._turns:
+            yield from _lost(self._turns, request.get("turns") or ())
+        if self._tools:
+            yield from _lost(self._tools, request.get("tools") or ())
 
     def own_losses(self, request: Mapping[str, Any], target: str) -> Iterator[tuple[str, str | None]]:
         """What only this format knows, and the target does not get: (field, why the request is refused or None)."""
@@ -89,7 +93,7 @@ class Policy:
         for turn in request.get("turns") or ():
             if "extra" in turn:
                 yield from self._own(turn["extra"], target, "turns.")
-        for block in _blocks(request):
+        for block in all_blocks(request):
             # what a provider's own tool did is mapped or dropped as a whole
             if "extra" in block and block["type"] not in ("server_tool_call", "server_tool_result"):
                 yield from self._own(block["extra"], target, "blocks.")
@@ -111,28 +115,51 @@ class Policy:
                     yield field, verdict["reject"]
 
 
+def _found(path: Path, request: Mapping[str, Any]) -> Any:
+    """The first value there that is not null, or None."""
+    if "[*]" in path.steps:
+        return next((one for one in path.all(request) if one is not None), None)
+    value: Any = request
+    for step in path.steps:
+        if type(value) is not dict or step not in value:
+            return None
+        value = value[step]
+    return value
+
+
 def _word(verdict: Any) -> str | None:
     if isinstance(verdict, dict):
         return "rejected" if "reject" in verdict else "dropped"
     return VERDICTS[verdict] if verdict is not None else None
 
 
-def _blocks(request: Mapping[str, Any]) -> Iterator[Any]:
-    stack = [request.get("system"), *(turn.get("blocks") for turn in request.get("turns") or ())]
-    while stack:
-        for block in stack.pop() or ():
-            yield block
-            if "blocks" in block:
-                stack.append(block["blocks"])
-            elif "source" in block and "blocks" in block["source"]:
-                stack.append(block["source"]["blocks"])
+def all_blocks(request: Mapping[str, Any]) -> list[Any]:
+    """Every block of a canonical request, those inside results and documents too."""
+    blocks: list[Any] = list(request.get("system") or ())
+    for turn in request.get("turns") or ():
+        blocks += turn.get("blocks") or ()
+    for block in blocks:  # which grows while it is read
+        if "blocks" in block:
+            blocks += block["blocks"] or ()
+        elif "source" in block and "blocks" in block["source"]:
+            blocks += block["source"]["blocks"] or ()
+    return blocks
 
 
-def _lost(policies: list[_Part], parts: Sequence[Any]) -> Iterator[Loss]:
-    for path, kind, field, message, harmless in policies:
-        for part in parts:
-            value = part.get(field)
-            if value is None or value == [] or value in harmless or (kind is not None and part.get("type") != kind):
+def _by_kind(policies: list[_Part]) -> dict[str | None, list[_Part]]:
+    """The policies that are about each kind; None: about any other."""
+    kinds = {kind for _, kind, *_ in policies} | ({None} if policies else set())
+    return {kind: [one for one in policies if one[1] in (None, kind)] for kind in kinds}
+
+
+def _lost(policies: dict[str | None, list[_Part]], parts: Sequence[Any]) -> Iterator[Loss]:
+    others = policies.get(None, [])
+    told: set[str] = set()
+    for part in parts:
+        for path, _, field, message, harmless in policies.get(part.get("type"), others):
+            if field not in part or path in told:
                 continue
-            yield path, value, message
-            break
+            value = part[field]
+            if value is not None and value != [] and value not in harmless:
+                told.add(path)
+                yield path, value, message
