@@ -26,6 +26,9 @@ REPLAYED: Final = "x-nexeon-replayed"
 """Set on an answer that was kept."""
 
 FILE: Final = "idempotency.sqlite3"
+_LASTING: Final = ("x-nexeon-", "cache-control", "x-accel-")
+"""Headers that an answer keeps; those that tell where limits stand do not."""
+
 _LONGEST_KEY: Final = 255
 _MOST_BYTES: Final = 1024**3
 _PRUNE_EVERY: Final = 256
@@ -138,8 +141,9 @@ class Repeats:
     ) -> None:
         """Writes an answer; a failure is logged, since the answer itself is good."""
         now = self._clock()
+        lasting = {name: value for name, value in headers.items() if name.startswith(_LASTING)}
         packed = None if body is None or len(body) > self.max_bytes else zlib.compress(body, 1)
-        row = (account, key, now, mark, kind, json.dumps(dict(headers)), packed)
+        row = (account, key, now, mark, kind, json.dumps(lasting), packed)
         self._kept += 1
         prune = self._kept % _PRUNE_EVERY == 1
 

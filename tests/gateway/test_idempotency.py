@@ -167,9 +167,9 @@ async def test_answers_outlive_the_process_but_not_their_time(tmp_path: Path) ->
     async def first(repeats: Repeats, key: str) -> bool:
         claim = await repeats.claim("acc", key, "/talk", b"body")
         if isinstance(claim, Claim):
-            await claim.keep(key.encode(), "text/plain", {"a": "b"})
+            await claim.keep(key.encode(), "text/plain", {"x-nexeon-a": "b", "limit": "1"})
             return True
-        assert claim == Kept(key.encode(), "text/plain", {"a": "b"})
+        assert claim == Kept(key.encode(), "text/plain", {"x-nexeon-a": "b"})
         return False
 
     repeats = Repeats(settings, tmp_path, Metrics(), lambda: now)
