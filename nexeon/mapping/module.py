@@ -56,6 +56,8 @@ class Module:
                 self.unit.problem(f"`{entry.name}` is no function: write `name(a, b)`", entry.key.line)
                 continue
             parameters = [part.strip() for part in found.group(2).split(",") if part.strip()]
+            if found.group(1) in self.unit.functions:
+                self.unit.problem(f"the function `{found.group(1)}` is defined twice", entry.key.line)
             self.unit.functions[found.group(1)] = tuple(parameters)
             bodies.append((found.group(1), parameters, entry.node))
         for name, parameters, body in bodies:  # after all signatures are known: functions may call each other

@@ -156,6 +156,7 @@ def test_a_wrong_type_is_a_failure_with_a_place() -> None:
         ('mapping: "{{ tables.a[body] }}"', "m.yaml:1: unknown table `a` (in `{{ tables.a[body] }}`)"),
         ('define:\n  f(a): 1\nmapping: "{{ f() }}"', "m.yaml:3: `f` takes 1 argument(s) (a), not 0 (in `{{ f() }}`)"),
         ("define:\n  f(a): 1\nmapping: {$call: g}", "m.yaml:3: unknown function `g`"),
+        ("define:\n  f(a): 1\n  f(b): 2\nmapping: 1", "m.yaml:3: the function `f` is defined twice"),
         ("mapping: {$iff: body.x}", "m.yaml:1: unknown control word `$iff`: did you mean `$if`?"),
         ("mapping: {$else: 1}", "m.yaml:1: `$else` needs an `$if` or a `$match` before it"),
         ("mapping: {$for: body.x, a: 1}", "m.yaml:1: `$for` takes `name in list` or `key, value in map`"),
