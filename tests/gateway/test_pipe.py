@@ -112,7 +112,7 @@ async def test_a_dialect_drops_and_says_so_and_rejects(gate: Gate) -> None:
     refused = await gate.talk(model="strict", whisper=True)
     assert refused.status_code == 400
     assert refused.json()["oops"] == {
-        "kind": "invalid_request", "say": "this model does not whisper", "param": "whisper", "code": None,
+        "kind": "invalid_request", "say": "this model does not whisper", "param": "whisper",
     }  # fmt: skip
     assert refused.headers["x-should-retry"] == "false"
     assert len(gate.upstream.calls) == 1
