@@ -64,7 +64,10 @@ class Stash:
 
     def keep(self, account: str, response: Mapping[str, Any], maker: Mapping[str, Any]) -> None:
         """Keeps what a canonical answer sealed. `maker` is the target's context: it names provider and organisation."""
-        blocks = response.get("blocks") or ()
+        for answer in (response, *(response.get("alternatives") or ())):
+            self._keep(account, answer.get("blocks") or (), maker)
+
+    def _keep(self, account: str, blocks: Sequence[Mapping[str, Any]], maker: Mapping[str, Any]) -> None:
         ids = [b["call_id"] for b in blocks if b.get("type") == "tool_call" and b.get("call_id")]
         if not ids:
             return
