@@ -49,6 +49,12 @@ class Replay:
         self.stream = case.stream and case.status == 200
         self.asked.clear()
 
+    async def wait(self) -> None:
+        """Until something was asked: an answer in the background asks after its receipt has left."""
+        async with asyncio.timeout(20):
+            while not self.asked:
+                await asyncio.sleep(0.01)
+
     @property
     def asked_body(self) -> Any:
         """The one request since `load`."""
