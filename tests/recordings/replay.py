@@ -43,17 +43,17 @@ class Replay:
     status: int = 200
     asked: list[tuple[str, bytes]] = field(default_factory=list)
     pieces: random.Random = field(default_factory=lambda: random.Random(7))
+    heard: asyncio.Event = field(default_factory=asyncio.Event)
 
     def load(self, case: Case) -> None:
         self.body, self.status = case.raw, case.status
         self.stream = case.stream and case.status == 200
         self.asked.clear()
+        self.heard.clear()
 
     async def wait(self) -> None:
         """Until something was asked: an answer in the background asks after its receipt has left."""
-        async with asyncio.timeout(20):
-            while not self.asked:
-                await asyncio.sleep(0.01)
+        await asyncio.wait_for(self.heard.wait(), 20)
 
     @property
     def asked_body(self) -> Any:
@@ -69,6 +69,7 @@ class Replay:
                 headers = {line.partition(":")[0].lower(): line.partition(":")[2].strip() for line in lines[1:]}
                 body = await reader.readexactly(int(headers.get("content-length", "0")))
                 self.asked.append((lines[0].split(" ")[1], body))
+                self.heard.set()
                 await (self._stream(writer) if self.stream else self._whole(writer))
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
