@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from nexeon.mapping import MISSING
-from nexeon.mapping.functions import gateway_id, provider_id
+from nexeon.mapping.identifiers import gateway_id, provider_id
 from nexeon.mapping.paths import Path
 from nexeon.mapping.seals import open_envelope, usable
 from nexeon.mapping.wirefacts import IdPlace, RequestFacts

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from nexeon.mapping.functions import fit_id
+from nexeon.mapping.identifiers import fit_id
 from nexeon.wire.json import JSONError, dumps, loads
 
 _SECONDS: Final = 6 * 3600.0

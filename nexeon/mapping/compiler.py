@@ -13,36 +13,19 @@ from typing import Final
 
 from nexeon.mapping.destinations import Append, Assign, Block, Destination, Return, SetKey, assign, located, store
 from nexeon.mapping.expressions import Expr, ExpressionError, Expressions, call, compare, const, name
-from nexeon.mapping.scope import Scope, Unit, Variable, did_you_mean
+from nexeon.mapping.scope import CONTROLS, Scope, Unit, Variable, did_you_mean
 from nexeon.mapping.source import Entry, Map, Node, Scalar, Seq
 
 _FOR: Final = re.compile(r"\s*([A-Za-z_]\w*)(?:\s*,\s*([A-Za-z_]\w*))?\s+in\s+(.+)", re.DOTALL)
-CONTROLS: Final = (
-    "$if",
-    "$else",
-    "$then",
-    "$for",
-    "$where",
-    "$match",
-    "$missing",
-    "$let",
-    "$first",
-    "$merge",
-    "$call",
-    "$drop",
-    "$fail",
-    "$item",
-)
 _TERMINAL: Final = ("$first", "$merge", "$call", "$drop", "$fail", "$then", "$item")
 
 
 class TemplateCompiler:
     """Compiles the body of one function."""
 
-    def __init__(self, unit: Unit, scope: Scope, drop_label: str = "") -> None:
+    def __init__(self, unit: Unit, scope: Scope) -> None:
         self.unit = unit
         self.scope = scope
-        self.drop_label = drop_label
         self.line = 0
 
     # entry

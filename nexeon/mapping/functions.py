@@ -7,7 +7,6 @@ it cannot work on raises TypeError, which the engine turns into a failure with a
 from __future__ import annotations
 
 import base64
-import hashlib
 import re
 from collections.abc import Callable
 from functools import lru_cache
@@ -44,7 +43,8 @@ def filter_(name: str | None = None, *, context: bool = False, missing: bool = F
     return register
 
 
-def _need(value: Any, wanted: type, name: str) -> Any:
+def need(value: Any, wanted: type, name: str) -> Any:
+    """The value, of the wanted type; raises TypeError in the filter's name."""
     if type(value) is not wanted:
         raise TypeError(f"`{name}` needs {kind(wanted())}, not {kind(value)}")
     return value
@@ -61,7 +61,7 @@ def to_json(value: Any) -> str:
 @filter_("parse")
 def from_json(value: Any) -> Any:
     try:
-        return loads(_need(value, str, "parse").encode("utf-8", "surrogatepass"))
+        return loads(need(value, str, "parse").encode("utf-8", "surrogatepass"))
     except ValueError:
         return MISSING
 
@@ -110,27 +110,27 @@ def to_number(value: Any) -> Any:
 
 @filter_()
 def join(value: Any, separator: str = "") -> str:
-    return separator.join(text(item) for item in _need(value, list, "join") if item is not None and item is not MISSING)
+    return separator.join(text(item) for item in need(value, list, "join") if item is not None and item is not MISSING)
 
 
 @filter_()
 def split(value: Any, separator: str) -> list[str]:
-    return str(_need(value, str, "split")).split(separator)
+    return str(need(value, str, "split")).split(separator)
 
 
 @filter_()
 def trim(value: Any) -> str:
-    return str(_need(value, str, "trim")).strip()
+    return str(need(value, str, "trim")).strip()
 
 
 @filter_()
 def lower(value: Any) -> str:
-    return str(_need(value, str, "lower")).lower()
+    return str(need(value, str, "lower")).lower()
 
 
 @filter_()
 def upper(value: Any) -> str:
-    return str(_need(value, str, "upper")).upper()
+    return str(need(value, str, "upper")).upper()
 
 
 @filter_()
@@ -145,7 +145,7 @@ def endswith(value: Any, suffix: str) -> bool:
 
 @filter_()
 def replace(value: Any, old: str, new: str) -> str:
-    return str(_need(value, str, "replace")).replace(old, new)
+    return str(need(value, str, "replace")).replace(old, new)
 
 
 @lru_cache(maxsize=256)
@@ -174,17 +174,17 @@ def length(value: Any) -> int:
 
 @filter_()
 def first(value: Any) -> Any:
-    return value[0] if _need(value, list, "first") else MISSING
+    return value[0] if need(value, list, "first") else MISSING
 
 
 @filter_()
 def last(value: Any) -> Any:
-    return value[-1] if _need(value, list, "last") else MISSING
+    return value[-1] if need(value, list, "last") else MISSING
 
 
 @filter_("sum")
 def total(value: Any) -> Any:
-    return sum(item for item in _need(value, list, "sum") if item is not None)
+    return sum(item for item in need(value, list, "sum") if item is not None)
 
 
 @filter_("min")
@@ -209,13 +209,13 @@ def greatest(value: Any, *more: Any) -> Any:
 
 @filter_()
 def sort(value: Any) -> list[Any]:
-    return sorted(_need(value, list, "sort"))
+    return sorted(need(value, list, "sort"))
 
 
 @filter_()
 def unique(value: Any) -> list[Any]:
     seen: list[Any] = []
-    for item in _need(value, list, "unique"):
+    for item in need(value, list, "unique"):
         if not any(equal(item, other) for other in seen):
             seen.append(item)
     return seen
@@ -223,38 +223,38 @@ def unique(value: Any) -> list[Any]:
 
 @filter_()
 def reverse(value: Any) -> list[Any]:
-    return list(reversed(_need(value, list, "reverse")))
+    return list(reversed(need(value, list, "reverse")))
 
 
 @filter_()
 def keys(value: Any) -> list[str]:
-    return list(_need(value, dict, "keys"))
+    return list(need(value, dict, "keys"))
 
 
 @filter_()
 def values(value: Any) -> list[Any]:
-    return list(_need(value, dict, "values").values())
+    return list(need(value, dict, "values").values())
 
 
 @filter_()
 def items(value: Any) -> list[list[Any]]:
-    return [[key, item] for key, item in _need(value, dict, "items").items()]
+    return [[key, item] for key, item in need(value, dict, "items").items()]
 
 
 @filter_()
 def omit(value: Any, *names: str) -> dict[str, Any]:
-    return {key: item for key, item in _need(value, dict, "omit").items() if key not in names}
+    return {key: item for key, item in need(value, dict, "omit").items() if key not in names}
 
 
 @filter_()
 def pick(value: Any, *names: str) -> dict[str, Any]:
-    return {key: item for key, item in _need(value, dict, "pick").items() if key in names}
+    return {key: item for key, item in need(value, dict, "pick").items() if key in names}
 
 
 @filter_()
 def merge(value: Any, other: Any) -> dict[str, Any]:
-    base: dict[str, Any] = _need(value, dict, "merge")
-    return base if other is MISSING or other is None else {**base, **_need(other, dict, "merge")}
+    base: dict[str, Any] = need(value, dict, "merge")
+    return base if other is MISSING or other is None else {**base, **need(other, dict, "merge")}
 
 
 def _field(item: Any, key: str) -> Any:
@@ -263,14 +263,14 @@ def _field(item: Any, key: str) -> Any:
 
 @filter_()
 def pluck(value: Any, key: str) -> list[Any]:
-    found = (_field(item, key) for item in _need(value, list, "pluck"))
+    found = (_field(item, key) for item in need(value, list, "pluck"))
     return [item for item in found if item is not MISSING]
 
 
 @filter_()
 def where(value: Any, key: str, *wanted: Any) -> list[Any]:
     """Items whose field equals one of the values; without values, those that have the field."""
-    rows = _need(value, list, "where")
+    rows = need(value, list, "where")
     if not wanted:
         return [item for item in rows if _field(item, key) is not MISSING]
     return [item for item in rows if any_equal(_field(item, key), wanted)]
@@ -279,7 +279,7 @@ def where(value: Any, key: str, *wanted: Any) -> list[Any]:
 @filter_()
 def reject(value: Any, key: str, *unwanted: Any) -> list[Any]:
     """The opposite of `where`."""
-    rows = _need(value, list, "reject")
+    rows = need(value, list, "reject")
     if not unwanted:
         return [item for item in rows if _field(item, key) is MISSING]
     return [item for item in rows if not any_equal(_field(item, key), unwanted)]
@@ -288,20 +288,20 @@ def reject(value: Any, key: str, *unwanted: Any) -> list[Any]:
 @filter_()
 def flatten(value: Any) -> list[Any]:
     flat: list[Any] = []
-    for item in _need(value, list, "flatten"):
+    for item in need(value, list, "flatten"):
         flat.extend(item) if type(item) is list else flat.append(item)
     return flat
 
 
 @filter_()
 def compact(value: Any) -> list[Any]:
-    return [item for item in _need(value, list, "compact") if not is_empty(item)]
+    return [item for item in need(value, list, "compact") if not is_empty(item)]
 
 
 @filter_()
 def index(value: Any, key: str, field: str | None = None) -> dict[str, Any]:
     table = {}
-    for item in _need(value, list, "index"):
+    for item in need(value, list, "index"):
         name = _field(item, key)
         entry = item if field is None else _field(item, field)
         if type(name) is str and entry is not MISSING:
@@ -314,7 +314,7 @@ def chunk(value: Any, key: str, *together: Any) -> list[list[Any]]:
     """Runs of neighbours whose field has one of the values, a list each; every other item a list of its own."""
     runs: list[list[Any]] = []
     running = False
-    for item in _need(value, list, "chunk"):
+    for item in need(value, list, "chunk"):
         joins = any_equal(_field(item, key), together)
         if joins and running:
             runs[-1].append(item)
@@ -328,7 +328,7 @@ def chunk(value: Any, key: str, *together: Any) -> list[list[Any]]:
 def merge_adjacent(value: Any, key: str, parts: str) -> list[Any]:
     """Neighbours with an equal field become one (the first's other fields stay), their lists joined."""
     merged: list[Any] = []
-    for item in _need(value, list, "merge_adjacent"):
+    for item in need(value, list, "merge_adjacent"):
         before = merged[-1] if merged else None
         if before is not None and equal(_field(before, key), _field(item, key)):
             merged[-1] = {**before, parts: [*(before.get(parts) or []), *(item.get(parts) or [])]}
@@ -354,19 +354,19 @@ def data_url(value: Any) -> Any:
 @filter_()
 def to_data_url(value: Any, media_type: Any) -> str:
     label = media_type if type(media_type) is str else "application/octet-stream"
-    return f"data:{label};base64,{_need(value, str, 'to_data_url')}"
+    return f"data:{label};base64,{need(value, str, 'to_data_url')}"
 
 
 @filter_("base64")
 def to_base64(value: Any) -> str:
-    return base64.b64encode(_need(value, str, "base64").encode()).decode()
+    return base64.b64encode(need(value, str, "base64").encode()).decode()
 
 
 @filter_("unbase64")
 def from_base64(value: Any) -> Any:
     """The text in base64, or MISSING where it is no base64 of UTF-8."""
     try:
-        return base64.b64decode(_need(value, str, "unbase64"), validate=True).decode()
+        return base64.b64decode(need(value, str, "unbase64"), validate=True).decode()
     except ValueError:
         return MISSING
 
@@ -375,62 +375,10 @@ def from_base64(value: Any) -> Any:
 def urlencode(value: Any) -> str:
     from urllib.parse import quote
 
-    return quote(_need(value, str, "urlencode"), safe="")
+    return quote(need(value, str, "urlencode"), safe="")
 
 
-# identifiers
-
-_ID_PREFIX = re.compile(r"[A-Za-z]+[_-]")
-
-
-@filter_()
-def gateway_id(value: Any, prefix: str | None = None) -> str:
-    """A provider's id with the gateway's mark after its prefix, or after `prefix` instead of its own."""
-    identifier: str = _need(value, str, "gateway_id")
-    found = _ID_PREFIX.match(identifier)
-    own = found.group() if found else ""
-    rest = identifier[len(own) :]
-    return (own if prefix is None else prefix) + (rest if rest.startswith("nex-") else "nex-" + rest)
-
-
-@filter_()
-def provider_id(value: Any, prefix: str | None = None) -> str:
-    """`gateway_id` undone; an id without the mark stays."""
-    identifier: str = _need(value, str, "provider_id")
-    found = _ID_PREFIX.match(identifier)
-    own = found.group() if found else ""
-    rest = identifier[len(own) :]
-    if own == "nex-":
-        own, rest = "", identifier
-    if not rest.startswith("nex-"):
-        return identifier
-    return (own if prefix is None else prefix) + rest.removeprefix("nex-")
-
-
-@filter_()
-def fit_id(value: Any, longest: int = 64) -> str:
-    """An identifier within `[A-Za-z0-9_-]` and the length; one that fits stays, others get a stable stand-in."""
-    identifier: str = _need(value, str, "fit_id")
-    if len(identifier) <= longest and _pattern("[A-Za-z0-9_-]+").fullmatch(identifier):
-        return identifier
-    packed = "nex_" + base64.urlsafe_b64encode(identifier.encode("utf-8", "surrogatepass")).decode().rstrip("=")
-    if len(packed) <= longest:
-        return packed
-    return ("nex_" + hashlib.sha256(identifier.encode("utf-8", "surrogatepass")).hexdigest())[:longest]
-
-
-@filter_()
-def unfit_id(value: Any) -> str:
-    """`fit_id` undone, where its stand-in holds the whole identifier; any other identifier stays."""
-    identifier: str = _need(value, str, "unfit_id")
-    packed = identifier.removeprefix("nex_")
-    if not packed or packed == identifier:
-        return identifier
-    try:
-        found = base64.b64decode(packed + "=" * (-len(packed) % 4), altchars=b"-_", validate=True).decode()
-    except ValueError:
-        return identifier
-    return found if fit_id(found, len(identifier)) == identifier else identifier
+# functions
 
 
 def new_id(prefix: str, *, ctx: dict[str, Any]) -> str:
@@ -461,7 +409,4 @@ def unseal(value: Any, *kinds: str, ctx: dict[str, Any]) -> Any:
 
 @filter_()
 def envelope(value: Any) -> str:
-    return close_envelope(_need(value, dict, "envelope"))
-
-
-from nexeon.mapping import reshape as reshape  # noqa: E402  (registers its filters)
+    return close_envelope(need(value, dict, "envelope"))

@@ -7,7 +7,8 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
-import nexeon.mapping.reshape  # noqa: F401  (registers its filters)
+import nexeon.mapping.identifiers
+import nexeon.mapping.reshape  # noqa: F401  (both register their filters)
 from nexeon.errors import MappingError
 from nexeon.mapping.compiler import TemplateCompiler
 from nexeon.mapping.runtime import Transform, namespace

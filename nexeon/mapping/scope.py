@@ -5,8 +5,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
 from nexeon.errors import Problem
+
+CONTROLS: Final = (
+    *("$if", "$else", "$then", "$for", "$where", "$match", "$missing", "$let"),
+    *("$first", "$merge", "$call", "$drop", "$fail", "$item"),
+)
+"""The control words."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

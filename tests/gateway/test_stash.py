@@ -13,7 +13,7 @@ from upstream import Call, Upstream
 
 from nexeon.admin import AdminService
 from nexeon.gateway.stash import Stash, call_ids, give_back
-from nexeon.mapping.functions import fit_id
+from nexeon.mapping.identifiers import fit_id
 from nexeon.mapping.seals import close_envelope
 
 Json = dict[str, Any]

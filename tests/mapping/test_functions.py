@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexeon.mapping.functions import embed, fit_id, unfit_id
+from nexeon.mapping.functions import embed
+from nexeon.mapping.identifiers import fit_id, unfit_id
 from nexeon.wire.json import dumps
 
 
