@@ -71,16 +71,19 @@ def test_the_families_above_are_those_of_the_configuration() -> None:
     }
 
 
-def test_nothing_names_a_registry_or_this_machine() -> None:
-    forbidden = re.compile(
-        r"pypi\.org|registry\.npmjs|pythonhosted|crates\.io|proxy\.golang|deb\.debian|/work/|\.\./shared"
-    )
-    allowed = {ROOT / ".ci/run", ROOT / "tests/test_tree.py"}
+def test_nothing_that_installs_names_a_host() -> None:
+    """Packages come from wherever the machine's own package clients are set up to look."""
+    installers = [ROOT / "constraints.txt", ROOT / "Makefile", ROOT / ".ci/run", *ROOT.glob("tests/sdk/node/*.json")]
+    assert [path.name for path in installers if "://" in path.read_text(encoding="utf-8")] == []
+
+
+def test_nothing_names_this_machine() -> None:
+    here = f"{ROOT}/"
     found = [
         f"{path.relative_to(ROOT)}:{number}"
         for path in tracked()
-        if path not in allowed and path.suffix not in (".png", ".svg", ".gz")
+        if path.suffix not in (".png", ".svg", ".gz")
         for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1)
-        if forbidden.search(line)
+        if here in line
     ]
     assert found == []
