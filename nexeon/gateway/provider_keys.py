@@ -95,7 +95,6 @@ class KeyPool:
         self._clock = clock
         self._health: dict[str, _Health] = {}
         self._windows = MemoryWindows(clock)
-        self._limited: dict[str, list[Claim]] = {}
 
     def choose(self, provider: Provider, model: str, *, conversation: str = "") -> Choice:
         """`model` is the provider's own name; calls of one `conversation` prefer one key."""

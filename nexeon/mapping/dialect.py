@@ -21,7 +21,6 @@ Context = dict[str, Any]
 _PATCHED = ("request", "response", "event", "error")
 OUR_FACTS: Final = frozenset({"materialise", "several_answers"})
 """Facts of a profile that decide how the provider is called, and which no mapping reads."""
-Make = Callable[[], Transform]
 
 
 def _through(table: Mapping[Any, Any], value: Any) -> Any:

@@ -25,7 +25,6 @@ class Module:
         self.source = source
         self.unit = Unit(source.name, problems=list(source.problems))
         self._definitions: list[ast.stmt] = []
-        self._roots: list[tuple[str, str]] = []
         self._names: dict[str, Any] | None = None
         root = source.root if isinstance(source.root, Map) else Map([], 1)
         self._tables(root.get("tables"))

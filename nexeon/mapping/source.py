@@ -6,7 +6,6 @@ occur twice and expressions that lost their quotes are problems.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,18 +14,9 @@ from typing import Any
 import yaml
 
 from nexeon.errors import MappingError, Problem
+from nexeon.wire.yamlfile import core_scalar
 
 Value = None | bool | int | float | str
-
-_NULL = re.compile(r"~|null|Null|NULL|")
-_TRUE = re.compile(r"true|True|TRUE")
-_FALSE = re.compile(r"false|False|FALSE")
-_INT = re.compile(r"[-+]?[0-9]+")
-_OCTAL = re.compile(r"0o[0-7]+")
-_HEX = re.compile(r"0x[0-9a-fA-F]+")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
-_INFINITE = re.compile(r"([-+]?)\.(inf|Inf|INF)")
-_NAN = re.compile(r"\.(nan|NaN|NAN)")
 
 
 @dataclass(slots=True)
@@ -86,27 +76,6 @@ class Source:
     root: Node
     path: Path | None = None
     problems: list[Problem] = field(default_factory=list)
-
-
-def core_scalar(text: str) -> Value:
-    """What a plain scalar means in YAML 1.2's core schema."""
-    if _NULL.fullmatch(text):
-        return None
-    if _TRUE.fullmatch(text):
-        return True
-    if _FALSE.fullmatch(text):
-        return False
-    if _INT.fullmatch(text):
-        return int(text)
-    if _OCTAL.fullmatch(text):
-        return int(text[2:], 8)
-    if _HEX.fullmatch(text):
-        return int(text, 16)
-    if _FLOAT.fullmatch(text):
-        return float(text)
-    if infinite := _INFINITE.fullmatch(text):
-        return float(infinite.group(1) + "inf")
-    return float("nan") if _NAN.fullmatch(text) else text
 
 
 def parse(text: str, name: str, path: Path | None = None) -> Source:
