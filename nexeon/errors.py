@@ -13,7 +13,8 @@ NexeonError
 │   ├── Conflict
 │   └── InsufficientCredit
 │       └── BudgetExceeded
-├── AdminError             the admin service refused, or cannot be reached
+├── AdminError             the admin service refused
+│   └── AdminUnreachable   there is no admin service, or it went away
 └── RequestError           ends a client's request with a status and the client format's own error body
 """
 
@@ -117,7 +118,11 @@ class BudgetExceeded(InsufficientCredit):
 
 
 class AdminError(NexeonError):
-    """The admin service refused, or cannot be reached."""
+    """The admin service refused."""
+
+
+class AdminUnreachable(AdminError):
+    """There is no admin service where it was looked for, or it went away before it answered."""
 
 
 @dataclass(eq=False)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import pwd
+import re
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,26 +16,35 @@ import orjson
 
 from nexeon import errors
 from nexeon.admin.provider_keys import Probe
-from nexeon.admin.service import AdminService
+from nexeon.admin.service import AdminService, Explain
 from nexeon.admin.socket import LINE_LIMIT, find_sockets
-from nexeon.errors import AdminError, InsufficientCredit, NexeonError, StoreLocked
+from nexeon.errors import AdminError, AdminUnreachable, InsufficientCredit, NexeonError, StoreLocked
 from nexeon.store import open_store
 from nexeon.store.requests import RequestLog
 
 if TYPE_CHECKING:
     from nexeon.config import Config
 
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
 WAIT = 5.0
+_CONNECTIONS = 8
 
 
 class AdminClient(Protocol):
-    """`where` says what it speaks to: a running `gateway`, or the `store` itself."""
+    """`where` says what it speaks to: a running `gateway`, or the `store` itself; `place` is its socket, URL or store.
+
+    Calls may run side by side, and may be cancelled.
+    """
 
     @property
     def where(self) -> Literal["gateway", "store"]: ...
 
+    @property
+    def place(self) -> str: ...
+
     async def call(self, method: str, /, **params: Any) -> Any:
-        """`call("accounts.create", name="acme")`. Raises AdminError, StoreError."""
+        """`call("accounts.create", name="acme")`. Raises AdminError (AdminUnreachable), StoreError."""
         ...
 
     async def close(self) -> None: ...
@@ -52,42 +62,71 @@ async def pages(client: AdminClient, method: str, /, **params: Any) -> AsyncIter
 
 
 class SocketClient:
-    """Speaks to a gateway. One call at a time; more wait their turn."""
+    """Speaks to a gateway, over as many connections as calls are under way, up to a few; more calls wait their turn.
+
+    A gateway that was restarted is found again by the next call.
+    """
 
     where: Literal["gateway"] = "gateway"
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, actor: str) -> None:
-        self._reader = reader
-        self._writer = writer
+    def __init__(self, path: Path, actor: str) -> None:
+        self.place = str(path)
         self._actor = actor
-        self._turn = asyncio.Lock()
+        self._idle: list[Connection] = []
+        self._turns = asyncio.Semaphore(_CONNECTIONS)
 
     @classmethod
     async def open(cls, path: Path, *, actor: str) -> SocketClient:
         """Raises OSError where nobody listens."""
-        reader, writer = await asyncio.open_unix_connection(str(path), limit=LINE_LIMIT)
-        return cls(reader, writer, actor)
+        client = cls(path, actor)
+        client._idle.append(await asyncio.open_unix_connection(client.place, limit=LINE_LIMIT))
+        return client
 
     async def call(self, method: str, /, **params: Any) -> Any:
         request = orjson.dumps({"method": method, "params": params, "actor": self._actor}) + b"\n"
-        try:
-            async with self._turn:
-                self._writer.write(request)
-                await self._writer.drain()
-                line = await self._reader.readline()
-        except (OSError, ValueError) as error:
-            raise AdminError(f"the gateway's admin socket failed: {error}") from error
+        async with self._turns:
+            line = await self._exchange(request)
         if not line.endswith(b"\n"):
-            raise AdminError("the gateway ended the admin connection before it answered")
+            raise AdminUnreachable("the gateway ended the admin connection before it answered")
         reply = orjson.loads(line)
         if "error" in reply:
             raise _error(reply["error"])
         return reply["result"]
 
+    async def _exchange(self, request: bytes) -> bytes:
+        connection: Connection | None = None
+        whole = False
+        try:
+            connection = await self._connection()
+            reader, writer = connection
+            writer.write(request)
+            await writer.drain()
+            line = await reader.readline()
+            whole = line.endswith(b"\n")
+        except (OSError, ValueError) as error:
+            raise AdminUnreachable(f"the gateway's admin socket failed: {error}") from error
+        finally:
+            # A call that was cancelled leaves an answer behind that would be taken for the next call's.
+            if connection is not None and whole:
+                self._idle.append(connection)
+            elif connection is not None:
+                connection[1].close()
+        return line
+
+    async def _connection(self) -> Connection:
+        while self._idle:
+            reader, writer = self._idle.pop()
+            if not reader.at_eof() and not writer.is_closing():
+                return reader, writer
+            writer.close()
+        return await asyncio.open_unix_connection(self.place, limit=LINE_LIMIT)
+
     async def close(self) -> None:
-        self._writer.close()
-        with contextlib.suppress(ConnectionError):
-            await self._writer.wait_closed()
+        while self._idle:
+            _, writer = self._idle.pop()
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
 
 
 class HTTPClient:
@@ -99,8 +138,9 @@ class HTTPClient:
         """`url` is that of the gateway, without a path."""
         import httpx
 
+        self.place = url.rstrip("/")
         headers = {"authorization": f"Bearer {token}", "x-nexeon-actor": actor}
-        self._http = httpx.AsyncClient(base_url=url.rstrip("/"), headers=headers, timeout=60)
+        self._http = httpx.AsyncClient(base_url=self.place, headers=headers, timeout=60)
 
     async def call(self, method: str, /, **params: Any) -> Any:
         import httpx
@@ -119,7 +159,7 @@ class HTTPClient:
             else:
                 answer = await self._http.request(operation.verb, path, content=orjson.dumps(given))
         except httpx.HTTPError as error:
-            raise AdminError(f"the gateway at {self._http.base_url} cannot be reached: {error}") from error
+            raise AdminUnreachable(f"the gateway at {self.place} cannot be reached: {error}") from error
         try:
             body = orjson.loads(answer.content)
             if answer.is_success:
@@ -127,7 +167,7 @@ class HTTPClient:
             refusal = {"kind": body["error"]["type"], "message": body["error"]["message"]}
         except (orjson.JSONDecodeError, TypeError, KeyError):
             raise AdminError(
-                f"{self._http.base_url} answered {answer.status_code}, and not as an admin service: "
+                f"{self.place} answered {answer.status_code}, and not as an admin service: "
                 "is `admin.http.token` set there?"
             ) from None
         raise _error(refusal)
@@ -143,6 +183,8 @@ class LocalClient:
 
     def __init__(self, service: AdminService, actor: str, log: RequestLog | None = None) -> None:
         """Closes the service, the log and the store when it is closed."""
+        # a database's URL may carry a password
+        self.place = re.sub(r"//[^@/]*@", "//", service.store.url)
         self._service = service
         self._actor = actor
         self._log = log
@@ -164,6 +206,7 @@ async def connect(
     config: Config | None = None,
     actor: str = "cli",
     probe: Probe | None = None,
+    explain: Explain | None = None,
     wait: float = WAIT,
 ) -> AdminClient:
     """A gateway's socket where one answers, else the store itself; `socket` is the configured path.
@@ -188,7 +231,8 @@ async def connect(
                 raise
         else:
             log = RequestLog(folder) if folder else None
-            return LocalClient(AdminService(store, config, probe=probe, requests=log), f"{_user()} ({actor})", log)
+            service = AdminService(store, config, probe=probe, requests=log, explain=explain)
+            return LocalClient(service, f"{_user()} ({actor})", log)
         await asyncio.sleep(0.05)
 
 

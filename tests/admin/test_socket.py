@@ -16,7 +16,7 @@ import pytest
 
 from nexeon.admin import AdminServer, AdminService, connect
 from nexeon.admin.client import SocketClient
-from nexeon.errors import AdminError, InsufficientCredit, NotFound, StoreLocked
+from nexeon.errors import AdminError, AdminUnreachable, InsufficientCredit, NotFound, StoreLocked
 from nexeon.store import open_store
 from nexeon.store.memory import MemoryStore
 
@@ -201,4 +201,34 @@ async def test_a_gateway_that_goes_away_is_an_error_of_the_call(folder: Path) ->
     with pytest.raises(AdminError, match="admin"):
         await client.call("status")
     await client.close()
+    await store.close()
+
+
+async def test_a_call_that_is_cancelled_leaves_nothing_to_the_next_one(gateway: AdminServer, folder: Path) -> None:
+    client = await connect(f"tinydb:{folder}")
+    await client.call("accounts.create", name="acme")
+    for _ in range(5):
+        given_up = asyncio.create_task(client.call("status"))
+        await asyncio.sleep(0)
+        given_up.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await given_up
+        assert (await client.call("accounts.show", account="acme"))["name"] == "acme"
+    await client.close()
+
+
+async def test_a_gateway_that_comes_back_is_found_by_the_next_call(folder: Path) -> None:
+    store = await open_store(f"tinydb:{folder}")
+    first = AdminServer(AdminService(store), folder=folder)
+    await first.start()
+    client = await SocketClient.open(folder / "admin.sock", actor="test")
+    await asyncio.gather(*(client.call("status") for _ in range(20)))
+    await first.stop()
+    with pytest.raises(AdminUnreachable):
+        await client.call("status")
+    second = AdminServer(AdminService(store), folder=folder)
+    await second.start()
+    assert (await client.call("status"))["pid"] == os.getpid()
+    await client.close()
+    await second.stop()
     await store.close()
