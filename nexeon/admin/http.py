@@ -38,7 +38,9 @@ _STATUSES: Final[tuple[tuple[type[NexeonError], int], ...]] = (
     (StoreCorrupt, 500),
     (AdminError, 400),
 )
-_VERBS: Final = {"list": "GET", "create": "POST", "add": "POST", "show": "GET", "update": "PATCH", "delete": "DELETE"}
+_VERBS: Final = {"list": "GET", "show": "GET", "update": "PATCH", "delete": "DELETE"} | dict.fromkeys(
+    ("create", "add", "explain"), "POST"
+)
 _NUMBERS: Final = frozenset({"limit", "status"})
 
 
@@ -61,7 +63,7 @@ class Operation:
 
 
 def _operations() -> dict[str, Operation]:
-    found = [_operation("status", "status", None, AdminService.status)]
+    found = [_operation(name, name, None, getattr(AdminService, name)) for name in ("status", "explain")]
     for group, kind in GROUPS.items():
         found += [_operation(f"{group}.{name}", name, group, getattr(kind, name)) for name in operations(kind)]
     return {operation.method: operation for operation in found}

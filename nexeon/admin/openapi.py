@@ -25,6 +25,7 @@ PARAMETERS: Final[dict[str, dict[str, Any]]] = {
     **dict.fromkeys(("models", "scopes"), _NAMES),
     **dict.fromkeys(("disabled", "enabled"), _FLAG),
     "by": {"type": "string", "examples": ["day,model"]},
+    "format": _TEXT | {"description": "The wire format that the request is in."},
     "limit": {"type": "integer", "minimum": 1},
     "overlap": {"type": "number", "minimum": 0, "description": "seconds"},
     "period": {"enum": ["day", "week", "month", None]},
@@ -33,6 +34,11 @@ PARAMETERS: Final[dict[str, dict[str, Any]]] = {
     "weight": {"type": "integer", "minimum": 1},
 }
 """The schema of every parameter, by its name."""
+
+_ELSEWHERE: Final[dict[tuple[str, str], dict[str, Any]]] = {
+    ("explain", "request"): {"type": "object", "description": "A client's request, in that format."},
+}
+"""Those that are called as another operation's."""
 
 _ERROR: Final[dict[str, Any]] = {
     "type": "object",
@@ -94,7 +100,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
         schema: dict[str, Any] = {
             "type": "object",
             "additionalProperties": False,
-            "properties": {name: _schema(name, each) for name, each in given.items()},
+            "properties": {name: _schema(operation.method, name, each) for name, each in given.items()},
         }
         required = [name for name, each in given.items() if _required(each)]
         if required:
@@ -107,11 +113,12 @@ def _parameter(name: str, place: str, *, required: bool) -> dict[str, Any]:
     return {"name": name, "in": place, "required": required, "schema": PARAMETERS[name]}
 
 
-def _schema(name: str, parameter: inspect.Parameter) -> dict[str, Any]:
+def _schema(method: str, name: str, parameter: inspect.Parameter) -> dict[str, Any]:
+    schema = _ELSEWHERE.get((method, name)) or PARAMETERS[name]
     default = parameter.default
     if default is inspect.Parameter.empty or default is KEEP or default is None or default == ():
-        return PARAMETERS[name]
-    return {**PARAMETERS[name], "default": default}
+        return schema
+    return {**schema, "default": default}
 
 
 def _required(parameter: inspect.Parameter) -> bool:

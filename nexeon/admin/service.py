@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 import inspect
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,7 +19,7 @@ from nexeon.admin.provider_keys import Live, Probe, ProviderKeys
 from nexeon.admin.requests import Requests
 from nexeon.admin.usage import Usage, open_books
 from nexeon.admin.views import View
-from nexeon.errors import AdminError, StoreError, StoreUnavailable
+from nexeon.errors import AdminError, LoadError, StoreError, StoreUnavailable
 from nexeon.store.money import to_usd
 from nexeon.store.protocol import Store
 from nexeon.store.requests import RequestLog
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from nexeon.config import Config
 
 log = logging.getLogger("nexeon.admin.audit")
+
+Explain = Callable[..., list[View]]
+"""What a request becomes for each target: called in a thread, with the parameters of `explain`. Raises LoadError."""
 
 GROUPS: Final[Mapping[str, type[Any]]] = {
     "accounts": Accounts,
@@ -37,7 +41,7 @@ GROUPS: Final[Mapping[str, type[Any]]] = {
     "requests": Requests,
     "audit": Audit,
 }
-READS: Final = frozenset({"list", "show", "ledger", "status"})
+READS: Final = frozenset({"list", "show", "ledger", "status", "explain"})
 SUBJECTS: Final = {"accounts": "account", "keys": "key", "credits": "account", "provider_keys": "key"} | {
     "requests": "request"
 }
@@ -47,8 +51,8 @@ SUBJECTS: Final = {"accounts": "account", "keys": "key", "credits": "account", "
 class AdminService:
     """An attribute for each of GROUPS holds its operations; the methods' names are `accounts.create` …
 
-    `probe` tries a provider key upstream, `live` tells what a gateway knows of provider keys by id; whoever serves
-    supplies them, and the log of requests.
+    `probe` tries a provider key upstream, `live` tells what a gateway knows of provider keys by id, `explain` knows
+    the mappings; whoever serves supplies them, and the log of requests.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class AdminService:
         probe: Probe | None = None,
         live: Live | None = None,
         requests: RequestLog | None = None,
+        explain: Explain | None = None,
     ) -> None:
         self.store = store
         folder = store_folder(store.url)
@@ -77,6 +82,8 @@ class AdminService:
             for name in operations(kind)
         }
         self._methods["status"] = self.status
+        self._methods["explain"] = self.explain
+        self._explain = explain
         self._log = requests
         self._live = live
 
@@ -84,6 +91,16 @@ class AdminService:
         """What is being administered, by which process, and what the operator should know of: accounts below their
         soft limits, provider keys that are left out, records that the log of requests could not keep."""
         return {"store": self.store.url, "pid": os.getpid(), "warnings": await self._warnings()}
+
+    async def explain(self, model: str, format: str, request: Any) -> list[View]:
+        """The upstream request that a client's request (JSON, of the format) becomes for each target of a model, and
+        what is lost on the way; nothing is sent."""
+        if self._explain is None:
+            raise AdminError("nothing here knows the mappings: ask a running gateway, or use `nexeon explain`")
+        try:
+            return await asyncio.to_thread(self._explain, model=model, format=format, request=request)
+        except LoadError as error:
+            raise AdminError(str(error)) from None
 
     async def _warnings(self) -> list[str]:
         warnings = []

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from nexeon.cli.options import given, shared_options
 
 if TYPE_CHECKING:
-    from nexeon.cli.upstream_requests import Explained
+    from nexeon.gateway.explain.requests import Explained
 
 
 _FILE = click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True, path_type=Path)
@@ -27,7 +27,7 @@ def command(request: Path, model: str, source: str) -> None:
 
     `-` reads the request from stdin. Exit status 1 where a target cannot be given the request.
     """
-    from nexeon.cli.upstream_requests import explain
+    from nexeon.gateway.explain.requests import explain
 
     with click.open_file(str(request), "rb") as file:
         text = file.read()
@@ -47,28 +47,3 @@ def _text(target: Explained) -> str:
     lines += [f"patched: {patch}" for patch in target.patches]
     lines += [f"dropped: {name}" for name in target.dropped]
     return "\n".join(lines)
-
-
-def differences(before: Any, after: Any, path: str = "") -> list[str]:
-    """What was done to a JSON value: `+ path: value`, `- path`, `~ path: value → value`."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        found = []
-        for name in [*before, *(name for name in after if name not in before)]:
-            place = f"{path}.{name}" if path else name
-            if name not in after:
-                found.append(f"- {place}")
-            elif name not in before:
-                found.append(f"+ {place}: {_short(after[name])}")
-            else:
-                found += differences(before[name], after[name], place)
-        return found
-    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
-        pairs = enumerate(zip(before, after, strict=True))
-        return [found for index, (old, new) in pairs for found in differences(old, new, f"{path}[{index}]")]
-    same = type(before) is type(after) and before == after
-    return [] if same else [f"~ {path}: {_short(before)} → {_short(after)}"]
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 80 else text[:77] + "…"

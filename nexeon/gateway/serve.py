@@ -23,6 +23,7 @@ from nexeon.admin.service import store_folder
 from nexeon.config import Config
 from nexeon.errors import ConfigError, Problem, StoreLocked
 from nexeon.gateway.app import create_app, gateway_of
+from nexeon.gateway.explain import Explainer
 from nexeon.gateway.probe import probe
 from nexeon.mapping import load_library
 from nexeon.store import Store, open_store
@@ -87,7 +88,14 @@ async def run(config: Config, *, overlay: Overlay | None = None, stop: asyncio.E
         if log is not None:
             stack.push_async_callback(log.close)
         app = create_app(config, library, store, log=log)
-        service = AdminService(store, config, probe=probe(config), live=gateway_of(app).pool.states, requests=log)
+        service = AdminService(
+            store,
+            config,
+            probe=probe(config),
+            live=gateway_of(app).pool.states,
+            requests=log,
+            explain=Explainer(config),
+        )
         stack.push_async_callback(service.close)
         gateway = gateway_of(app)
         gateway.admin = service

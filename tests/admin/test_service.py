@@ -11,7 +11,7 @@ import pytest
 
 from nexeon.admin.client import LocalClient, pages
 from nexeon.admin.service import AdminService
-from nexeon.errors import AdminError, Conflict, NexeonError, NotFound
+from nexeon.errors import AdminError, ConfigError, Conflict, NexeonError, NotFound, Problem
 from nexeon.store.memory import MemoryStore
 from nexeon.store.records import ProviderKey
 
@@ -279,3 +279,19 @@ async def test_status_and_lists_tell_what_the_gateway_knows_of_provider_keys() -
         f"provider key `{made['id']}` is left out: the provider refused it (401)"
     ]
     await service.close()
+
+
+async def test_explain_is_given_to_whoever_knows_the_mappings() -> None:
+    def explain(**given: Any) -> list[dict[str, Any]]:
+        if given["model"] == "none":
+            raise ConfigError([Problem("no model `none`")])
+        return [given]
+
+    request = {"messages": []}
+    service = AdminService(MemoryStore(), explain=explain)
+    found = await call(service, "explain", model="m", format="a.b", request=request)
+    assert found == [{"model": "m", "format": "a.b", "request": request}]
+    with pytest.raises(AdminError, match="no model `none`"):
+        await call(service, "explain", model="none", format="a.b", request=request)
+    with pytest.raises(AdminError, match="ask a running gateway"):
+        await call(AdminService(MemoryStore()), "explain", model="m", format="a.b", request=request)

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from nexeon.cli import main
-from nexeon.cli.explain import differences
 from nexeon.data import data_path
+from nexeon.gateway.explain.differences import differences
 
 REQUEST = {"model": "whatever", "max_tokens": 50, "messages": [{"role": "user", "content": "hi"}]}
 SHIPPED = str(data_path("gateway.yaml"))

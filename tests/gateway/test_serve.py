@@ -188,6 +188,10 @@ async def test_operators_reach_the_admin_service_over_http(launch: Launch, upstr
     assert "soft limit" in (await admin.call("status"))["warnings"][0]
     with pytest.raises(NotFound, match="no account `none`"):
         await admin.call("accounts.show", account="none")
+    (target,) = await admin.call("explain", model="plain", format="talk", request=BODY)
+    assert (target["refusal"], target["body"]["model"]) == ("", target["model"])
+    with pytest.raises(AdminError, match="no model `plan`: did you mean `plain`"):
+        await admin.call("explain", model="plan", format="talk", request=BODY)
     assert [each["actor"].split(" ")[-1] for each in (await admin.call("audit.list"))["items"]] == ["(127.0.0.1)"]
     await admin.close()
     stranger = connect_http(recorder.url, "another-token-of-some-length")

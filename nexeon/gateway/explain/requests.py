@@ -7,10 +7,10 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from nexeon.cli.explain import differences
 from nexeon.config import Config, Model
 from nexeon.errors import ConfigError, Problem, RequestError
 from nexeon.gateway.exchange import Exchange
+from nexeon.gateway.explain.differences import differences
 from nexeon.gateway.provider_keys import Lease
 from nexeon.gateway.target import Plan, Preparer, make_plans
 from nexeon.gateway.validate import check_objects, load_validators
@@ -40,12 +40,14 @@ class Explained:
         return asdict(self)
 
 
-def explain(config: Config, request: bytes, *, model: str, source: str) -> list[Explained]:
+def explain(
+    config: Config, request: bytes, *, model: str, source: str, library: Library | None = None
+) -> list[Explained]:
     """For each target of the model. Raises ConfigError (no such model or format), MappingError.
 
     A request that no target could have, because it is not valid in its own format, is every target's refusal.
     """
-    library = load_library(config.mappings)
+    library = library or load_library(config.mappings)
     known = config.model(model)
     if known is None:
         raise _unknown("model", model, config.models)
