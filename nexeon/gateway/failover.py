@@ -105,7 +105,9 @@ class Failover:
         ways = [
             (group.model, plan)
             for group in groups
-            for plan in ordered(group.plans, group.model.strategy, self._health, usage, self._rng)
+            for plan in ordered(
+                group.plans, group.model.strategy, self._health, usage, self._rng, stream=exchange.stream
+            )
         ]
         return ways if len(ways) < 2 else sorted(ways, key=lambda way: self._health.open(way[1].target))
 
@@ -155,7 +157,7 @@ class Failover:
                 raise
             exchange.closing.append(partial(_closed, done))
             self._note(exchange, plan, lease, "ok", 200, began)
-            self._health.answered(plan.target, monotonic() - began)
+            self._health.answered(plan.target, monotonic() - began, stream=exchange.stream)
             self._pool.worked(lease, plan.target.model)
             self._metrics.took("first", plan.name, model.id, monotonic() - exchange.started)
             return answer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from nexeon.config import Breaker, Target
@@ -17,12 +17,19 @@ _STALE: Final = 120.0
 
 
 @dataclass(slots=True)
+class _Latency:
+    """A moving average, and when it was last measured."""
+
+    seconds: float
+    measured: float
+
+
+@dataclass(slots=True)
 class _Record:
     failures: int = 0
     opened: float | None = None
     trial: bool = False
-    latency: float = 0.0
-    measured: float | None = None
+    latencies: dict[bool, _Latency] = field(default_factory=dict)
 
 
 class TargetHealth:
@@ -46,14 +53,17 @@ class TargetHealth:
         if record is not None and record.opened is not None:
             record.trial = True
 
-    def answered(self, target: Target, seconds: float) -> None:
-        """It answered, after so long."""
+    def answered(self, target: Target, seconds: float, *, stream: bool = False) -> None:
+        """It answered, after so long: with the whole answer, or with the first bytes of a stream."""
         record = self._of(target)
         now = self._clock()
         record.failures, record.opened, record.trial = 0, None, False
-        fresh = record.measured is None or now - record.measured > _STALE
-        record.latency = seconds if fresh else record.latency + _WEIGHT * (seconds - record.latency)
-        record.measured = now
+        known = record.latencies.get(stream)
+        if known is None or now - known.measured > _STALE:
+            record.latencies[stream] = _Latency(seconds, now)
+        else:
+            known.seconds += _WEIGHT * (seconds - known.seconds)
+            known.measured = now
 
     def failed(self, target: Target) -> None:
         """It failed, or did not answer in time."""
@@ -69,12 +79,11 @@ class TargetHealth:
         if record is not None:
             record.trial = False
 
-    def latency(self, target: Target) -> float | None:
-        """Seconds until its answers came of late; None where that is not known."""
+    def latency(self, target: Target, *, stream: bool = False) -> float | None:
+        """Seconds until its answers, or its streams' first bytes, came of late; None where that is not known."""
         record = self._records.get(_key(target))
-        if record is None or record.measured is None or self._clock() - record.measured > _STALE:
-            return None
-        return record.latency
+        known = record.latencies.get(stream) if record is not None else None
+        return known.seconds if known is not None and self._clock() - known.measured <= _STALE else None
 
     def circuits(self) -> dict[tuple[str, str], bool]:
         """(provider, upstream model) → whether its circuit is open; for targets that have been called."""

@@ -13,9 +13,16 @@ from nexeon.gateway.target import Plan
 
 
 def ordered(
-    plans: Sequence[Plan], strategy: Strategy, health: TargetHealth, usage: Mapping[str, Any], rng: random.Random
+    plans: Sequence[Plan],
+    strategy: Strategy,
+    health: TargetHealth,
+    usage: Mapping[str, Any],
+    rng: random.Random,
+    *,
+    stream: bool = False,
 ) -> list[Plan]:
-    """The targets of one model in the order to try them; `usage` is the request's estimate."""
+    """The targets of one model in the order to try them; `usage` is the request's estimate, `stream` says whether it
+    is how soon a stream begins that counts."""
     if len(plans) < 2:
         return list(plans)
     match strategy:
@@ -25,7 +32,7 @@ def ordered(
             found = sorted(plans, key=lambda plan: -keys[id(plan)])
         case "least_latency":
             # the unknown first: else they would stay unknown
-            found = sorted(plans, key=lambda plan: health.latency(plan.target) or 0.0)
+            found = sorted(plans, key=lambda plan: health.latency(plan.target, stream=stream) or 0.0)
         case "cheapest":
             found = sorted(plans, key=lambda plan: cost(plan.target.price, usage))
         case _:

@@ -325,12 +325,17 @@ async def test_strategies(opened: Opener, strategy: Any, first: set[str]) -> Non
     health = TargetHealth(Breaker())
     for plan, seconds in zip(plans, (3.0, 2.0, 1.0), strict=True):
         health.answered(plan.target, seconds)
+    for plan, seconds in zip(plans, (0.1, 0.3, 0.2), strict=True):
+        health.answered(plan.target, seconds, stream=True)
     rng = random.Random(7)
     usage = {"input": 10, "output": 10}
     orders = [ordered(plans, model.strategy, health, usage, rng) for _ in range(300)]
     count = Counter(order[0].target.model for order in orders)
     assert set(count) == first
     assert {len(order) for order in orders} == {3}
+    if strategy == "least_latency":
+        streamed = ordered(plans, model.strategy, health, usage, rng, stream=True)
+        assert [plan.target.model for plan in streamed] == ["a", "c", "b"], "of streams, who begins first"
     if strategy == "weighted":
         assert 160 < count["a"] < 240
         assert all(order[-1].target.model == "b" for order in orders)
