@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from nexeon.admin import values
 from nexeon.admin.views import View, entry_view, page
@@ -13,10 +13,13 @@ from nexeon.store.protocol import Store
 from nexeon.store.records import Detail
 from nexeon.store.requests import RequestLog
 
+_LOOKED_AT: Final = 1000
+"""The newest entries of a ledger, in which a request is looked for that no log knows."""
+
 
 class Credits:
     def __init__(self, store: Store, log: RequestLog | None = None) -> None:
-        """With a log of requests, a refund for a request names what that was about, too."""
+        """With a log of requests, a refund names what its request was about, however old that is."""
         self._store = store
         self._log = log
 
@@ -28,7 +31,7 @@ class Credits:
         return await self._post(account, "grant", values.usd("usd", usd), reason, expires=until)
 
     async def refund(self, *, account: Any, usd: Any, reason: Any = "", request: Any = "") -> View:
-        """Gives back; `request` is the id of the call that it is for."""
+        """Gives back; `request` is the id of the call that it is for, whose key gets its budget back, too."""
         return await self._post(account, "refund", values.usd("usd", usd), reason, request)
 
     async def adjust(self, *, account: Any, usd: Any, reason: Any = "") -> View:
@@ -70,13 +73,23 @@ class Credits:
     async def _facts(self, account: str, request: str) -> tuple[Detail, str]:
         """What is known of a request of that account, and its key."""
         detail: Detail = {"request": request}
-        if not request or self._log is None:
+        if not request:
             return detail, ""
+        record = await self._logged(request)
+        if record is not None:
+            if record.get("account") != account:
+                raise Conflict(f"request `{request}` is of another account")
+            detail |= {"model": record.get("model") or "", "provider": record.get("provider") or ""}
+            return detail | {"usage": record.get("usage") or {}}, record.get("key") or ""
+        for entry in await self._store.ledger(account, limit=_LOOKED_AT):
+            if entry.request == request and entry.kind == "charge":
+                return detail | {"model": entry.model, "provider": entry.provider, "usage": entry.usage}, entry.key
+        return detail, ""
+
+    async def _logged(self, request: str) -> View | None:
+        if self._log is None:
+            return None
         try:
-            record = await self._log.show(request)
+            return await self._log.show(request)
         except StoreError:
-            return detail, ""
-        if record.get("account") != account:
-            raise Conflict(f"request `{request}` is of another account")
-        detail |= {"model": record.get("model") or "", "provider": record.get("provider") or ""}
-        return detail | {"usage": record.get("usage") or {}}, record.get("key") or ""
+            return None

@@ -16,7 +16,8 @@ _TO_MONDAY: Final = 3
 
 @dataclass(slots=True)
 class Spending:
-    """Nano-USD: what charges took, by the periods of the last one; `reserved` is held for calls under way."""
+    """Nano-USD: what charges took and refunds gave back, by the periods of the last one; `reserved` is held for calls
+    under way."""
 
     day: int = 0
     week: int = 0
@@ -28,7 +29,8 @@ class Spending:
     reserved: int = 0
 
     def add(self, when: float, amount: int) -> None:
-        """A charge of that moment. One from before the current periods is not of them."""
+        """A charge of that moment; a refund, which is negative, gives back no more than its periods have spent. One
+        from before the current periods is not of them."""
         day = int(when // _DAY)
         if day > self.day:
             week, month = (day + _TO_MONDAY) // 7, _month(day)
@@ -45,6 +47,9 @@ class Spending:
             self.in_week += amount if (day + _TO_MONDAY) // 7 == self.week else 0
             self.in_month += amount if _month(day) == self.month else 0
         self.total += amount
+        if amount < 0:
+            self.in_day, self.in_week = max(0, self.in_day), max(0, self.in_week)
+            self.in_month, self.total = max(0, self.in_month), max(0, self.total)
 
     def counts(self) -> list[int]:
         """All but what is reserved, in the order of the fields."""

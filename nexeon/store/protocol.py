@@ -90,7 +90,8 @@ class Store(Protocol):
         key: str = "",
     ) -> LedgerEntry:
         """Moves credit by a signed `amount`; taking more than is available raises InsufficientCredit.
-        `detail` and `key` say which call it is for, if for one.
+        `detail` and `key` say which call it is for, if for one: a refund that names its key gives the key's budget
+        back, in the period that it is made in and down to nothing spent.
 
         What is left of a grant that `expires` (Unix seconds) is taken back then, but for what calls under way hold.
         """

@@ -188,7 +188,7 @@ class State:
             wallet.move(entry)
             if wallet.lots:
                 self.expiring[entry.account] = None
-            if entry.kind == "charge" and (spending := self.spending_of(entry.key)) is not None:
+            if entry.kind in ("charge", "refund") and (spending := self.spending_of(entry.key)) is not None:
                 spending.add(entry.created, -entry.amount)
 
     def _put(self, record: Record) -> None:

@@ -183,6 +183,19 @@ async def test_a_refund_names_what_its_request_was_about(http: AdminHTTP, servic
     assert (await ask(http, "POST", "/credits/other/refund", {"usd": "1", "request": "req_1"}))[0] == 409
 
 
+async def test_a_refund_of_a_charge_gives_its_keys_budget_back(http: AdminHTTP, service: AdminService) -> None:
+    account = (await ask(http, "POST", "/accounts", {"name": "acme"}))[1]["id"]
+    await ask(http, "POST", "/credits/acme/add", {"usd": "10"})
+    given = {"account": "acme", "name": "k", "budget": "3", "period": "month"}
+    key = (await ask(http, "POST", "/keys", given))[1]["id"]
+    held = await service.store.reserve(account, key, 2 * 10**9, ttl=60, detail={"request": "req_9"})
+    await service.store.settle(held, 2 * 10**9, detail={"model": "m", "provider": "p", "usage": {"input": 3}})
+    assert (await ask(http, "GET", f"/keys/{key}"))[1]["left"] == "1.00"
+    entry = (await ask(http, "POST", "/credits/acme/refund", {"usd": "1.5", "request": "req_9"}))[1]
+    assert (entry["key"], entry["model"], entry["usage"]) == (key, "m", {"input": 3})
+    assert (await ask(http, "GET", f"/keys/{key}"))[1]["left"] == "2.50"
+
+
 async def test_the_description_describes_every_operation(http: AdminHTTP) -> None:
     status, document = await ask(http, "GET", "/openapi.json")
     assert (status, document) == (200, orjson.loads(orjson.dumps(describe())))

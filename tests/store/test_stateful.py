@@ -106,8 +106,15 @@ class Money(RuleBasedStateMachine):
                 "month": (then.year, then.month) == (now.year, now.month),
                 "": True,
             }[period]
-            total += amount if owner == key and same else 0
+            total = max(0, total + (amount if owner == key and same else 0))
         return total
+
+    @rule(account=accounts, amount=st.integers(1, 300))
+    def refund(self, account: str, amount: int) -> None:
+        self.take_back(account)
+        self.run(self.store.post(account, "refund", amount, key="key_" + account))
+        self.balance[account] += amount
+        self.spent.append(("key_" + account, int(self.clock.now), -amount))
 
     @rule(account=accounts, amount=st.integers(-300, 300), kind=st.sampled_from(["grant", "adjustment", "refund"]))
     def post(self, account: str, amount: int, kind: Any) -> None:

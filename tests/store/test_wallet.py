@@ -131,6 +131,24 @@ async def test_a_budget_without_a_period_counts_everything_ever_spent(store: Sto
     assert (await store.budget("key_1")).resets is None
 
 
+@pytest.mark.parametrize("period", ["", "day"])
+async def test_a_refund_gives_the_budget_of_its_key_back(store: Store, clock: Clock, period: Period) -> None:
+    await store.add(ACME)
+    await store.add(replace(KEY, budget=100, period=period))
+    await store.post("acc_1", "grant", 1000)
+    await charge(store, 100)
+    await store.post("acc_1", "refund", 10)
+    with pytest.raises(BudgetExceeded):
+        await charge(store, 1)
+    await store.post("acc_1", "refund", 40, key="key_1", detail={"request": "r"})
+    assert (await store.budget("key_1")).left == 40
+    await charge(store, 40)
+    clock.now += 86_400
+    before = (await store.budget("key_1")).spent
+    await store.post("acc_1", "refund", 500, key="key_1")
+    assert (before, (await store.budget("key_1")).left) == (0 if period else 100, 100), "never more than the budget"
+
+
 async def test_wallets_and_budgets_survive_checkpoint_and_restart(tmp_path: Path, clock: Clock) -> None:
     store = await TinyStore.open(tmp_path, clock=clock)
     await store.add(replace(ACME, overdraft=5))
