@@ -42,7 +42,7 @@ def build(tree: Tree, files: tuple[Path, ...], *, home: Path, shipped: Path | No
         breaker=_section(out.Breaker, value.get("breaker")),
         idempotency=_section(out.Idempotency, value.get("idempotency"), max_bytes=_size),
         log=_section(out.Log, value.get("log"), retention=_span, body_limit=_size, redact=tuple),
-        responses=_section(out.Responses, value.get("responses"), ttl=_span, max_bytes=_size),
+        responses=_section(out.Responses, value.get("responses"), ttl=_span, max_bytes=_size, account_bytes=_size),
     )
 
 

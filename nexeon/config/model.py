@@ -118,12 +118,13 @@ class Idempotency:
 
 @dataclass(frozen=True, slots=True)
 class Responses:
-    """Answers kept as a resource, where a client's format has such: `store` False keeps none; `ttl` in seconds, and
-    `max_bytes` of one answer with its input."""
+    """Answers kept as a resource, where a client's format has such: `store` False keeps none; `ttl` in seconds,
+    `max_bytes` of one answer with its input, `account_bytes` of all that an account has."""
 
     store: bool = True
     ttl: float = 30 * 86_400.0
     max_bytes: int = 16 * 1024 * 1024
+    account_bytes: int = 1024**3
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,8 +163,8 @@ async def _dispatch(gateway: Gateway, router: Router) -> Response:
 def _incoming(current: Request) -> Incoming:
     scope = current.scope
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-    query_string = scope["query_string"]
-    query = dict(parse_qsl(query_string.decode("latin-1"), keep_blank_values=True)) if query_string else {}
+    query_string = scope["query_string"].decode("latin-1")
+    query = dict(parse_qsl(query_string, keep_blank_values=True)) if query_string else {}
 
     async def body() -> bytes:
         return bytes(await current.body)
@@ -172,7 +172,8 @@ def _incoming(current: Request) -> Incoming:
     client = scope.get("client")
     ip = client[0] if client else None
     raw_path = scope["raw_path"].decode("latin-1")
-    return Incoming("req_" + secrets.token_hex(12), current.method, current.path, headers, query, body, ip, raw_path)
+    id = "req_" + secrets.token_hex(12)
+    return Incoming(id, current.method, current.path, headers, query, body, ip, raw_path, query_string)
 
 
 def _error_reply(error: Exception, gateway: Gateway, speaker: Format, incoming: Incoming) -> Reply:

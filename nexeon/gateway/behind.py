@@ -5,19 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
-from nexeon.errors import MappingFailure, RequestError
-from nexeon.gateway import pipe
-from nexeon.gateway.errors import canonical_error
+from nexeon.errors import NotFound, RequestError, StoreError
 from nexeon.gateway.exchange import Exchange
 from nexeon.gateway.relay import Framing
+from nexeon.gateway.resource import Resource
 from nexeon.gateway.target import Preparer
 from nexeon.gateway.turns import Turn
 from nexeon.gateway.way import Reply
-from nexeon.mapping import Format, StreamEncoder
-from nexeon.mapping.paths import Path
+from nexeon.store.answers import Answer, AnswerStore
 from nexeon.wire.json import dumps, loads
 from nexeon.wire.sse import encode_event
 
@@ -25,16 +24,26 @@ _log = logging.getLogger("nexeon.gateway")
 STOPPED: Final = "The gateway stopped before the answer was complete."
 _MARK: Final = "nex-"
 
+RENEW: Final = 5.0
+"""Seconds between signs of life of what runs here, where other processes look for them."""
+
+LOST: Final = 30.0
+"""Seconds without such a sign after which nobody is at it any more."""
+
+_LOOK: Final = 0.5
+
 Work = Callable[[], Awaitable[Reply]]
+Key = tuple[str, str]
 
 
 class Behind:
-    """The answers under way, by account and id."""
+    """The answers under way in this process, by account and id."""
 
     def __init__(self) -> None:
-        self.running: dict[tuple[str, str], Turn] = {}
-        self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
-        self._cancelled: set[tuple[str, str]] = set()
+        self.running: dict[Key, Turn] = {}
+        self._tasks: dict[Key, asyncio.Task[None]] = {}
+        self._cancelled: set[Key] = set()
+        self._renewing: asyncio.Task[None] | None = None
 
     async def start(self, exchange: Exchange, work: Work, *, keepalive: float) -> Reply:
         """Promises the answer that `work` will give: its state as queued, or its events as they come."""
@@ -42,16 +51,21 @@ class Behind:
         assert turn is not None
         turn.id = turn.resource.prefix + _MARK + secrets.token_hex(16)
         turn.base = _first(exchange, turn)
-        turn.save(answer=turn.state("queued"))
+        queued = turn.state("queued")
+        turn.streamed = exchange.stream
+        turn.save(answer=queued)
+        if exchange.stream:
+            turn.begin()
         await turn.store.flush()
         key = (turn.account, turn.id)
         self.running[key] = turn
         self._tasks[key] = asyncio.get_running_loop().create_task(self._run(key, exchange, turn, work))
+        if turn.store.shared and self._renewing is None:
+            self._renewing = asyncio.get_running_loop().create_task(self._renew(turn.store))
         if exchange.stream:
-            return Reply(
-                200, follow(turn.resource.format, turn, keepalive=keepalive), "text/event-stream; charset=utf-8"
-            )
-        return Reply(200, dumps(turn.state("queued")))
+            events = follow(turn.resource, turn, keepalive=keepalive, include=turn.include)
+            return Reply(200, events, "text/event-stream; charset=utf-8", {"cache-control": "no-cache"})
+        return Reply(200, dumps(queued))
 
     async def cancel(self, account: str, id: str) -> None:
         """Returns once it is no longer under way; does nothing where it was not."""
@@ -70,28 +84,43 @@ class Behind:
                 task.cancel()
             if late:
                 await asyncio.wait(late)
+        if self._renewing is not None:
+            self._renewing.cancel()
 
-    async def _run(self, key: tuple[str, str], exchange: Exchange, turn: Turn, work: Work) -> None:
+    async def _run(self, key: Key, exchange: Exchange, turn: Turn, work: Work) -> None:
         try:
             turn.save(answer=turn.state("in_progress"))
             await _drained(await work())
             if turn.answer is None:
-                _fail(exchange, turn, RequestError(502, "upstream", "The answer had no end."))
+                turn.end("failed", "The answer had no end.")
         except RequestError as error:
-            _fail(exchange, turn, error)
+            turn.end("failed", error.message)
         except asyncio.CancelledError:
-            if key in self._cancelled:
-                turn.save(answer=turn.state("cancelled"))
-            else:
-                _fail(exchange, turn, RequestError(503, "unavailable", STOPPED))
+            turn.end("cancelled") if key in self._cancelled else turn.end("failed", STOPPED)
         except Exception:
             _log.exception("%s: an answer in the background failed", exchange.id)
-            _fail(exchange, turn, RequestError(500, "internal", "The gateway failed at this request."))
+            turn.end("failed", "The gateway failed at this request.")
         finally:
+            turn.finish()
             self._cancelled.discard(key)
             self._tasks.pop(key, None)
             self.running.pop(key, None)
-            turn.finish()
+
+    async def _renew(self, store: AnswerStore) -> None:
+        """Tells other processes that this one is at work, and hears from them what was cancelled or deleted there."""
+        while self.running:
+            await asyncio.sleep(RENEW)
+            for (account, id), turn in list(self.running.items()):
+                try:
+                    under_way = await store.renew(account, id) in turn.resource.open
+                except NotFound:
+                    under_way = False
+                except StoreError as error:
+                    _log.error("an answer in the background could not be renewed: %s", error)
+                    continue
+                if not under_way:
+                    await self.cancel(account, id)
+        self._renewing = None
 
 
 async def _drained(reply: Reply) -> None:
@@ -115,32 +144,16 @@ def _first(exchange: Exchange, turn: Turn) -> dict[str, Any]:
     return turn.told(next((answer for answer in found if isinstance(answer, dict)), {}))
 
 
-def _fail(exchange: Exchange, turn: Turn, error: RequestError) -> None:
-    """The end of an answer that will not come; a stream is told so in its format's own words."""
-    if exchange.stream and turn.answer is None:
-        format = exchange.format
-        encoder = StreamEncoder(format, Preparer(exchange, turn.id or "").client_context())
-        if turn.events:
-            encoder.follow(loads(turn.events[-1]))
-        try:
-            for event in encoder.encode(
-                [{"type": "error", "error": canonical_error(error, exchange.id), "response": {"blocks": []}}]
-            ):
-                turn.event(event, dumps(event))
-        except MappingFailure as failure:
-            _log.error("an error could not be told to a client: %s", failure)
-    turn.save(answer=turn.answer or turn.state("failed", error.message))
-
-
-async def follow(format: Format, turn: Turn, after: int = -1, *, keepalive: float) -> AsyncIterator[bytes]:
+async def follow(
+    resource: Resource, turn: Turn, after: int = -1, *, keepalive: float, include: frozenset[str] | None
+) -> AsyncIterator[bytes]:
     """The events of an answer under way that have a number above `after`, as they come, to its end."""
-    framing = Framing(format, array=False)
-    place = 0
+    framing = Framing(resource.format, array=False)
+    place = after + 1
     while True:
         changed, done = turn.changed, turn.done
         while place < len(turn.events):
-            if framed := frame(format, loads(turn.events[place]), after):
-                yield framed
+            yield frame(resource, turn.events[place], include)
             place += 1
         if done:
             return
@@ -148,21 +161,34 @@ async def follow(format: Format, turn: Turn, after: int = -1, *, keepalive: floa
             async with asyncio.timeout(keepalive or None):
                 await changed.wait()
         except TimeoutError:
-            yield framing.ping(format.wire.stream.ping)
+            yield framing.ping(resource.format.wire.stream.ping)
 
 
-async def replay(format: Format, events: list[Any], after: int) -> AsyncIterator[bytes]:
-    """The kept events of an answer that have a number above `after`."""
-    for event in events:
-        if framed := frame(format, event, after):
-            yield framed
+async def watch(
+    resource: Resource, store: AnswerStore, answer: Answer, after: int, *, include: frozenset[str] | None
+) -> AsyncIterator[bytes]:
+    """The same of one that is kept, or under way in another process."""
+    place = after + 1
+    try:
+        while True:
+            events = await store.events(answer.account, answer.id, place)
+            for event in events:
+                yield frame(resource, event, include)
+            place += len(events)
+            if answer.status not in resource.open or time.time() - answer.touched > LOST:
+                return
+            await asyncio.sleep(_LOOK)
+            answer = await store.get(answer.account, answer.id)
+    except NotFound:  # deleted meanwhile
+        return
 
 
-def frame(format: Format, event: Any, after: int) -> bytes:
-    """One event's bytes; none where its number is not above `after`."""
-    facts = format.wire.stream
-    number = event.get(facts.number) if facts.number is not None and isinstance(event, dict) else None
-    if isinstance(number, int) and number <= after:
-        return b""
-    name = pipe.getter(Path(facts.event))(event) if facts.event else None
-    return encode_event(dumps(event), name if isinstance(name, str) else None)
+def frame(resource: Resource, data: bytes, include: frozenset[str] | None) -> bytes:
+    """One event's bytes, without what was not asked for."""
+    event = loads(data)
+    if include is not None:
+        shown = resource.event_shown(event, include)
+        data = data if shown is event else dumps(shown)
+    kind = resource.format.wire.stream.event
+    name = event.get(kind) if kind is not None else None
+    return encode_event(data, name if isinstance(name, str) else None)

@@ -73,7 +73,9 @@ class Gateway:
         self.resources = load_resources(library)
         kept = config.responses
         self.behind = Behind()
-        self.answers: AnswerStore = SQLiteAnswers(store_folder(store.url), ttl=kept.ttl, max_bytes=kept.max_bytes)
+        self.answers: AnswerStore = SQLiteAnswers(
+            store_folder(store.url), ttl=kept.ttl, max_bytes=kept.max_bytes, account_bytes=kept.account_bytes
+        )
         self.key_headers = library.key_headers
         self.started = time.time()
         self._transport = transport
@@ -190,6 +192,10 @@ class Gateway:
             if self._counter is None or self._counter.done():
                 self._counter = asyncio.get_running_loop().create_task(self._count())
 
+            try:
+                await self.answers.sweep()
+            except StoreError as error:
+                _log.error("old answers could not be deleted: %s", error)
     async def _count(self) -> None:
         """Apart from the sweep: a long ledger that was never counted takes minutes."""
         try:

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl
 
-from nexeon.errors import NotFound, RequestError, StoreError
+from nexeon.errors import MappingFailure, NotFound, RequestError, StoreError
 from nexeon.gateway.authenticate import authenticate
-from nexeon.gateway.behind import STOPPED, follow, replay
+from nexeon.gateway.behind import LOST, STOPPED, follow, watch
+from nexeon.gateway.relay import broken_off
 from nexeon.gateway.resource import Resource
 from nexeon.gateway.router import Endpoint
-from nexeon.gateway.turns import unavailable
+from nexeon.gateway.turns import numbered, unavailable
 from nexeon.gateway.validate import invalid
 from nexeon.gateway.way import Incoming, Reply
-from nexeon.store.answers import Answer
+from nexeon.mapping import StreamDecoder, new_context
+from nexeon.store.answers import Answer, AnswerStore
 from nexeon.wire.json import dumps, loads
 
 if TYPE_CHECKING:
     from nexeon.gateway.gateway import Gateway
 
+_log = logging.getLogger("nexeon.gateway")
 _PAGE: Final = 20
 _LONGEST_PAGE: Final = 100
 
@@ -44,18 +50,21 @@ async def read(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path: M
     """`GET …/{id}`: the answer, or the events of one that was made in the background."""
     resource: Resource = endpoint.extra
     answer = await find(gateway, incoming, endpoint, path["id"])
+    include = _include(resource, incoming)
     stream = resource.query["stream"]
     if incoming.query.get(stream, "false").lower() != "true":
-        return Reply(200, answer.body)
+        whole = loads(answer.body)
+        shown = resource.shown(whole, include)
+        return Reply(200, answer.body if shown is whole else dumps(shown))
     after = _number(incoming.query.get(resource.query["after"]), resource.query["after"])
+    if not answer.streamed:
+        raise invalid("this answer has no events: only one made in the background as a stream has", stream)
     turn = gateway.behind.running.get((answer.account, answer.id))
     events: AsyncIterator[bytes]
-    if turn is not None and turn.events:
-        events = follow(endpoint.format, turn, after, keepalive=gateway.config.server.keepalive)
-    elif turn is None and answer.events is not None:
-        events = replay(endpoint.format, loads(answer.events), after)
+    if turn is not None:
+        events = follow(resource, turn, after, keepalive=gateway.config.server.keepalive, include=include)
     else:
-        raise invalid("this answer has no events: only one made in the background as a stream has", stream)
+        events = watch(resource, gateway.answers, answer, after, include=include)
     return Reply(200, events, "text/event-stream; charset=utf-8", {"cache-control": "no-cache"})
 
 
@@ -78,8 +87,13 @@ async def cancel(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path:
     answer = await find(gateway, incoming, endpoint, path["id"], write=True)
     if not answer.background:
         raise invalid("Cannot cancel a synchronous response.")
+    resource: Resource = endpoint.extra
+    if answer.status in resource.open and (answer.account, answer.id) not in gateway.behind.running:
+        answer = _ended(resource, answer, "cancelled", "")  # whoever is at it will see this
+        gateway.answers.put(answer)
     await gateway.behind.cancel(answer.account, answer.id)
-    return Reply(200, (await find(gateway, incoming, endpoint, answer.id, write=True)).body)
+    answer = await find(gateway, incoming, endpoint, answer.id, write=True)
+    return Reply(200, dumps(resource.shown(loads(answer.body), _include(resource, incoming))))
 
 
 async def input_items(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path: Mapping[str, str]) -> Reply:
@@ -99,6 +113,7 @@ async def input_items(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, 
         if part is not chain[-1]:
             output = resource.answer["output"].get(loads(part.body))
             items += output if isinstance(output, list) else []
+    include = _include(resource, incoming)
     query = incoming.query
     order = query.get("order", "desc")
     if order not in ("asc", "desc"):
@@ -113,7 +128,7 @@ async def input_items(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, 
         end = _place(items, query["before"], "before")
         if "after" not in query:
             begin = max(0, end - limit)
-    shown = items[begin : min(end, begin + limit)]
+    shown = [resource.item_shown(item, include) for item in items[begin : min(end, begin + limit)]]
     more = begin + len(shown) < end if "before" not in query or "after" in query else begin > 0
     return Reply(200, dumps(resource.make("page", {"items": shown, "more": more})))
 
@@ -130,17 +145,82 @@ async def find(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, id: str
         raise not_found(id) from None
     except StoreError as error:
         raise unavailable() from error
-    if answer.status in resource.open and not under_way:
-        answer = _lost(resource, answer)
-        gateway.answers.put(answer)
+    if answer.status in resource.open and not under_way and _nobodys(gateway.answers, answer):
+        answer = await _lost(resource, gateway.answers, answer)
     return answer
 
 
-def _lost(resource: Resource, answer: Answer) -> Answer:
-    """One whose process ended before it did."""
-    state = resource.make("failed", {"message": STOPPED})
-    body = {**loads(answer.body), **state}
-    return replace(answer, status=str(resource.answer["status"].get(body)), body=dumps(body))
+def _nobodys(store: AnswerStore, answer: Answer) -> bool:
+    """Whether no other process can be at it, either."""
+    return not store.shared or time.time() - answer.touched > LOST
+
+
+async def _lost(resource: Resource, store: AnswerStore, answer: Answer) -> Answer:
+    """One whose process ended before it did: what of it was kept, and a true end."""
+    events = await store.events(answer.account, answer.id) if answer.streamed else []
+    last = resource.answer["event"].get(loads(events[-1])) if events else None
+    if isinstance(last, dict) and resource.answer["status"].get(last) not in resource.open:  # it was told its end
+        ended = _with(resource, answer, last, _visible(resource, resource.answer["output"].get(last)))
+        store.put(ended)
+        return ended
+    ended = _ended(resource, answer, "failed", STOPPED, _so_far(resource, events))
+    store.put(ended)
+    if answer.streamed:
+        told = resource.make("ended.failed", {"answer": loads(ended.body), "message": STOPPED})
+        field = resource.format.wire.stream.number
+        more = [dumps(numbered(event, field, len(events) + n)) for n, event in enumerate(told)]
+        store.append(answer.account, answer.id, len(events), more)
+    return ended
+
+
+def _so_far(resource: Resource, events: list[bytes]) -> list[Any]:
+    """The output that a stream's events told, without what only a known maker can read."""
+    ctx = new_context(format=resource.format.name)
+    decoder = StreamDecoder(resource.format, ctx)
+    try:
+        for event in events:
+            decoder.feed(loads(event))
+    except MappingFailure as failure:
+        _log.warning("the events of an answer that broke off cannot be read: %s", failure)
+    answer = broken_off(resource.format, decoder, ctx)
+    if answer is None:
+        return []
+    return _visible(resource, resource.answer["output"].get(resource.broken_off(answer, decoder.open_calls)))
+
+
+def _visible(resource: Resource, output: Any) -> list[Any]:
+    return [resource.item_shown(item, frozenset()) for item in output] if isinstance(output, list) else []
+
+
+def _ended(resource: Resource, answer: Answer, state: str, message: str, output: Sequence[Any] = ()) -> Answer:
+    """An answer that has no end of its own."""
+    body = {**loads(answer.body), **resource.make(f"states.{state}", {"message": message})}
+    return _with(resource, answer, resource.answer["output"].put(body, list(output)) if output else body, output)
+
+
+def _with(resource: Resource, answer: Answer, body: dict[str, Any], output: Sequence[Any]) -> Answer:
+    ids = [resource.answer["id"].get(item) for item in output]
+    return replace(
+        answer,
+        status=str(resource.answer["status"].get(body)),
+        body=dumps(body),
+        output=dumps(resource.lasting(list(output))),
+        items=tuple(id for id in ids if isinstance(id, str)),
+    )
+
+
+def _include(resource: Resource, incoming: Incoming) -> frozenset[str]:
+    """What the URL asks for: `include=a&include=b`, `include[]=a` or `include=a,b`. Raises RequestError 400."""
+    name = resource.query["include"]
+    given = [
+        value for key, value in parse_qsl(incoming.raw_query) if re.fullmatch(re.escape(name) + r"(\[\d*\])?", key)
+    ]
+    asked = [value for values in given for value in values.split(",")]
+    for value in asked:
+        if value not in resource.include:
+            known = ", ".join(sorted(resource.include))
+            raise invalid(f"`{name}` knows no `{value[:100]}`; it takes {known}", name, code="invalid_value")
+    return frozenset(asked)
 
 
 def not_found(id: str) -> RequestError:

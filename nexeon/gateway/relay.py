@@ -67,6 +67,18 @@ class Framing:
         return encode_comment(facts["comment"]) if "comment" in facts else b"\n"
 
 
+def broken_off(format: Format, decoder: StreamDecoder, ctx: Context) -> dict[str, Any] | None:
+    """What a stream gave so far, as a client's format says it of an answer that failed; None where that is nothing."""
+    if not decoder.started:
+        return None
+    try:
+        answer = format.encode_response({**decoder.response, "finish": {"reason": "error"}}, ctx)
+    except MappingFailure as failure:
+        _log.error("an answer that broke off cannot be said: %s", failure)
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
 class Relay:
     """What the pipe and the translation have in common.
 
@@ -114,6 +126,10 @@ class Relay:
             _log.error("an error could not be told to a client: %s", failure)
             events = []
         return b"".join(self.framing.event(event) for event in events) + self.framing.close()
+
+    def partial(self) -> dict[str, Any] | None:
+        """The answer as far as it came, as one that failed; None where nothing of it came."""
+        return broken_off(self.client, self.decoder, self.client_context)
 
     def ping(self) -> bytes:
         return self.framing.ping(self.client.wire.stream.ping)

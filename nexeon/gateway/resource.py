@@ -3,16 +3,24 @@
 resource: NAME
 format: whose answers these are
 path: where they stand under their id        prefix: of an answer's id
-request: {input, previous, store, background}  paths in a request
+request: {input, previous, store, background, include}      paths in a request
 refuse: {path: message}                        request fields that are not served
-answer: {id, status, output, event, open}      paths in an answer; where an event holds one; statuses not final
-query: {stream, after}                         URL parameters of reading an answer's events again
+answer: {id, created, status, output, event, item, open}    paths in an answer; where an event holds one, or one item
+                                               of its output; statuses not final
+query: {stream, after, include}                URL parameters of reading an answer
+include: what may be asked for
+shown: template over `view` (item, include): the item as who asked for that sees it
 define: …
 input: template over `body`: a request's input as a list of items
 echo: template over `turn` (store, background, previous): what each answer says of these
 states: {queued, in_progress, cancelled, failed: template over `state` (message)}
+begin: template over `state` (answer): the events that a stream in the background begins with; begun: its answer's own
+       types of events that they stand for
+ended: {cancelled, failed: template over `state` (answer, message)}: the events that end one that breaks off
 lean: template over `item`: the item for a model that takes no media
 reference: template over `item`: the id of the item that it stands for; missing where it is one itself
+bare: template over `item`: the id of an item that came without what is only shown where it is asked for
+broken: template over `item`: a call that breaks off     unfinished: template over `item`: true for such a one
 items: template over `list` (items, token)     page: template over `page` (items, more)
 deleted: template over `answer` (id)
 shorten: {path: value}                         requests that may lose their oldest items
@@ -24,12 +32,12 @@ restored: template over `summary` (text): the summary as an item that any model 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from nexeon.errors import MappingError, MappingFailure, Problem, RequestError
-from nexeon.mapping import Format, Library, new_context
+from nexeon.mapping import MISSING, Format, Library, new_context
 from nexeon.mapping.module import Module
 from nexeon.mapping.paths import Path
 from nexeon.mapping.runtime import Transform
@@ -38,13 +46,14 @@ from nexeon.mapping.source import Map, Source, plain, read
 _FOLDER: Final = "resources"
 _TEMPLATES: Final = {
     "input": "body", "echo": "turn", "lean": "item", "items": "list", "page": "page", "deleted": "answer",
-    "reference": "item", "restored": "summary", "compact": "body", "compacted": "compact",
+    "reference": "item", "restored": "summary", "compact": "body", "compacted": "compact", "shown": "view",
+    "bare": "item", "broken": "item", "unfinished": "item", "begin": "state",
 }  # fmt: skip
-_STATES: Final = ("queued", "in_progress", "cancelled", "failed")
+_STATES: Final = {"states": ("queued", "in_progress", "cancelled", "failed"), "ended": ("cancelled", "failed")}
 _MAPS: Final = {
-    "request": ("input", "previous", "store", "background"),
-    "answer": ("id", "status", "output", "event"),
-    "query": ("stream", "after"),
+    "request": ("input", "previous", "store", "background", "include"),
+    "answer": ("id", "created", "status", "output", "event", "item"),
+    "query": ("stream", "after", "include"),
 }
 
 
@@ -58,11 +67,55 @@ class Resource:
     request: Mapping[str, Path]
     answer: Mapping[str, Path]
     open: frozenset[str]
+    begun: frozenset[str]
+    include: frozenset[str]
     query: Mapping[str, str]
     refuse: tuple[tuple[Path, str], ...]
     shorten: tuple[tuple[Path, Any], ...]
     summary: Path
     _templates: Mapping[str, Transform]
+
+    def shown(self, answer: dict[str, Any], include: frozenset[str]) -> dict[str, Any]:
+        """An answer as whoever asked for this may see it; the same object where nothing is hidden."""
+        output = self.answer["output"].get(answer)
+        if not isinstance(output, list):
+            return answer
+        items = [self.item_shown(item, include) for item in output]
+        if all(item is whole for item, whole in zip(items, output, strict=True)):
+            return answer
+        return dict(self.answer["output"].put(answer, items))
+
+    def item_shown(self, item: Any, include: frozenset[str]) -> Any:
+        shown = self.make("shown", {"item": item, "include": sorted(include)}) if isinstance(item, dict) else item
+        return item if shown == item else shown
+
+    def event_shown(self, event: dict[str, Any], include: frozenset[str]) -> dict[str, Any]:
+        """The same of an event, whether it holds an answer or an item."""
+        places = self.answer
+        answer = places["event"].get(event)
+        if isinstance(answer, dict):
+            shown = self.shown(answer, include)
+            return event if shown is answer else dict(places["event"].put(event, shown))
+        item = places["item"].get(event)
+        if item is MISSING:
+            return event
+        shown = self.item_shown(item, include)
+        return event if shown is item else dict(places["item"].put(event, shown))
+
+    def lasting(self, output: Any) -> list[Any]:
+        """The items of an output that a conversation can go on from."""
+        return [item for item in output if not self.make("unfinished", item)] if isinstance(output, list) else []
+
+    def broken_off(self, answer: dict[str, Any], calls: Collection[str]) -> dict[str, Any]:
+        """An answer of whose calls these are not whole."""
+        output = self.answer["output"].get(answer)
+        if not calls or not isinstance(output, list):
+            return answer
+        fields = {str(path.steps[-1]) for path in self.format.wire.request.calls}
+        items = [
+            self.make("broken", item) if any(item.get(field) in calls for field in fields) else item for item in output
+        ]
+        return dict(self.answer["output"].put(answer, items))
 
     def make(self, name: str, value: Any) -> Any:
         """What a template gives. Raises RequestError 500 where it fails: such a file is wrong."""
@@ -113,10 +166,10 @@ def sections(source: Source, needed: tuple[str, ...]) -> tuple[Map, dict[str, An
 
 
 def _compile(source: Source, library: Library) -> Resource:
-    root, data = sections(source, ("format", "path", "prefix", "states", "summary", *_MAPS, *_TEMPLATES))
+    root, data = sections(source, ("format", "path", "prefix", "summary", *_STATES, *_MAPS, *_TEMPLATES))
     problems = [
         Problem(f"`{part}.{name}` is missing", source.name, 1)
-        for part, names in (*_MAPS.items(), ("states", _STATES))
+        for part, names in (*_MAPS.items(), *_STATES.items())
         for name in names
         if name not in data[part]
     ]
@@ -128,12 +181,13 @@ def _compile(source: Source, library: Library) -> Resource:
         node = root.get(name)
         assert node is not None
         makers[name] = module.add(node, variable, name)
-    states = root.get("states")
-    assert isinstance(states, Map)
-    for name in _STATES:
-        node = states.get(name)
-        assert node is not None
-        makers[name] = module.add(node, "state", name)
+    for part, names in _STATES.items():
+        states = root.get(part)
+        assert isinstance(states, Map)
+        for name in names:
+            node = states.get(name)
+            assert node is not None
+            makers[f"{part}.{name}"] = module.add(node, "state", f"{part}.{name}")
     module.finish()
     paths = {
         part: {name: Path(text) for name, text in data[part].items() if isinstance(text, str)}
@@ -146,6 +200,8 @@ def _compile(source: Source, library: Library) -> Resource:
         request=paths["request"],
         answer=paths["answer"],
         open=frozenset(data["answer"].get("open", ())),
+        begun=frozenset(data.get("begun", ())),
+        include=frozenset(data.get("include", ())),
         query={name: str(text) for name, text in data["query"].items()},
         refuse=tuple((Path(path), str(message)) for path, message in data.get("refuse", {}).items()),
         shorten=tuple((Path(path), value) for path, value in data.get("shorten", {}).items()),

@@ -28,14 +28,23 @@ class ClientStream:
         self._settler = settler
         self._iterator = self._run()
         self.whole = False
+        self._kept = False
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._iterator
 
     def close(self) -> None:
-        """Stops the provider's call and charges what was produced, unless that has been done."""
+        """Stops the provider's call, and charges and keeps what was produced, unless that has been done."""
         self._answer.reader.stop()
         self._settler.abandon(self._exchange)
+        turn = self._exchange.turn
+        if turn is None or not turn.keep or self._kept:
+            return
+        self._kept = True
+        if turn.answer is None and (partial := self._answer.relay.partial()) is not None:
+            turn.left(partial, self._answer.relay.decoder.open_calls)
+        if not turn.background:
+            turn.end("cancelled", maker=self._exchange.maker)
 
     def cut(self, error: RequestError) -> None:
         """Ends the stream with an error event."""
@@ -89,6 +98,7 @@ class ClientStream:
         return out
 
     def _save(self) -> None:
+        self._kept = True
         if self._exchange.turn is not None:
             self._exchange.turn.save(self._exchange.maker)
 

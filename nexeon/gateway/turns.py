@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from nexeon.config import Config, Model
@@ -34,7 +34,9 @@ class Turn:
     """One request and its answer in the client's format.
 
     `own` is the request without what only the gateway acts on; `body`, what the targets are asked, has the items of the
-    answers before it as well, `size` bytes of them. `id` is set where the answer's id was promised.
+    answers before it as well, `size` bytes of them. `id` is set where the answer's id was promised, `events` are kept
+    where it is `streamed` in the background; they hold everything, while the client sees what it asked for by
+    `include` (None: everything).
     """
 
     def __init__(
@@ -61,6 +63,8 @@ class Turn:
         self.previous = chain[-1].id if chain else None
         self.answer: dict[str, Any] | None = None
         self.base: dict[str, Any] = {}
+        self.include = included(resource, request["include"].get(body)) if keep else None
+        self.streamed = False
         self.events: list[bytes] = []
         self.changed = asyncio.Event()
         self.done = False
@@ -84,7 +88,11 @@ class Turn:
         self._echo: dict[str, Any] = resource.make(
             "echo", {name: value for name, value in shown.items() if value is not None}
         )
-        self._event_name = pipe.getter(resource.answer["event"])
+        facts = resource.format.wire.stream
+        self._answer_of = pipe.getter(resource.answer["event"])
+        self._item_of = pipe.getter(resource.answer["item"])
+        self._kind_of = pipe.getter(Path(facts.event)) if facts.event else None
+        self._number = facts.number
 
     def _restored(self, item: Item) -> Item:
         """A summary that was made here, as any model can read it."""
@@ -120,22 +128,61 @@ class Turn:
             return raw
         if not isinstance(answer, dict):
             return raw
-        return dumps(self.told(answer))
+        told = self.told(answer)
+        return dumps(told if self.include is None else self.resource.shown(told, self.include))
 
     def event(self, body: Any, data: bytes) -> bytes:
         """The JSON of a stream's event as the client gets it; `body` is that of the event as it came."""
-        if self._event_name(body) is not MISSING:
+        if self.streamed:
             event = loads(data)
-            answer = self._event_name(event)
-            if isinstance(answer, dict):
-                data = dumps(self.resource.answer["event"].put(event, self.told(answer)))
-        if self.background:
-            self.events.append(data)
-            self._notify()
-        return data
+            if self._kind_of is None or self._kind_of(event) not in self.resource.begun:
+                self._tell(event)
+            return data
+        if self._answer_of(body) is MISSING:
+            item = self._item_of(body) if self.include is not None else MISSING
+            if item is MISSING or self.include is None or self.resource.item_shown(item, self.include) is item:
+                return data
+        event = loads(data)
+        answer = self._answer_of(event)
+        if isinstance(answer, dict):
+            event = self.resource.answer["event"].put(event, self.told(answer))
+        return dumps(event if self.include is None else self.resource.event_shown(event, self.include))
+
+    def _tell(self, event: dict[str, Any]) -> None:
+        """Adds an event to those that are kept."""
+        answer = self._answer_of(event)
+        if isinstance(answer, dict):
+            event = self.resource.answer["event"].put(event, self.told(answer))
+        data = dumps(numbered(event, self._number, len(self.events)))
+        assert self.id is not None
+        self.store.append(self.account, self.id, len(self.events), [data])
+        self.events.append(data)
+        self._notify()
+
+    def begin(self) -> None:
+        """The first events of a stream in the background, which do not wait for its answer."""
+        self.streamed = True
+        for event in self.resource.make("begin", {"answer": self.state("queued")}):
+            self._tell(event)
+
+    def left(self, answer: dict[str, Any], calls: Collection[str]) -> None:
+        """Notes how far the answer came, of one that will have no end; of these calls it has not all arguments."""
+        self.base = self._echoed(self.resource.broken_off(answer, calls))
+
+    def end(self, state: str, message: str = "", maker: Mapping[str, Any] | None = None) -> None:
+        """Keeps the answer; one that has no end gets this one, `cancelled` or `failed`."""
+        if self.answer is None:
+            answer = self.state(state, message)
+            if self.streamed:
+                for event in self.resource.make(f"ended.{state}", {"answer": answer, "message": message}):
+                    self._tell(event)
+            self.answer = answer
+        self.save(maker)
 
     def finish(self) -> None:
         """Nothing more comes."""
+        if self.streamed and self.id is not None:
+            self.store.append(self.account, self.id, 0, self.events)  # in one piece, which is smaller
         self.done = True
         self._notify()
 
@@ -145,18 +192,24 @@ class Turn:
         self.changed = asyncio.Event()
 
     def told(self, answer: dict[str, Any]) -> dict[str, Any]:
-        """An answer as the client gets it; the last one is the turn's."""
-        places = self.resource.answer
-        told = {**answer, **self._echo}
-        if self.id is not None:
-            told = places["id"].put(told, self.id)
-        if places["status"].get(told) not in self.resource.open:
+        """An answer with what the gateway says of it; one that has ended is the turn's."""
+        told = self._echoed(answer)
+        if self.resource.answer["status"].get(told) not in self.resource.open:
             self.answer = told
         return told
 
+    def _echoed(self, answer: dict[str, Any]) -> dict[str, Any]:
+        told = {**answer, **self._echo}
+        if self.id is None:
+            return told
+        places = self.resource.answer
+        told = places["id"].put(told, self.id)
+        created = places["created"].get(self.base)
+        return told if created is MISSING else dict(places["created"].put(told, created))
+
     def state(self, name: str, message: str = "") -> dict[str, Any]:
         """The answer as it stands, in one of the states that the resource names."""
-        return {**(self.answer or self.base), **self.resource.make(name, {"message": message})}
+        return {**(self.answer or self.base), **self.resource.make(f"states.{name}", {"message": message})}
 
     def save(self, maker: Mapping[str, Any] | None = None, answer: dict[str, Any] | None = None) -> None:
         """Keeps the answer, the turn's own where none is given; `maker` is the context of the target that gave it."""
@@ -175,9 +228,9 @@ class Turn:
             previous=self.previous,
             body=dumps(answer),
             input=dumps(self._said),
-            output=dumps(self._sealed(output if isinstance(output, list) else [], maker)),
+            output=dumps(self._sealed(self.resource.lasting(output), maker)),
             background=self.background,
-            events=b"[" + b",".join(self.events) + b"]" if self.events else None,
+            streamed=self.streamed,
             items=self._ids(output),
         )
         if not self.store.put(kept):
@@ -205,6 +258,15 @@ class Turn:
             body = place.path.change(body, close)
         sealed: list[Item] = body[field]
         return sealed
+
+
+def included(resource: Resource, value: Any) -> frozenset[str]:
+    """What an `include` asks for, as far as the format knows it."""
+    return frozenset(name for name in value if name in resource.include) if isinstance(value, list) else frozenset()
+
+
+def numbered(event: dict[str, Any], field: str | None, number: int) -> dict[str, Any]:
+    return event if field is None else {**event, field: number}
 
 
 async def begin(
@@ -254,19 +316,31 @@ async def begin(
 
 
 async def _looked_up(store: AnswerStore, resource: Resource, account: str, body: dict[str, Any]) -> dict[str, Any]:
-    """The request with the items that it only names. Raises RequestError 404 for one that the account does not have."""
+    """The request with the items that it only names, and with what the client was not shown of others.
+
+    Raises RequestError 404 for a named one that the account does not have.
+    """
     place = resource.request["input"]
     items = place.get(body)
     if not isinstance(items, list):
         return body
-    names = [resource.make("reference", item) for item in items]
-    if not any(isinstance(name, str) for name in names):
+    found = [await _whole(store, resource, account, item) for item in items]
+    if all(item is given for item, given in zip(found, items, strict=True)):
         return body
-    found = [
-        await _item(store, resource, account, name) if isinstance(name, str) else item
-        for name, item in zip(names, items, strict=True)
-    ]
     return dict(place.put(body, found))
+
+
+async def _whole(store: AnswerStore, resource: Resource, account: str, item: Any) -> Any:
+    if not isinstance(item, dict):
+        return item
+    if isinstance(name := resource.make("reference", item), str):
+        return await _item(store, resource, account, name)
+    if isinstance(name := resource.make("bare", item), str):
+        try:
+            return await _item(store, resource, account, name)
+        except RequestError:  # not one that was made here
+            return item
+    return item
 
 
 async def _item(store: AnswerStore, resource: Resource, account: str, id: str) -> Item:

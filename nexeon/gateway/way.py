@@ -36,7 +36,8 @@ COST_HEADER: Final = "x-nexeon-cost"
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A request as it came. Header names are in lower case; `body` reads the whole of it; `raw_path` is not decoded."""
+    """A request as it came. Header names are in lower case; `body` reads the whole of it; the `raw_` ones are not
+    decoded."""
 
     id: str
     method: str
@@ -46,6 +47,7 @@ class Incoming:
     body: Callable[[], Awaitable[bytes]]
     ip: str | None = None
     raw_path: str = ""
+    raw_query: str = ""
 
 
 @dataclass(slots=True)

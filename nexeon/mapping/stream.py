@@ -147,6 +147,12 @@ class StreamDecoder:
             folded["usage"] = self.usage
         return folded
 
+    @property
+    def open_calls(self) -> set[str]:
+        """The ids of calls whose arguments are not whole yet."""
+        calls = (block.head.get("call_id") for block in self._blocks if block.is_open and block.type == "tool_call")
+        return {call for call in calls if isinstance(call, str)}
+
     # pieces in
 
     def _start(self, piece: Piece) -> None:

@@ -17,14 +17,23 @@ T = TypeVar("T")
 class Database:
     """One connection, used by one thread; work queues up for it in order."""
 
-    def __init__(self, file: Path | None, schema: str, *, durable: bool) -> None:
+    def __init__(
+        self,
+        file: Path | None,
+        schema: str,
+        *,
+        durable: bool,
+        upgrade: Callable[[sqlite3.Connection], None] | None = None,
+    ) -> None:
         """In memory where `file` is None. The file is opened, and made with mode 0600, at the first use.
 
-        `durable`: a commit survives a power cut; otherwise the last ones may be lost in one, and only then.
+        `durable`: a commit survives a power cut; otherwise the last ones may be lost in one, and only then. `upgrade`
+        is called after the schema, for files of an earlier version.
         """
         self._file = file
         self._schema = schema
         self._durable = durable
+        self._upgrade = upgrade
         self._connection: sqlite3.Connection | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=file.stem if file else "sqlite")
         self._closed = False
@@ -34,6 +43,15 @@ class Database:
         if self._closed:
             raise StoreUnavailable(f"{self._name} is closed")
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, work)
+
+    async def checkpoint(self) -> None:
+        """Gives back the room of what was deleted, and empties the log of changes, which still holds it.
+
+        Raises StoreUnavailable.
+        """
+        if self._closed:
+            raise StoreUnavailable(f"{self._name} is closed")
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._truncate)
 
     async def close(self) -> None:
         """After the work that waits."""
@@ -59,6 +77,14 @@ class Database:
         except (sqlite3.Error, OSError) as error:
             raise StoreUnavailable(f"{self._name}: {error}") from error
 
+    def _truncate(self) -> None:
+        try:
+            if self._connection is not None:
+                # (`execute` would take one step of a vacuum, which frees one page)
+                self._connection.executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE);")
+        except (sqlite3.Error, OSError) as error:
+            raise StoreUnavailable(f"{self._name}: {error}") from error
+
     def _open(self) -> sqlite3.Connection:
         if self._file is not None:
             self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -66,10 +92,12 @@ class Database:
         # Transactions begin where `_transact` says, and at no other place.
         connection = sqlite3.connect(self._file or ":memory:", isolation_level=None, check_same_thread=False)
         try:
+            connection.execute("PRAGMA auto_vacuum=INCREMENTAL")  # before anything is written: later it has no effect
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute(f"PRAGMA synchronous={'FULL' if self._durable else 'NORMAL'}")
-            connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
             connection.executescript(self._schema)
+            if self._upgrade is not None:
+                self._upgrade(connection)
         except sqlite3.Error:
             connection.close()
             raise

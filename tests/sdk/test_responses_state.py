@@ -199,8 +199,9 @@ def test_stream_resumed(openai, upstream):
 def test_stream_fails_in_the_background(openai, upstream):
     options = {"model": upstream.model, "background": True, "stream": True}
     events = list(openai.responses.create(input="[[error 400 message=too-blue]] Hi", **options))
-    assert [event.type for event in events] == ["error", "response.failed"]
-    assert "too-blue" in events[0].message
+    assert [event.type for event in events] == ["response.created", "response.queued", "error", "response.failed"]
+    assert [event.sequence_number for event in events] == [0, 1, 2, 3]
+    assert "too-blue" in events[2].message
     id = events[-1].response.id
     assert openai.responses.retrieve(id).status == "failed"
     events = list(openai.responses.create(input="[[tokens 40]] [[cut-after 12]]", **options))
