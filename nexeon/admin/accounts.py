@@ -35,14 +35,11 @@ class Accounts:
 
         Raises Conflict for a name that is taken.
         """
-        account = Account(
-            new_id("acc"),
-            values.text("name", name),
-            time.time(),
-            overdraft=values.usd("overdraft", overdraft, zero=True),
-            soft_limit=values.most_usd("soft_limit", soft_limit),
-            **values.limits({"rpm": rpm, "tpm": tpm, "rpd": rpd, "tpd": tpd, "concurrency": concurrency}),
-        )
+        given = {
+            "name": name, "overdraft": overdraft, "soft_limit": soft_limit, "rpm": rpm, "tpm": tpm, "rpd": rpd,
+            "tpd": tpd, "concurrency": concurrency,
+        }  # fmt: skip
+        account = Account(id=new_id("acc"), created=time.time(), **values.checked(given))
         await self._store.add(account)
         return await self._view(account)
 
@@ -72,18 +69,11 @@ class Accounts:
         concurrency: Any = KEEP,
     ) -> View:
         """What is not given stays; a `soft_limit` of None warns no more."""
-        changed = await self._find(account)
-        if name is not KEEP:
-            changed = replace(changed, name=values.text("name", name))
-        if disabled is not KEEP:
-            changed = replace(changed, disabled=values.flag("disabled", disabled))
-        if overdraft is not KEEP:
-            changed = replace(changed, overdraft=values.usd("overdraft", overdraft, zero=True))
-        if soft_limit is not KEEP:
-            changed = replace(changed, soft_limit=values.most_usd("soft_limit", soft_limit))
-        changed = replace(
-            changed, **values.limits({"rpm": rpm, "tpm": tpm, "rpd": rpd, "tpd": tpd, "concurrency": concurrency})
-        )
+        given = {
+            "name": name, "disabled": disabled, "overdraft": overdraft, "soft_limit": soft_limit, "rpm": rpm,
+            "tpm": tpm, "rpd": rpd, "tpd": tpd, "concurrency": concurrency,
+        }  # fmt: skip
+        changed = replace(await self._find(account), **values.checked(given))
         await self._store.replace(changed)
         return await self._view(changed)
 

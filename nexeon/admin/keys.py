@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -43,22 +42,16 @@ class Keys:
         owner = await self._store.account(values.text("account", account))
         secret = new_secret()
         key = ApiKey(
+        given = {
+            "name": name, "models": models, "scopes": scopes, "rpm": rpm, "tpm": tpm, "rpd": rpd, "tpd": tpd,
+            "concurrency": concurrency, "expires": expires, "budget": budget, "period": period,
+        }  # fmt: skip
             id=new_id("key"),
             account=owner.id,
-            name=values.text("name", name),
             created=time.time(),
             hash=digest(secret),
             last4=last4(secret),
-            models=values.names("models", models),
-            scopes=values.scopes("scopes", scopes),
-            rpm=values.limit("rpm", rpm),
-            tpm=values.limit("tpm", tpm),
-            concurrency=values.limit("concurrency", concurrency),
-            expires=values.moment("expires", expires),
-            budget=values.most_usd("budget", budget),
-            period=values.period("period", period),
-            rpd=values.limit("rpd", rpd),
-            tpd=values.limit("tpd", tpd),
+            **values.checked(given),
         )
         await self._store.add(key)
         return {"id": key.id, "key": secret}
@@ -93,24 +86,11 @@ class Keys:
         tpd: Any = KEEP,
     ) -> View:
         """What is not given stays; `None` takes a limit away, an empty list permits everything."""
-        given: dict[str, tuple[Callable[[str, Any], Any], Any]] = {
-            "name": (values.text, name),
-            "models": (values.names, models),
-            "scopes": (values.scopes, scopes),
-            "rpm": (values.limit, rpm),
-            "tpm": (values.limit, tpm),
-            "concurrency": (values.limit, concurrency),
-            "expires": (values.moment, expires),
-            "disabled": (values.flag, disabled),
-            "budget": (values.most_usd, budget),
-            "period": (values.period, period),
-            "rpd": (values.limit, rpd),
-            "tpd": (values.limit, tpd),
-        }
-        changes: dict[str, Any] = {
-            field: check(field, value) for field, (check, value) in given.items() if value is not KEEP
-        }
-        changed = replace(await self._find(key), **changes)
+        given = {
+            "name": name, "models": models, "scopes": scopes, "rpm": rpm, "tpm": tpm, "rpd": rpd, "tpd": tpd,
+            "concurrency": concurrency, "expires": expires, "budget": budget, "period": period, "disabled": disabled,
+        }  # fmt: skip
+        changed = replace(await self._find(key), **values.checked(given))
         await self._store.replace(changed)
         return await self._view(changed)
 

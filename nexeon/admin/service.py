@@ -15,7 +15,7 @@ from nexeon.admin.accounts import Accounts
 from nexeon.admin.audit import Audit, AuditLog
 from nexeon.admin.credits import Credits
 from nexeon.admin.keys import Keys
-from nexeon.admin.provider_keys import Live, Probe, ProviderKeys
+from nexeon.admin.provider_keys import KeptPool, Pool, Probe, ProviderKeys
 from nexeon.admin.requests import Requests
 from nexeon.admin.usage import Usage, open_books
 from nexeon.admin.views import View
@@ -23,6 +23,7 @@ from nexeon.errors import AdminError, LoadError, StoreError, StoreUnavailable
 from nexeon.store.money import to_usd
 from nexeon.store.protocol import Store
 from nexeon.store.requests import RequestLog
+from nexeon.store.rests import RestStore
 
 if TYPE_CHECKING:
     from nexeon.config import Config
@@ -51,8 +52,8 @@ SUBJECTS: Final = {"accounts": "account", "keys": "key", "credits": "account", "
 class AdminService:
     """An attribute for each of GROUPS holds its operations; the methods' names are `accounts.create` …
 
-    `probe` tries a provider key upstream, `live` tells what a gateway knows of provider keys by id, `explain` knows
-    the mappings; whoever serves supplies them, and the log of requests.
+    `probe` tries a provider key upstream, `pool` is a gateway's knowledge of provider keys, `explain` knows the
+    mappings; whoever serves supplies them, and the log of requests.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class AdminService:
         config: Config | None = None,
         *,
         probe: Probe | None = None,
-        live: Live | None = None,
+        pool: Pool | None = None,
         requests: RequestLog | None = None,
         explain: Explain | None = None,
     ) -> None:
@@ -70,7 +71,9 @@ class AdminService:
         self.accounts = Accounts(store)
         self.keys = Keys(store)
         self.credits = Credits(store, requests)
-        self.provider_keys = ProviderKeys(store, tuple(config.providers) if config else (), probe, live)
+        self._rests = RestStore(folder)
+        self._pool: Pool | KeptPool = KeptPool(self._rests) if pool is None else pool
+        self.provider_keys = ProviderKeys(store, config.providers if config else {}, probe, self._pool)
         self._books = open_books(store, folder)
         self.usage = Usage(self._books)
         self.requests = Requests(requests)
@@ -85,7 +88,6 @@ class AdminService:
         self._methods["explain"] = self.explain
         self._explain = explain
         self._log = requests
-        self._live = live
 
     async def status(self) -> View:
         """What is being administered, by which process, and what the operator should know of: accounts below their
@@ -112,7 +114,9 @@ class AdminService:
                         f"account `{account.name}` has {to_usd(available)} USD available, less than its soft limit of "
                         f"{to_usd(account.soft_limit)} USD"
                     )
-        for key, state in (self._live() if self._live is not None else {}).items():
+        if isinstance(self._pool, KeptPool):
+            await self._pool.load()
+        for key, state in self._pool.states().items():
             if state.get("state") == "removed":
                 warnings.append(f"provider key `{key}` is left out: {state.get('reason')}")
         if self._log is not None and self._log.dropped:
@@ -163,6 +167,7 @@ class AdminService:
         for book in self._books:
             await book.close()
         await self._audit.close()
+        await self._rests.close()
 
 
 def operations(group: type[Any]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, cast, get_args
 
@@ -47,12 +47,12 @@ def limit(name: str, value: Any) -> int | None:
     return None if value is None else count(name, value)
 
 
-LIMITS = ("rpm", "tpm", "rpd", "tpd", "concurrency")
+def label(name: str, value: Any) -> str:
+    return text(name, value, empty=True)
 
 
-def limits(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Those that are not kept; None takes one away."""
-    return {name: limit(name, value) for name, value in given.items() if value is not KEEP}
+def weight(name: str, value: Any) -> int:
+    return count(name, value, least=1)
 
 
 def names(name: str, value: Any) -> tuple[str, ...]:
@@ -83,6 +83,10 @@ def period(name: str, value: Any) -> Period:
 def most_usd(name: str, value: Any) -> int | None:
     """An amount that may be zero, or None for no limit."""
     return None if value is None else usd(name, value, zero=True)
+
+
+def overdraft(name: str, value: Any) -> int:
+    return usd(name, value, zero=True)
 
 
 def usd(name: str, value: Any, *, signed: bool = False, zero: bool = False) -> int:
@@ -120,3 +124,25 @@ def iso(when: float | None) -> str | None:
     if when is None:
         return None
     return datetime.fromtimestamp(when, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+LIMITS: Final = ("rpm", "tpm", "rpd", "tpd", "concurrency")
+
+_CHECKS: Final[Mapping[str, Callable[[str, Any], Any]]] = {
+    **dict.fromkeys(("name", "account"), text),
+    **dict.fromkeys(("disabled", "enabled"), flag),
+    **dict.fromkeys(("soft_limit", "budget"), most_usd),
+    **dict.fromkeys(LIMITS, limit),
+    "expires": moment,
+    "label": label,
+    "models": names,
+    "overdraft": overdraft,
+    "period": period,
+    "scopes": scopes,
+    "weight": weight,
+}
+
+
+def checked(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What records are made and changed with, as they keep it; without what is to stay as it is."""
+    return {name: _CHECKS[name](name, value) for name, value in given.items() if value is not KEEP}

@@ -171,6 +171,10 @@ class PoolKey:
     limits: Limits = Limits()
 
 
+OWN_KEY: Final = "config:"
+"""How the ids of keys that are kept in the configuration begin."""
+
+
 @dataclass(frozen=True, slots=True)
 class Provider:
     """`base_url` has no slash at its end; `formats` are in order of preference.
@@ -198,6 +202,14 @@ class Provider:
     key_limits: Limits = Limits()
     affinity: bool = True
     key_rest: bool = True
+
+    def own_keys(self) -> list[tuple[str, PoolKey]]:
+        """The configured keys, each with the id that it goes by."""
+        name = f"{OWN_KEY}{self.name}"
+        found = [(f"{name}:{number}", each) for number, each in enumerate(self.keys, 1)]
+        if self.api_key is not None:
+            found.insert(0, (name, PoolKey(self.api_key, self.key_account, limits=self.key_limits)))
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ from nexeon.mapping import Format, Library
 from nexeon.store import Store
 from nexeon.store.answers import AnswerStore, SQLiteAnswers
 from nexeon.store.requests import RequestLog
+from nexeon.store.rests import RestStore
 
 _SWEEP: Final = 60.0
 _log = logging.getLogger("nexeon.gateway")
@@ -86,7 +87,7 @@ class Gateway:
         self._counter: asyncio.Task[None] | None = None
         self.repeats = Repeats(config.idempotency, store_folder(store.url), self.metrics)
         self.limiter = Limiter(MemoryWindows(), config.limits, self.metrics)
-        self.pool = KeyPool(store)
+        self.pool = KeyPool(store, rests=RestStore(store_folder(store.url)))
         self.health = TargetHealth(config.breaker)
         self.failover = Failover(
             self._upstreams,
@@ -111,6 +112,7 @@ class Gateway:
         for name, provider in self.config.providers.items():
             transport: httpx.AsyncBaseTransport | None = self._transport(provider) if self._transport else None
             self._upstreams[name] = Upstream(provider, transport)
+        await self.pool.open()
         self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
         self.ready = True
 
@@ -150,6 +152,7 @@ class Gateway:
         await self.materialiser.aclose()
         await self.answers.close()
         await self.repeats.close()
+        await self.pool.close()
 
     def plans(self, model: Model, client: Format) -> list[Plan]:
         """The model's targets for clients of a format. Raises MappingError for names that the mappings do not know."""

@@ -5,11 +5,14 @@
           403 ──▶ the same, for that model only: it may be the model that is not permitted
 
 A removed key gets a trial call after a while, and earlier where no other key is left, so that a mended one works again
-without anybody's help; the longer it stays refused, the rarer the trials.
+without anybody's help; the longer it stays refused, the rarer the trials. Rests outlive the process, but not the secret
+that they are of.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,8 +21,11 @@ from math import log
 from typing import Any, Final, Literal
 
 from nexeon.config import Limits, Provider
+from nexeon.errors import StoreError
 from nexeon.gateway.windows import HELD, Claim, Exceeded, MemoryWindows, Taken
 from nexeon.store import ProviderKey, Store
+from nexeon.store.rests import Rest, RestStore
+from nexeon.store.secrets import digest
 
 _TRIAL: Final = 30.0
 _LONGEST_TRIAL: Final = 900.0
@@ -42,6 +48,8 @@ _DAY: Final = 86_400.0
 
 State = Literal["active", "cooling", "removed"]
 
+_log = logging.getLogger("nexeon.gateway")
+
 
 @dataclass(frozen=True, slots=True)
 class Lease:
@@ -59,7 +67,7 @@ class Lease:
 class _Rest:
     """Why a key is not used: for one model of the provider, or ("") for all. `until` is when it may be tried."""
 
-    state: State
+    state: Literal["cooling", "removed"]
     reason: str
     since: float
     until: float
@@ -70,10 +78,12 @@ class _Rest:
 
 @dataclass(slots=True)
 class _Health:
-    """What is known of one key. `share` is how much it has served, by its weight."""
+    """What is known of one key. `share` is how much it has served, by its weight; `mark` tells its secret from another
+    one."""
 
     running: int = 0
     share: float = 0.0
+    mark: str = ""
     rests: dict[str, _Rest] = field(default_factory=dict)
 
 
@@ -88,13 +98,53 @@ class Choice:
 
 
 class KeyPool:
-    """The keys of every provider, from the store and the configuration."""
+    """The keys of every provider, from the store and the configuration.
 
-    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
+    With `rests`, what is known of limited and refused keys is kept there: between `open` and `close`.
+    """
+
+    def __init__(
+        self, store: Store, clock: Callable[[], float] = time.monotonic, *, rests: RestStore | None = None
+    ) -> None:
         self._store = store
         self._clock = clock
         self._health: dict[str, _Health] = {}
         self._windows = MemoryWindows(clock)
+        self._kept = rests
+        self._changed: dict[tuple[str, str], None] = {}
+        self._writer: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Takes up the rests that were kept; without them, where they cannot be read."""
+        if self._kept is None:
+            return
+        try:
+            found = await self._kept.load()
+        except StoreError as error:
+            _log.error("what is known of provider keys cannot be read: %s", error)
+            return
+        now, wall = self._clock(), time.time()
+        for rest in found:
+            if rest.state == "removed" or rest.until > wall:
+                health = self._of(rest.key)
+                health.mark = rest.mark
+                since, until = now + rest.since - wall, now + rest.until - wall
+                health.rests[rest.model] = _Rest(rest.state, rest.reason, since, until, rest.count)
+            else:
+                self._note(rest.key, rest.model)
+
+    async def close(self) -> None:
+        """Once everything is kept."""
+        if self._writer is not None:
+            await self._writer
+        if self._kept is not None:
+            await self._kept.close()
+
+    async def lift(self, key: str) -> None:
+        """A key (id) works again, as far as anybody knows here."""
+        health = self._health.get(key)
+        for model in list(health.rests) if health is not None else ():
+            self._forget(key, model)
 
     def choose(self, provider: Provider, model: str, *, conversation: str = "") -> Choice:
         """`model` is the provider's own name; calls of one `conversation` prefer one key."""
@@ -105,6 +155,8 @@ class KeyPool:
         removed: list[tuple[float, Lease]] = []
         for lease in keys:
             rest = self._rest(lease.id, model)
+            if rest is not None and not self._is_of(lease):
+                rest = None
             if rest is not None and rest.state == "removed":
                 if now >= rest.until and not rest.trial:
                     fit.append(lease)
@@ -152,10 +204,9 @@ class KeyPool:
 
     def worked(self, lease: Lease, model: str) -> None:
         """The provider answered the key."""
-        rests = self._of(lease.id).rests
-        if rests:
-            rests.pop(model, None)
-            rests.pop("", None)
+        if self._of(lease.id).rests:
+            self._forget(lease.id, model)
+            self._forget(lease.id, "")
 
     def limited(self, lease: Lease, model: str, wait: float | None) -> None:
         """The key met a rate limit with this model; `wait` seconds as the provider said."""
@@ -165,7 +216,7 @@ class KeyPool:
         before = rests.get(model)
         count = before.count + 1 if before is not None and before.state == "cooling" else 1
         told = min(_COOL * 2 ** min(count - 1, 10), _LONGEST_COOL) if wait is None else min(wait, _LONGEST_TOLD)
-        rests[model] = _Rest("cooling", "rate limit (429)", now, now + told, count)
+        self._rests(lease, model, _Rest("cooling", "rate limit (429)", now, now + told, count))
 
     def refused(self, lease: Lease, model: str, reason: str, *, only_model: bool) -> None:
         """The provider does not accept the key; `only_model`: perhaps it accepts it for other models."""
@@ -178,7 +229,7 @@ class KeyPool:
         trial = min(_TRIAL * 2 ** min(count - 1, 10), _LONGEST_TRIAL)
         free = count < _LAST_RESORT_FREE
         resort = 0.0 if free else min(2.0 ** min(count - _LAST_RESORT_FREE, 10), _LONGEST_LAST_RESORT)
-        rests[place] = _Rest("removed", reason, now, now + trial, count, now + resort)
+        self._rests(lease, place, _Rest("removed", reason, now, now + trial, count, now + resort))
 
     def states(self) -> dict[str, dict[str, Any]]:
         """By key id, for operators: `{"state", "reason", "model", "wait", "running"}`; `wait` in seconds."""
@@ -205,13 +256,11 @@ class KeyPool:
         return counts
 
     def _keys(self, provider: Provider) -> Iterator[Lease]:
-        name, rests = f"config:{provider.name}", provider.key_rest
+        rests = provider.key_rest
         for key, secret in self._store.provider_keys(provider.name):
             yield Lease(key.id, key.account, secret, key.weight, _limits_of(key, provider), rests)
-        if provider.api_key is not None:
-            yield Lease(name, provider.key_account, provider.api_key, 1.0, provider.key_limits, rests)
-        for number, part in enumerate(provider.keys, 1):
-            yield Lease(f"{name}:{number}", part.account, part.key, part.weight, part.limits, rests)
+        for name, own in provider.own_keys():
+            yield Lease(name, own.account, own.key, own.weight, own.limits, rests)
 
     def _of(self, key: str) -> _Health:
         health = self._health.get(key)
@@ -226,6 +275,48 @@ class KeyPool:
         if health is None or not health.rests:
             return None
         return health.rests.get("") or health.rests.get(model)
+
+    def _rests(self, lease: Lease, model: str, rest: _Rest) -> None:
+        health = self._of(lease.id)
+        health.mark = _mark(lease)
+        health.rests[model] = rest
+        self._note(lease.id, model)
+
+    def _is_of(self, lease: Lease) -> bool:
+        """Whether what is known of a resting key is of that secret; it is forgotten where another took its place."""
+        health = self._of(lease.id)
+        if health.mark == _mark(lease):
+            return True
+        for model in list(health.rests):
+            self._forget(lease.id, model)
+        return False
+
+    def _forget(self, key: str, model: str) -> None:
+        if self._of(key).rests.pop(model, None) is not None:
+            self._note(key, model)
+
+    def _note(self, key: str, model: str) -> None:
+        """Has what changed written, in a task of its own."""
+        if self._kept is None:
+            return
+        self._changed[key, model] = None
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.get_running_loop().create_task(self._write(self._kept))
+
+    async def _write(self, kept: RestStore) -> None:
+        try:
+            while self._changed:
+                key, model = next(iter(self._changed))
+                del self._changed[key, model]
+                rest, shift = self._of(key).rests.get(model), time.time() - self._clock()
+                if rest is None:
+                    await kept.drop(key, model)
+                    continue
+                since, until = rest.since + shift, rest.until + shift
+                mark = self._of(key).mark
+                await kept.put(Rest(key, model, mark, rest.state, rest.reason, since, until, rest.count))
+        except StoreError as error:
+            _log.error("what is known of provider keys cannot be kept: %s", error)
 
     def _full(self, lease: Lease) -> float:
         """Seconds until a key with limits of its own has room; 0 where it has."""
@@ -250,6 +341,10 @@ class KeyPool:
                 ordered.remove(favourite)
                 ordered.insert(0, favourite)
         return ordered
+
+
+def _mark(lease: Lease) -> str:
+    return digest(lease.secret)[:16]
 
 
 def _resting(rest: _Rest, now: float) -> bool:

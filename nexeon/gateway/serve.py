@@ -92,7 +92,7 @@ async def run(config: Config, *, overlay: Overlay | None = None, stop: asyncio.E
             store,
             config,
             probe=probe(config),
-            live=gateway_of(app).pool.states,
+            pool=gateway_of(app).pool,
             requests=log,
             explain=Explainer(config),
         )

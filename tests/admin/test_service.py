@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -16,10 +16,17 @@ from nexeon.store.memory import MemoryStore
 from nexeon.store.records import ProviderKey
 
 
+class Plain:
+    """A provider without keys of its own, as far as the service asks."""
+
+    def own_keys(self) -> list[Any]:
+        return []
+
+
 class Deployment:
     """As much of a configuration as the service asks for."""
 
-    providers = ("alpha", "beta")
+    providers: ClassVar = {"alpha": Plain(), "beta": Plain()}
 
 
 async def probe(key: ProviderKey, secret: str) -> dict[str, Any]:
@@ -270,7 +277,15 @@ async def test_status_warns_of_accounts_below_their_soft_limit(service: AdminSer
 
 async def test_status_and_lists_tell_what_the_gateway_knows_of_provider_keys() -> None:
     live: dict[str, dict[str, str]] = {}
-    service = AdminService(MemoryStore(), live=lambda: live)
+
+    class Known:
+        def states(self) -> Mapping[str, Mapping[str, Any]]:
+            return live
+
+        async def lift(self, key: str) -> None:
+            live.pop(key, None)
+
+    service = AdminService(MemoryStore(), pool=Known())
     made = await call(service, "provider_keys.add", provider="alpha", secret="good-secret-1234567")
     assert made["live"] is None
     live[made["id"]] = {"state": "removed", "reason": "the provider refused it (401)"}
@@ -278,6 +293,8 @@ async def test_status_and_lists_tell_what_the_gateway_knows_of_provider_keys() -
     assert (await call(service, "status"))["warnings"] == [
         f"provider key `{made['id']}` is left out: the provider refused it (401)"
     ]
+    assert (await call(service, "provider_keys.enable", key=made["id"]))["state"] == "active"
+    assert (await call(service, "status"))["warnings"] == []
     await service.close()
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,10 +17,12 @@ from upstream import Call
 
 from nexeon.admin import AdminService
 from nexeon.config import Breaker, Limits, PoolKey, Target
+from nexeon.errors import AdminError
 from nexeon.gateway.health import TargetHealth
 from nexeon.gateway.provider_keys import KeyPool
 from nexeon.gateway.strategy import ordered
 from nexeon.store import open_store
+from nexeon.store.rests import Rest, RestStore
 
 
 class Clock:
@@ -79,7 +84,7 @@ async def test_one_limited_one_revoked_one_good_and_no_client_sees_an_error(open
 
 async def test_states_are_shown_to_operators(opened: Opener) -> None:
     gate = await opened(lambda value: value["providers"]["one"].update(api_key=""))
-    service = AdminService(gate.store, gate.gateway.config, live=gate.gateway.pool.states)
+    service = AdminService(gate.store, gate.gateway.config, pool=gate.gateway.pool)
     bad = await service.provider_keys.add(provider="one", secret="revoked-key")
     await service.provider_keys.add(provider="one", secret="good-key")
     gate.upstream.plays(by_key(**{"revoked-key": says(oops("billing"), 402), "good-key": talks()}))
@@ -95,7 +100,7 @@ async def test_states_are_shown_to_operators(opened: Opener) -> None:
 
 async def test_states_of_the_configurations_keys_are_shown_too(opened: Opener) -> None:
     gate = await opened(keys({"key": "limited"}, {"key": "good"}))
-    service = AdminService(gate.store, gate.gateway.config, live=gate.gateway.pool.states)
+    service = AdminService(gate.store, gate.gateway.config, pool=gate.gateway.pool)
     gate.upstream.plays(
         by_key(limited=says(oops("rate_limit"), 429, {"retry-after": "9"}), good=talks()),
     )
@@ -105,6 +110,87 @@ async def test_states_of_the_configurations_keys_are_shown_too(opened: Opener) -
         "config:one:1": "cooling", "config:one:2": "active",
     }  # fmt: skip
     assert "limited" not in str(shown).replace("rate limit", "")
+
+
+async def test_keys_that_nothing_has_used_are_shown_and_enabled_by_their_ids(opened: Opener) -> None:
+    gate = await opened(keys({"key": "limited-key-0123456789", "weight": 3, "limits": {"rpm": 5}}, {"key": "other"}))
+    service = AdminService(gate.store, gate.gateway.config, pool=gate.gateway.pool)
+    items = (await service.provider_keys.list())["items"]
+    assert [(each["id"], each["state"], each["live"]) for each in items] == [
+        ("config:one:1", "active", None), ("config:one:2", "active", None), ("config:noter", "active", None),
+    ]  # fmt: skip
+    assert (items[0]["weight"], items[0]["rpm"], items[0]["last4"]) == (3, 5, "6789")
+    assert "limited-key" not in str(items)
+    for refused in (service.provider_keys.disable, service.provider_keys.delete):
+        with pytest.raises(AdminError, match="kept in the configuration"):
+            await refused(key="config:one:1")
+    gate.upstream.plays(says(oops("authentication"), 401))
+    assert (await gate.talk()).status_code == 503
+    assert (await service.provider_keys.show(key="config:one:1"))["state"] == "removed"
+    assert (await service.provider_keys.enable(key="config:one:1"))["state"] == "active"
+    assert gate.gateway.pool.states()["config:one:2"]["state"] == "removed"
+
+
+async def test_what_is_known_of_keys_outlives_the_process(opened: Opener, tmp_path: Path) -> None:
+    gate = await opened(keys({"key": "limited"}, {"key": "revoked"}, {"key": "good"}, {"key": "forbidden"}))
+    provider = gate.gateway.config.providers["one"]
+    clock = Clock()
+
+    async def restarted() -> KeyPool:
+        pool = KeyPool(gate.store, clock, rests=RestStore(tmp_path))
+        await pool.open()
+        return pool
+
+    pool = await restarted()
+    limited, revoked, good, forbidden = pool.choose(provider, "m").leases
+    pool.limited(limited, "m", 600)
+    pool.refused(revoked, "m", "401 authentication", only_model=False)
+    pool.refused(revoked, "m", "401 authentication", only_model=False)
+    pool.refused(forbidden, "m", "403 permission", only_model=True)
+    pool.limited(good, "m", 600)
+    pool.worked(good, "m")
+    before = pool.states()
+    await pool.close()
+    clock.now += 3
+    pool = await restarted()
+    assert pool.choose(provider, "m").leases == [good]
+    assert pool.choose(provider, "other").leases == [limited, good, forbidden]
+    after = pool.states()
+    for lease in (limited, revoked, forbidden):
+        kept, was = after[lease.id], before[lease.id]
+        assert [kept[name] for name in ("state", "reason", "model")] == [
+            was[name] for name in ("state", "reason", "model")
+        ]
+        assert was["wait"] - 5 < kept["wait"] <= was["wait"] + 0.1
+    assert after[revoked.id]["wait"] > 45, "the second refusal in a row"
+    other = AdminService(gate.store, gate.gateway.config)
+    assert {each["state"] for each in (await other.provider_keys.list())["items"]} == {"active"}, "of another folder"
+    await other.close()
+    await pool.lift(revoked.id)
+    await pool.close()
+    pool = await restarted()
+    assert pool.choose(provider, "other").leases == [limited, revoked, good, forbidden]
+    changed = replace(provider, keys=tuple(replace(each, key=each.key + " new") for each in provider.keys))
+    assert len(pool.choose(changed, "m").leases) == 4, "another secret is another key"
+    await pool.close()
+
+
+async def test_without_a_gateway_operators_see_and_lift_what_it_left(tmp_path: Path) -> None:
+    rests = RestStore(tmp_path)
+    store = await open_store(f"tinydb:{tmp_path}")
+    service = AdminService(store)
+    key = (await service.provider_keys.add(provider="one", secret="a-secret-0123456789"))["id"]
+    now = time.time()
+    await rests.put(Rest(key, "", "mark", "removed", "401 authentication", now, now + 30, 1))
+    await rests.put(Rest("config:gone", "m", "mark", "cooling", "rate limit (429)", now - 9, now - 1, 1))
+    shown = await service.provider_keys.show(key=key)
+    assert (shown["state"], shown["reason"]) == ("removed", "401 authentication")
+    assert (await service.status())["warnings"] == [f"provider key `{key}` is left out: 401 authentication"]
+    assert (await service.provider_keys.enable(key=key))["state"] == "active"
+    assert [rest.key for rest in await rests.load()] == ["config:gone"]
+    await service.close()
+    await rests.close()
+    await store.close()
 
 
 async def test_without_a_usable_key_the_answer_is_503_and_the_provider_is_left_alone(opened: Opener) -> None:
