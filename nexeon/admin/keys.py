@@ -41,11 +41,11 @@ class Keys:
         """
         owner = await self._store.account(values.text("account", account))
         secret = new_secret()
-        key = ApiKey(
         given = {
             "name": name, "models": models, "scopes": scopes, "rpm": rpm, "tpm": tpm, "rpd": rpd, "tpd": tpd,
             "concurrency": concurrency, "expires": expires, "budget": budget, "period": period,
         }  # fmt: skip
+        key = ApiKey(
             id=new_id("key"),
             account=owner.id,
             created=time.time(),
