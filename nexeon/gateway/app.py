@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import secrets
 from collections.abc import AsyncIterator
 from types import TracebackType
@@ -19,26 +18,20 @@ from quart.wrappers.response import ResponseBody
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.routing import Rule
 
-from nexeon.admin.http import PREFIX
 from nexeon.config import Config
-from nexeon.errors import MappingError, NexeonError, Problem, RequestError
-from nexeon.gateway import pages
-from nexeon.gateway.catalog import load_catalogs
-from nexeon.gateway.compact import compact_endpoint
-from nexeon.gateway.counting import load_counters
+from nexeon.errors import NexeonError, RequestError
+from nexeon.gateway.compiled import compiled
+from nexeon.gateway.endpoints import METHODS
 from nexeon.gateway.errors import error_body, error_headers
-from nexeon.gateway.gateway import Gateway, shutting_down
-from nexeon.gateway.kept import endpoints
-from nexeon.gateway.router import Endpoint, Router
+from nexeon.gateway.gateway import Gateway
+from nexeon.gateway.services import Services, shutting_down
 from nexeon.gateway.upstream import TransportFactory
 from nexeon.gateway.way import Incoming, Reply, generate
 from nexeon.mapping import Format, Library
 from nexeon.store import Store
 from nexeon.store.requests import RequestLog
 
-_METHODS: Final = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-_ADMIN: Final = re.compile(re.escape(PREFIX) + r"/.*\Z")
-_GATEWAY: Final = "nexeon.gateway"
+_SERVICES: Final = "nexeon.services"
 _log = logging.getLogger("nexeon.gateway")
 
 
@@ -50,76 +43,50 @@ def create_app(
     transport: TransportFactory | None = None,
     log: RequestLog | None = None,
 ) -> Quart:
-    """The app over an open store, which it does not close. `gateway_of(app)` gives its services.
+    """The app over an open store, which it does not close. `services_of(app)` gives what is behind it.
 
     Raises MappingError where the configuration names a format or dialect that the library does not have.
     """
-    gateway = Gateway(config, library, store, transport=transport, log=log)
-    kept = [
-        endpoint
-        for resource in gateway.resources.values()
-        for endpoint in (*endpoints(resource), compact_endpoint(resource))
-    ]
-    router = Router([*_endpoints(config, library), *kept])
-    for model in config.models.values():
-        for name in {endpoint.format.name for endpoint in router.generating(generate)}:
-            gateway.plans(model, library.format(name))
+    services = Services(config, store, transport=transport, log=log)
+    services.current = Gateway(config, compiled(library), services)
+    return make_app(services)
+
+
+def make_app(services: Services) -> Quart:
+    """The app over services that have a gateway."""
     app = Quart("nexeon", static_folder=None)
     app.request_class = _Request
     app.asgi_http_class = _Connection
-    app.config.update(MAX_CONTENT_LENGTH=config.server.body_limit, BODY_TIMEOUT=None, RESPONSE_TIMEOUT=None)
-    app.extensions[_GATEWAY] = gateway
-    app.before_serving(gateway.start)
-    app.after_serving(gateway.stop)
+    limit = services.current.config.server.body_limit
+    app.config.update(MAX_CONTENT_LENGTH=limit, BODY_TIMEOUT=None, RESPONSE_TIMEOUT=None)
+    app.extensions[_SERVICES] = services
+    app.before_serving(services.start)
+    app.after_serving(services.stop)
 
     async def dispatch(path: str = "") -> Response:
-        return await _dispatch(gateway, router)
+        return await _dispatch(services.current)
 
     app.url_map.merge_slashes = False
     app.view_functions["dispatch"] = dispatch
     for rule in ("/", "/<path:path>"):
-        app.url_map.add(Rule(rule, endpoint="dispatch", methods=_METHODS, merge_slashes=False, strict_slashes=False))
+        app.url_map.add(Rule(rule, endpoint="dispatch", methods=METHODS, merge_slashes=False, strict_slashes=False))
     return app
 
 
+def services_of(app: Quart) -> Services:
+    """What is behind an app made here."""
+    services = app.extensions[_SERVICES]
+    assert isinstance(services, Services)
+    return services
+
+
 def gateway_of(app: Quart) -> Gateway:
-    """The services behind an app made by `create_app`."""
-    gateway = app.extensions[_GATEWAY]
-    assert isinstance(gateway, Gateway)
-    return gateway
+    """The configuration that answers what comes now."""
+    return services_of(app).current
 
 
-def _endpoints(config: Config, library: Library) -> list[Endpoint]:
-    endpoints = [
-        Endpoint(
-            path=route.path,
-            methods=route.methods,
-            handler=generate,
-            format=library.format(route.format),
-            pattern=route.pattern if "{" in route.path else None,
-            stream=route.stream,
-        )
-        for route in config.routes
-    ]
-    speaker = endpoints[0].format if endpoints else next(iter(library.formats.values()), None)
-    if speaker is None:
-        raise MappingError([Problem("no mapping folder holds a format")])
-    endpoints += load_catalogs(library)
-    endpoints += load_counters(library)
-    for path, handler in (
-        ("/v1/me", pages.me),
-        ("/v1/usage", pages.usage),
-        ("/healthz", pages.healthz),
-        ("/readyz", pages.readyz),
-        ("/metrics", pages.metrics),
-    ):
-        endpoints.append(Endpoint(path, ("GET",), handler, speaker))
-    if config.admin.token is not None:
-        endpoints.append(Endpoint(PREFIX, tuple(_METHODS), pages.admin, speaker, _ADMIN))
-    return endpoints
-
-
-async def _dispatch(gateway: Gateway, router: Router) -> Response:
+async def _dispatch(gateway: Gateway) -> Response:
+    router = gateway.router
     incoming = _incoming(request)
     method = "GET" if incoming.method == "HEAD" else incoming.method
     speaker: Format | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -39,6 +39,12 @@ class TargetHealth:
         self._breaker = breaker
         self._clock = clock
         self._records: dict[tuple[str, str, str | None], _Record] = {}
+
+    def adopt(self, breaker: Breaker, targets: Iterable[Target]) -> None:
+        """Goes by another configuration's rule, and forgets every target but its own."""
+        self._breaker = breaker
+        known = {_key(target) for target in targets}
+        self._records = {key: record for key, record in self._records.items() if key in known}
 
     def open(self, target: Target) -> bool:
         """Whether the target should be left alone now."""

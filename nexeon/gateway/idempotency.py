@@ -86,7 +86,7 @@ class Repeats:
         metrics: Metrics,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._settings = settings
+        self.settings = settings
         self._metrics = metrics
         self._clock = clock
         self._running: dict[tuple[str, str], bytes] = {}
@@ -95,12 +95,12 @@ class Repeats:
 
     @property
     def active(self) -> bool:
-        return self._settings.hours > 0
+        return self.settings.hours > 0
 
     @property
     def max_bytes(self) -> int:
         """Of one answer."""
-        return self._settings.max_bytes
+        return self.settings.max_bytes
 
     async def claim(self, account: str, key: str, path: str, body: bytes) -> Claim | Kept:
         """The answer that is kept under the account's key, or the right to make it.
@@ -165,7 +165,7 @@ class Repeats:
         await self._database.close()
 
     async def _find(self, account: str, key: str, mark: bytes) -> Kept | None:
-        oldest = self._clock() - self._settings.hours * 3600
+        oldest = self._clock() - self.settings.hours * 3600
 
         def read(connection: sqlite3.Connection) -> tuple[bytes, str, str, bytes | None] | None:
             found: tuple[bytes, str, str, bytes | None] | None = connection.execute(
@@ -208,13 +208,13 @@ class Repeats:
 
     def _prune(self, connection: sqlite3.Connection, now: float) -> None:
         """What is too old goes, then the oldest until the rest is few and small enough."""
-        connection.execute("DELETE FROM kept WHERE created <= ?", (now - self._settings.hours * 3600,))
+        connection.execute("DELETE FROM kept WHERE created <= ?", (now - self.settings.hours * 3600,))
         size, count, last = 0, 0, None
         for created, length in connection.execute(
             "SELECT created, length(coalesce(body, '')) FROM kept ORDER BY created DESC"
         ):
             size, count = size + length, count + 1
-            if size > _MOST_BYTES or count > self._settings.entries:
+            if size > _MOST_BYTES or count > self.settings.entries:
                 last = created
                 break
         if last is not None:

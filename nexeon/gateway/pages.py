@@ -112,4 +112,4 @@ async def readyz(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path:
 
 
 async def metrics(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path: Mapping[str, str]) -> Reply:
-    return Reply(200, gateway.measured().encode(), "text/plain; version=0.0.4; charset=utf-8")
+    return Reply(200, gateway.services.measured().encode(), "text/plain; version=0.0.4; charset=utf-8")

@@ -22,7 +22,7 @@ from nexeon.admin import AdminHTTP, AdminServer, AdminService
 from nexeon.admin.service import store_folder
 from nexeon.config import Config
 from nexeon.errors import ConfigError, Problem, StoreLocked
-from nexeon.gateway.app import create_app, gateway_of
+from nexeon.gateway.app import create_app, services_of
 from nexeon.gateway.explain import Explainer
 from nexeon.gateway.probe import probe
 from nexeon.mapping import load_library
@@ -88,24 +88,24 @@ async def run(config: Config, *, overlay: Overlay | None = None, stop: asyncio.E
         if log is not None:
             stack.push_async_callback(log.close)
         app = create_app(config, library, store, log=log)
+        services = services_of(app)
         service = AdminService(
             store,
             config,
             probe=probe(config),
-            pool=gateway_of(app).pool,
+            pool=services.pool,
             requests=log,
             explain=Explainer(config),
         )
         stack.push_async_callback(service.close)
-        gateway = gateway_of(app)
-        gateway.admin = service
+        services.admin = service
         if config.admin.token is not None:
-            gateway.admin_http = AdminHTTP(service, config.admin.token)
+            services.admin_http = AdminHTTP(service, config.admin.token)
         admin = AdminServer(service, folder=config.store.folder, socket=config.admin.socket)
         if shared:
             await admin.start()
             stack.push_async_callback(admin.stop)
-        stack.push_async_callback(gateway.stop, _LAST_CALLS)
+        stack.push_async_callback(services.stop, _LAST_CALLS)
         if stop is None:
             stop = asyncio.Event()
             stack.enter_context(_signals(stop.set))
@@ -152,7 +152,7 @@ async def _answer(
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if stopping.done():
             await asyncio.wait({serving}, timeout=config.server.drain)
-            gateway_of(app).cut()
+            services_of(app).cut()
             await asyncio.wait({serving}, timeout=_LAST_WORDS + _LAST_CALLS)
     finally:
         stopping.cancel()

@@ -55,6 +55,7 @@ class Upstream:
     def __init__(self, provider: Provider, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self.provider = provider
         self._timeouts = provider.timeouts
+        self._users = 0
         self._url = lru_cache(maxsize=1024)(lambda path: httpx.URL(provider.base_url + path))
         self._headers = {
             "user-agent": "nexeon",
@@ -146,8 +147,31 @@ class Upstream:
             return UpstreamFailure(f"provider `{name}` answered too late", timeout=True)
         return UpstreamFailure(f"the connection to provider `{name}` broke")
 
+    def reaches(self, provider: Provider) -> bool:
+        """Whether the provider is the one behind these connections, reached as it says."""
+        return _way_to(provider) == _way_to(self.provider)
+
+    def shared(self) -> Upstream:
+        """Itself, for one more user: the connections end with the last one's `aclose`."""
+        self._users += 1
+        return self
+
     async def aclose(self) -> None:
-        await self._client.aclose()
+        self._users -= 1
+        if self._users <= 0:
+            await self._client.aclose()
+
+
+def _way_to(provider: Provider) -> tuple[object, ...]:
+    return (
+        provider.name,
+        provider.base_url,
+        provider.auth,
+        dict(provider.headers),
+        provider.timeouts,
+        provider.proxy,
+        provider.max_connections,
+    )
 
 
 async def _pieces(body: bytes) -> AsyncIterator[bytes]:

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from upstream import Upstream
 
 from nexeon.config import load_config
-from nexeon.gateway.app import create_app, gateway_of
+from nexeon.gateway.app import create_app, gateway_of, services_of
 from nexeon.gateway.gateway import Gateway
 from nexeon.gateway.serve import hypercorn_config
 from nexeon.mapping import load_library
@@ -160,7 +160,7 @@ async def opened(upstream: Upstream, tmp_path: Path) -> AsyncIterator[Opener]:
             await client.aclose()
             ending.set()
             await asyncio.gather(serving, return_exceptions=True)
-            await gateway_of(app).stop()
+            await services_of(app).stop()
             await log.close()
             await store.close()
 

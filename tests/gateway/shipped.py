@@ -17,7 +17,7 @@ from conftest import CREDIT, until
 from upstream import Upstream
 
 from nexeon.config import load_config
-from nexeon.gateway.app import create_app, gateway_of
+from nexeon.gateway.app import create_app, gateway_of, services_of
 from nexeon.gateway.gateway import Gateway
 from nexeon.gateway.serve import hypercorn_config
 from nexeon.mapping import Library, load_library
@@ -82,5 +82,5 @@ async def shipped(upstream: Upstream, folder: Path, models: dict[str, object] | 
         await client.aclose()
         ending.set()
         await asyncio.gather(serving, return_exceptions=True)
-        await gateway_of(app).stop()
+        await services_of(app).stop()
         await store.close()

@@ -13,7 +13,7 @@ import yaml
 
 from nexeon.config import load_config
 from nexeon.data import data_path
-from nexeon.gateway.app import create_app, gateway_of
+from nexeon.gateway.app import create_app, gateway_of, services_of
 from nexeon.gateway.gateway import Gateway
 from nexeon.mapping import Library, load_library
 from nexeon.sandbox.app import create_app as create_sandbox
@@ -43,13 +43,13 @@ async def opened(tmp_path: Path, library: Library) -> AsyncIterator[Opened]:
         upstream = httpx.ASGITransport(create_sandbox())  # type: ignore[arg-type]
         app = create_app(config, library, store, transport=lambda _: upstream)
         gateway = gateway_of(app)
-        await gateway.start()
+        await services_of(app).start()
         client = httpx.AsyncClient(
             transport=httpx.ASGITransport(app),  # type: ignore[arg-type]
             base_url="http://gateway/v1",
             headers={"authorization": f"Bearer {secret}"},
         )
-        ends.extend((store.close, gateway.stop, client.aclose))
+        ends.extend((store.close, services_of(app).stop, client.aclose))
         return client, gateway
 
     yield start

@@ -15,7 +15,7 @@ import yaml
 from openai import AsyncOpenAI, BadRequestError, NotFoundError
 
 from nexeon.config import load_config
-from nexeon.gateway.app import create_app, gateway_of
+from nexeon.gateway.app import create_app, services_of
 from nexeon.mapping import Library, load_library
 from nexeon.sandbox.app import create_app as create_sandbox
 from nexeon.store import open_store, to_nano
@@ -96,7 +96,7 @@ async def bench(tmp_path: Path, library: Library) -> AsyncIterator[Bench]:
     _, secret = await store.welcome("guest", to_nano("1000"))
     _, foreign = await store.welcome("other", to_nano("1000"))
     app = create_app(config, library, store, transport=lambda _: upstream)
-    await gateway_of(app).start()
+    await services_of(app).start()
 
     def client(key: str) -> AsyncOpenAI:
         http = httpx.AsyncClient(transport=httpx.ASGITransport(app))  # type: ignore[arg-type]
@@ -106,7 +106,7 @@ async def bench(tmp_path: Path, library: Library) -> AsyncIterator[Bench]:
     yield made
     await made.client.close()
     await made.other.close()
-    await gateway_of(app).stop()
+    await services_of(app).stop()
     await store.close()
 
 

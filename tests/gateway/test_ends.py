@@ -12,7 +12,7 @@ from conftest import Gate, Opener, until
 from scripts import COST, SAID, resets, says
 from upstream import Call
 
-from nexeon.gateway.gateway import shutting_down
+from nexeon.gateway.services import shutting_down
 
 INPUT, OUTPUT = 1000, 2000
 """Nano-USD a token."""

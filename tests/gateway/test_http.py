@@ -253,6 +253,6 @@ async def test_health_and_metrics_need_no_key(gate: Gate) -> None:
     assert 'nexeon_requests_total{format="talk",provider="one",model="plain",status="200"} 1' in text
     assert f'nexeon_spend_nano_usd_total{{provider="one",model="plain"}} {COST}' in text
     assert 'nexeon_tokens_total{provider="one",model="plain",kind="output"} 5' in text
-    gate.gateway.ready = False
+    gate.gateway.services.ready = False
     assert (await gate.client.get("/readyz")).status_code == 503
-    gate.gateway.ready = True
+    gate.gateway.services.ready = True

@@ -221,7 +221,7 @@ async def test_owners_of_keys_see_their_usage_and_limits(launch: Launch, upstrea
 async def test_usage_is_counted_before_anybody_asks(
     launch: Launch, upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nexeon.gateway.gateway._SWEEP", 0.05)
+    monkeypatch.setattr("nexeon.gateway.services._SWEEP", 0.05)
     await launch(lambda value: None)
     admin = await connect(f"tinydb:{tmp_path / 'data'}")
     await admin.call("accounts.create", name="acme")

@@ -310,9 +310,9 @@ async def test_a_call_that_lives_long_keeps_its_credit(gate: Gate, stream: bool)
     await until(lambda: gate.upstream.calls)
     [held] = await gate.store.reservations(gate.account)
     await asyncio.sleep(0.05)
-    await gate.gateway.renew(older=10)
+    await gate.gateway.services.renew(older=10)
     assert (await gate.store.reservations(gate.account))[0].expires == held.expires
-    await gate.gateway.renew(older=0)
+    await gate.gateway.services.renew(older=0)
     assert (await gate.store.reservations(gate.account))[0].expires > held.expires
     go.set()
     assert (await asking).status_code == 200

@@ -17,7 +17,7 @@ import hypercorn.asyncio
 import yaml
 
 from nexeon.config import load_config
-from nexeon.gateway.app import create_app, gateway_of
+from nexeon.gateway.app import create_app, gateway_of, services_of
 from nexeon.gateway.serve import hypercorn_config
 from nexeon.store import open_store, to_nano
 from nexeon.store.guests import GuestStore
@@ -192,7 +192,7 @@ async def live(targets: Iterable[Target], folder: Path) -> AsyncIterator[Live]:
     finally:
         ending.set()
         await asyncio.gather(serving, return_exceptions=True)
-        await gateway_of(app).stop()
+        await services_of(app).stop()
         await store.close()
         upstream.close()
 

@@ -1,0 +1,183 @@
+"""What outlives a configuration: the store and its records, counters, what is known of keys and targets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from nexeon.admin import AdminHTTP, AdminService
+from nexeon.admin.service import store_folder
+from nexeon.config import Config
+from nexeon.errors import RequestError, StoreError
+from nexeon.gateway.behind import Behind
+from nexeon.gateway.health import TargetHealth
+from nexeon.gateway.idempotency import Repeats
+from nexeon.gateway.metrics import Metrics
+from nexeon.gateway.provider_keys import KeyPool
+from nexeon.gateway.record import Recorder
+from nexeon.gateway.settle import HOLD, Settler
+from nexeon.gateway.stash import Stash
+from nexeon.gateway.upstream import TransportFactory
+from nexeon.gateway.windows import MemoryWindows
+from nexeon.store import Store
+from nexeon.store.answers import AnswerStore, SQLiteAnswers
+from nexeon.store.requests import RequestLog
+from nexeon.store.rests import RestStore
+
+if TYPE_CHECKING:
+    from nexeon.gateway.gateway import Gateway
+
+_SWEEP: Final = 60.0
+_LOOK: Final = 0.5
+"""Seconds between two looks at whether the requests of an earlier configuration have ended."""
+
+_log = logging.getLogger("nexeon.gateway")
+
+
+def shutting_down() -> RequestError:
+    return RequestError(503, "unavailable", "the gateway is shutting down", code="shutting_down")
+
+
+class Services:
+    """What every configuration of one process shares. `current` is the gateway that answers what comes now, `retired`
+    are those before it whose requests have not ended.
+
+    `log` takes a record of every request, `admin` answers what owners of keys ask of their usage, `admin_http` serves
+    operators; whoever serves sets them.
+    """
+
+    current: Gateway
+
+    def __init__(
+        self, config: Config, store: Store, *, transport: TransportFactory | None = None, log: RequestLog | None = None
+    ) -> None:
+        folder = store_folder(store.url)
+        self.store = store
+        self.transport = transport
+        self.log = log
+        self.metrics = Metrics()
+        self.recorder = Recorder(log)
+        self.settler = Settler(store, self.metrics, self.recorder)
+        self.stash = Stash()
+        self.behind = Behind()
+        kept = config.responses
+        self.answers: AnswerStore = SQLiteAnswers(
+            folder, ttl=kept.ttl, max_bytes=kept.max_bytes, account_bytes=kept.account_bytes
+        )
+        self.repeats = Repeats(config.idempotency, folder, self.metrics)
+        self.windows = MemoryWindows()
+        self.pool = KeyPool(store, rests=RestStore(folder))
+        self.health = TargetHealth(config.breaker)
+        self.started = time.time()
+        self.ready = False
+        self.ending = False
+        self.admin: AdminService | None = None
+        self.admin_http: AdminHTTP | None = None
+        self.retired: list[Gateway] = []
+        self._sweeper: asyncio.Task[None] | None = None
+        self._counter: asyncio.Task[None] | None = None
+        self._reaper: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Needs a running event loop; does nothing where it has been called."""
+        if self.ready:
+            return
+        self.current.open()
+        await self.pool.open()
+        self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
+        self.ready = True
+
+    def swap(self, gateway: Gateway) -> None:
+        """What comes now is answered by `gateway`; what is under way ends where it began."""
+        before = self.current
+        gateway.open(before)
+        self.current = gateway
+        self.retired.append(before)
+        config = gateway.config
+        self.health.adopt(config.breaker, [target for model in config.models.values() for target in model.targets])
+        self.repeats.settings = config.idempotency
+        if self._reaper is None or self._reaper.done():
+            self._reaper = asyncio.get_running_loop().create_task(self._reap())
+
+    def gateways(self) -> Iterator[Gateway]:
+        """Those that have, or may get, requests."""
+        yield self.current
+        yield from self.retired
+
+    def cut(self) -> None:
+        """Ends what is running with an error: the server stops."""
+        self.ending = True
+        for gateway in self.gateways():
+            gateway.cut(shutting_down())
+
+    @property
+    def running(self) -> int:
+        """Requests under way."""
+        return sum(len(gateway.waiting) + len(gateway.streams) for gateway in self.gateways())
+
+    def measured(self) -> str:
+        """Everything that is counted, in the Prometheus text format."""
+        keys = {name: self.pool.counts(provider) for name, provider in self.current.config.providers.items()}
+        return self.metrics.text(self.running, keys, self.health.circuits())
+
+    async def stop(self, timeout: float = 10.0) -> None:
+        """Waits for charges that are being made, then lets go of every connection. The store stays open."""
+        self.ready = False
+        await self.behind.stop(timeout)
+        await self.settler.drain(timeout)
+        for task in (self._sweeper, self._counter, self._reaper):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+        self._sweeper = self._counter = self._reaper = None
+        for gateway in list(self.gateways()):
+            await gateway.close()
+        self.retired.clear()
+        await self.answers.close()
+        await self.repeats.close()
+        await self.pool.close()
+
+    async def renew(self, older: float = HOLD / 3) -> None:
+        """Keeps the credit of calls that have been under way for longer than so many seconds. Raises StoreError."""
+        now = time.monotonic()
+        for gateway in list(self.gateways()):
+            for exchange in list(gateway.calls.values()):
+                if exchange.reservation is not None and not exchange.closed and now - exchange.started > older:
+                    await self.store.renew(exchange.reservation, HOLD)
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP)
+            try:
+                await self.renew()
+                await self.store.sweep()
+            except StoreError as error:
+                _log.error("reservations could not be renewed or closed: %s", error)
+            try:
+                await self.answers.sweep()
+            except StoreError as error:
+                _log.error("old answers could not be deleted: %s", error)
+            if self._counter is None or self._counter.done():
+                self._counter = asyncio.get_running_loop().create_task(self._count())
+
+    async def _count(self) -> None:
+        """Apart from the sweep: a long ledger that was never counted takes minutes."""
+        try:
+            if self.admin is not None:
+                await self.admin.count_usage()
+        except StoreError as error:
+            _log.error("usage could not be counted: %s", error)
+
+    async def _reap(self) -> None:
+        """Closes earlier gateways once their last request has ended."""
+        while self.retired:
+            await asyncio.sleep(_LOOK)
+            ended = [gateway for gateway in self.retired if gateway.idle]
+            while ended:
+                self.retired.remove(ended[-1])
+                await ended.pop().close()
