@@ -37,17 +37,25 @@ __all__ = [
 
 
 async def open_store(url: str, *, wait: float = 0.0) -> Store:
-    """`tinydb:FOLDER` (made where it is missing) or `memory:`. Waits up to `wait` seconds for another holder.
+    """`tinydb:FOLDER` (made where it is missing), `postgresql://…` or `memory:`. Waits up to `wait` seconds for another
+    holder.
 
-    Raises StoreError for another URL, StoreLocked (names the holder), StoreCorrupt, StoreUnavailable.
+    Raises StoreError for another URL, or a database that refuses; StoreLocked (names the holder), StoreCorrupt,
+    StoreUnavailable.
     """
     scheme, _, rest = url.partition(":")
+    if scheme in ("postgresql", "postgres"):
+        try:
+            from nexeon.store.postgres.engine import PostgresStore
+        except ModuleNotFoundError as error:
+            raise StoreError(f"store.url: this engine needs {error.name}: pip install 'nexeon[postgres]'") from None
+        return await PostgresStore.open(url)
     if scheme == "memory":
         from nexeon.store.memory import MemoryStore
 
         return MemoryStore()
     if scheme != "tinydb" or not rest:
-        raise StoreError(f"store.url: no engine is called `{scheme}`: use tinydb:FOLDER or memory:")
+        raise StoreError(f"store.url: no engine is called `{scheme}`: use tinydb:FOLDER, postgresql://… or memory:")
     from nexeon.store.tinydb_engine import TinyStore
 
     deadline = time.monotonic() + wait

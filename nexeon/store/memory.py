@@ -84,7 +84,7 @@ class MemoryStore(Records):
         return opened
 
     async def reserve(self, account: str, key: str, amount: int, *, ttl: float, detail: Detail) -> Reservation:
-        _check_amount(amount)
+        check_amount(amount)
         await self._admit()
         self._wallet(account)
         self._expire(account)
@@ -145,7 +145,7 @@ class MemoryStore(Records):
     async def settle(
         self, reservation: Reservation, amount: int, *, detail: Detail, estimated: bool = False
     ) -> LedgerEntry:
-        _check_amount(amount)
+        check_amount(amount)
         held = self._state.reservations.get(reservation.id)
         if held is None:
             charge = self._closed.get(reservation.id)
@@ -318,7 +318,7 @@ def _warn(account: Account, charge: LedgerEntry) -> None:
             )
 
 
-def _check_amount(amount: int) -> None:
+def check_amount(amount: int) -> None:
     if amount < 0:
         raise ValueError(f"an amount of {amount} nano-USD: it must not be negative")
 

@@ -31,7 +31,10 @@ class Store(Protocol):
     # The way of a request
 
     def find_key(self, secret: str) -> tuple[ApiKey, Account] | None:
-        """The key of that secret and its account, from memory. Disabled and expired ones are found too: ask them."""
+        """The key of that secret and its account, from memory. Disabled and expired ones are found too: ask them.
+
+        Raises StoreUnavailable where what is in memory is too old.
+        """
         ...
 
     def provider_keys(self, provider: str) -> Sequence[tuple[ProviderKey, str]]:

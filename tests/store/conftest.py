@@ -8,8 +8,12 @@ from pathlib import Path
 import pytest
 
 from nexeon.store.memory import MemoryStore
+from nexeon.store.postgres.engine import PostgresStore
 from nexeon.store.protocol import Store
+from nexeon.store.secrets import VARIABLE
 from nexeon.store.tinydb_engine import TinyStore
+
+from ..servers import schema_url
 
 
 class Clock:
@@ -38,7 +42,17 @@ async def _tinydb(folder: Path, clock: Clock) -> Store:
     return await TinyStore.open(folder, clock=clock)
 
 
-ENGINES: dict[str, Opener] = {"memory": _memory, "tinydb": _tinydb}
+async def _postgres(folder: Path, clock: Clock) -> Store:
+    return await PostgresStore.open(await schema_url(folder), clock=clock)
+
+
+ENGINES: dict[str, Opener] = {"memory": _memory, "tinydb": _tinydb, "postgres": _postgres}
+
+
+@pytest.fixture(autouse=True)
+def secret_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What provider keys are encrypted with, where no folder holds one."""
+    monkeypatch.setenv(VARIABLE, "a secret that only tests know")
 
 
 @pytest.fixture(params=sorted(ENGINES))

@@ -1,0 +1,1 @@
+"""The PostgreSQL engine: for more than one process or machine."""
