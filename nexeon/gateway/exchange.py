@@ -43,6 +43,7 @@ class Exchange:
     the call's money is settled, with what it used. `steps` are moments by step; `answered`, once a stream has begun;
     `failure` is what the client was told in the end; `kept` are the bodies, where the log of requests wants them.
     `turn` is there where the answer is kept or continues one, `maker` is the context of the target asked last.
+    `tell_cost`: the client wants to know the charge.
     """
 
     id: str
@@ -80,6 +81,7 @@ class Exchange:
     kept: tuple[bytes, bytearray] | None = None
     turn: Turn | None = None
     maker: Mapping[str, Any] | None = None
+    tell_cost: bool = False
 
     @property
     def price(self) -> Price:

@@ -93,5 +93,15 @@ def estimated_usage(*, input_tokens: int, produced: int, known: Mapping[str, Any
     return usage
 
 
+def due(
+    price: Price, usage: Mapping[str, Any], *, complete: bool, input_tokens: int, produced: int
+) -> tuple[int, dict[str, Any], bool]:
+    """The charge for a call that told this usage so far, the usage it is for, and whether that is an estimate: a call
+    that is not `complete`, or told none, is charged for what it `produced` (bytes)."""
+    estimated = not (complete and usage)
+    used = estimated_usage(input_tokens=input_tokens, produced=produced, known=usage) if estimated else dict(usage)
+    return cost(price, used), used, estimated
+
+
 def _rounded(numerator: int, denominator: int) -> int:
     return (numerator + denominator // 2) // denominator

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
+from nexeon.config.model import NANO
 from nexeon.errors import MappingFailure, RequestError
 from nexeon.gateway import pipe
 from nexeon.gateway.errors import canonical_error
 from nexeon.gateway.exchange import Exchange
 from nexeon.gateway.failure import bad_gateway
+from nexeon.gateway.price import due
 from nexeon.gateway.target import Plan, Prepared
 from nexeon.mapping import MISSING, Format, StreamDecoder, StreamEncoder
 from nexeon.mapping.paths import Path
@@ -18,6 +21,8 @@ from nexeon.wire.json import JSONError, dumps, loads
 from nexeon.wire.sse import Event, encode_comment, encode_event
 
 Context = dict[str, Any]
+Told = Callable[[Any, bytes], bytes]
+"""Is given an event and its JSON, and gives the JSON to send."""
 
 _log = logging.getLogger("nexeon.gateway")
 _CONTENT: Final = frozenset({"open", "delta", "close", "finish"})
@@ -28,8 +33,7 @@ class Framing:
 
     __slots__ = ("_array", "_event", "_first", "_told")
 
-    def __init__(self, format: Format, *, array: bool, told: Callable[[Any, bytes], bytes] | None = None) -> None:
-        """`told` is given every event and its JSON, and gives the JSON to send."""
+    def __init__(self, format: Format, *, array: bool, told: Told | None = None) -> None:
         self._told = told
         self._event = pipe.getter(Path(format.wire.stream.event)) if format.wire.stream.event else None
         self._array = array
@@ -91,6 +95,9 @@ class Relay:
         self.exchange = exchange
         self.client = exchange.format
         told = exchange.turn.event if exchange.turn is not None else None
+        place = exchange.format.wire.stream.cost
+        if exchange.tell_cost and place is not None:
+            told = partial(self._with_cost, place, place.around(), told)
         self.framing = Framing(exchange.format, array=exchange.array, told=told)
         self.decoder = StreamDecoder(plan.format, prepared.context, plan.dialect.event)
         self.encoder = StreamEncoder(exchange.format, client_context)
@@ -133,6 +140,16 @@ class Relay:
 
     def ping(self) -> bytes:
         return self.framing.ping(self.client.wire.stream.ping)
+
+    def _with_cost(self, place: Path, usage: Path, told: Told | None, event: Any, data: bytes) -> bytes:
+        """The JSON of an event, where it tells `usage` with what that costs so far."""
+        if type(usage.get(event)) is dict:
+            used, produced = self.decoder.usage, self.decoder.produced
+            tokens = self.exchange.input_tokens
+            amount, _, _ = due(self.exchange.price, used, complete=True, input_tokens=tokens, produced=produced)
+            event = place.put(event, amount / NANO)
+            data = dumps(event)
+        return data if told is None else told(event, data)
 
     def note(self) -> None:
         """Carries over what the stream has told so far."""

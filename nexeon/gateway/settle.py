@@ -11,7 +11,7 @@ from typing import Any, Final
 from nexeon.errors import StoreError
 from nexeon.gateway.exchange import Exchange
 from nexeon.gateway.metrics import Metrics
-from nexeon.gateway.price import cost, estimated_usage, price_note
+from nexeon.gateway.price import due, price_note
 from nexeon.gateway.record import Recorder
 from nexeon.store import Detail, Reservation, Store
 
@@ -77,12 +77,15 @@ class Settler:
             if reservation is not None:
                 await self._store.release(reservation)
             return {}, False
-        estimated = not (exchange.complete and exchange.usage)
-        usage = exchange.usage
-        if estimated:
-            usage = estimated_usage(input_tokens=exchange.input_tokens, produced=exchange.produced, known=usage)
+        amount, usage, estimated = due(
+            exchange.price,
+            exchange.usage,
+            complete=exchange.complete,
+            input_tokens=exchange.input_tokens,
+            produced=exchange.produced,
+        )
         await _finish(exchange, usage)
-        amount = exchange.cost = cost(exchange.price, usage)
+        exchange.cost = amount
         model = exchange.served or exchange.model
         detail: Detail = {
             "model": model.id if model is not None else "",

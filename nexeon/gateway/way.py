@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _LONGEST_HEADER: Final = 1024
 COST_HEADER: Final = "x-nexeon-cost"
-"""A client that sends it with `true` is told the charge, in USD."""
+"""A client that sends it with `true` is told the charge, in USD: in this header, or in a stream's usage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +122,15 @@ async def _answer(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path
     key, account = authenticate(gateway, incoming, wire.request.key_query, write=True)
     raw = await incoming.body()
     body = read_body(incoming.headers, raw)
+    tell_cost = incoming.headers.get(COST_HEADER, "").strip().lower() == "true"
     model = resolve(gateway.config, key, model_name(wire, body, path))
     gateway.validate(endpoint.format, body)
     resource = gateway.resources.get(endpoint.format.name)
     turn = await begin(gateway, resource, account.id, body, model) if resource is not None else None
     check_objects(wire, turn.own if turn is not None else body)
     stream = wants_stream(endpoint, body)
+    if stream and tell_cost and wire.request.usage_asked is not None:  # it is told with the usage
+        body = wire.request.usage_asked.put(body, True)
     exchange = Exchange(
         id=incoming.id,
         format=endpoint.format,
@@ -141,6 +144,7 @@ async def _answer(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path
         strict=incoming.headers.get("x-nexeon-strict", "").strip().lower() == "true",
         model=model,
         turn=turn,
+        tell_cost=tell_cost,
     )
     gateway.recorder.watch(exchange, raw)
     try:
@@ -183,7 +187,7 @@ async def _found(gateway: Gateway, incoming: Incoming, exchange: Exchange, allow
         turn.save(exchange.maker)
     gateway.calls.pop(exchange.id, None)
     headers = routed_headers(exchange, model)
-    if incoming.headers.get(COST_HEADER, "").lower() == "true" and exchange.cost is not None:
+    if exchange.tell_cost and exchange.cost is not None:
         headers[COST_HEADER] = to_usd(exchange.cost)
     return Reply(200, told, headers=headers)
 

@@ -41,6 +41,10 @@ class Path:
     def __repr__(self) -> str:
         return f"Path({self.text!r})"
 
+    def around(self) -> Path:
+        """The path to what holds its last step. Raises ValueError for a path of one step."""
+        return Path(re.sub(r"\.?([^.\[\]]+|\[[^\]]*\])$", "", self.text))
+
     def get(self, body: Any) -> Any:
         """The first value, or MISSING."""
         return next(self.all(body), MISSING)

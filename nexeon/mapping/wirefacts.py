@@ -67,6 +67,7 @@ class StreamFacts:
     ids: tuple[IdPlace, ...]
     usage_only: str | None
     usage_field: Path | None
+    cost: Path | None
     ping: Mapping[str, Any]
     serial: bool
     group: frozenset[str]
@@ -139,6 +140,7 @@ def wire_facts(data: Mapping[str, Any]) -> WireFacts:
             ids=_id_places(stream.get("ids")),
             usage_only=stream.get("usage_only"),
             usage_field=Path(usage_field) if usage_field else None,
+            cost=Path(stream["cost"]) if "cost" in stream else None,
             ping=stream.get("ping", {}),
             serial=stream.get("serial", False),
             group=frozenset(stream.get("group", ())),

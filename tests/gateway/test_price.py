@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from conftest import Opener
 from hypothesis import given
 from hypothesis import strategies as st
-from scripts import COST, SAID, says, streams, talks
+from scripts import COST, SAID, notes, says, streams, talks
 
 from nexeon.config import Price
 from nexeon.gateway.price import cost, price_note
@@ -113,3 +114,24 @@ async def test_a_call_without_usage_costs_what_it_produced(opened: Opener) -> No
 
 def _body(**more: Any) -> dict[str, Any]:
     return {"model": "plain", "say": [{"who": "user", "text": "hi"}], **more}
+
+
+@pytest.mark.parametrize("model", ["plain", "noted"], ids=["pipe", "translation"])
+@pytest.mark.parametrize("usage", [True, False], ids=["usage asked for", "usage not asked for"])
+async def test_a_stream_tells_its_cost_with_its_usage(opened: Opener, model: str, usage: bool) -> None:
+    gate = await opened(lambda value: value.update(markup=1.5))
+    gate.upstream.plays(talks() if model == "plain" else notes())
+    body = _body(model=model, stream=True) | ({"options": {"usage": True}} if usage else {})
+    plain = await gate.client.post("/talk", json=body)
+    assert '"cost"' not in plain.text
+    asked = await gate.client.post("/talk", json=body, headers={"x-nexeon-cost": "true"})
+    told = [event["usage"] for event in _events(asked.text) if "usage" in event]
+    assert [each["cost"] for each in told] == [0.00003]
+    assert (told[0]["in"], told[0]["out"]) == (10, 5)
+    assert Decimal(str(told[0]["cost"])) * USD == -(await gate.last_charge()).amount
+    assert await gate.spent() == 2 * COST * 3 // 2
+
+
+def _events(text: str) -> list[dict[str, Any]]:
+    lines = [line.removeprefix("data: ") for line in text.splitlines() if line.startswith("data: {")]
+    return [json.loads(line) for line in lines]
