@@ -1,0 +1,29 @@
+"""The admin terminal: a Textual app over the admin service.
+
+How it is built
+---------------
+`app.py`      the app: modes (one for each screen of `places.py`), keys, themes, the state of the connection
+`link.py`     the connection: an AdminClient in a thread of its own; nothing else here does I/O, but for the playground
+`screens/`    one file a screen; `base.py`, `listing.py`, `form.py`, `confirm.py`, `record.py` are what they are made of
+`widgets/`    what several screens show; widgets know no method of the admin service
+`nexeon.tcss` how it looks; `show.py` makes figures, amounts and times readable
+
+How to write a screen
+---------------------
+A list is a `ListScreen` (see `screens/audit.py`, the smallest): name `method`, `columns`, `row(item)` and the words for
+an empty list. It pages, searches (`/`), keeps the cursor, reloads (`r`, and by itself every `every` seconds).
+Anything else is an `AdminScreen`:
+
+- `compose_body` makes the widgets; no input takes the focus by itself.
+- `load()` asks for what is shown: `self.ask("job", "accounts.list", limit=100)`. A worker makes the call and posts
+  `Answered` or `Refused`, with the job's name. **A worker never touches a widget.**
+- `answered(job, result)` owns the state and the widgets. A refused "load" stands above the body until it works again,
+  any other becomes a toast.
+- What the screen can do is a binding with an `action_…`; `acts()` adds what only the command palette has.
+- What destroys goes through `self.confirm("Delete", "key `ci` of acme", then)`: the thing is named, and asked once.
+  What needs values goes through `self.fill(FormScreen(…), then)`.
+- Text that came from elsewhere is never markup: use `rich.text.Text`, or `Static(…, markup=False)`.
+
+Tests stand in `tests/tui`: a `FakeService` for a screen's own behaviour, the `service` fixture for flows over a real
+one, `tests/tui/test_pictures.py` for snapshots (two sizes, two themes; `pytest tests/tui --snapshot-update`).
+"""

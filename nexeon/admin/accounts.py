@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from nexeon.admin import values
+from nexeon.admin.selection import select
 from nexeon.admin.values import KEEP
 from nexeon.admin.views import View, account_view, page
 from nexeon.store.protocol import Store
@@ -43,13 +44,11 @@ class Accounts:
         await self._store.add(account)
         return await self._view(account)
 
-    async def list(self, *, after: Any = None, limit: Any = 1000) -> View:
-        """A page, in the order of creation."""
+    async def list(self, *, search: Any = None, after: Any = None, limit: Any = 1000) -> View:
+        """A page, in the order of creation; with `search`, of those with that text in their name or id."""
         every = await self._store.accounts()
-        start = next((place for place, each in enumerate(every, 1) if each.id == after), 0)
-        end = start + values.count("limit", limit, least=1)
-        views = [await self._view(each) for each in every[start:end]]
-        return page(views, views[-1]["id"] if end < len(every) else None)
+        found, following = await select(every, search, after, limit, lambda each: (each.name, each.id))
+        return page([await self._view(each) for each in found], following)
 
     async def show(self, *, account: Any) -> View:
         return await self._view(await self._find(account))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from nexeon.admin import values
+from nexeon.admin.selection import select
 from nexeon.admin.values import KEEP
 from nexeon.admin.views import View, key_view, page
 from nexeon.errors import Conflict, NotFound
@@ -56,14 +57,13 @@ class Keys:
         await self._store.add(key)
         return {"id": key.id, "key": secret}
 
-    async def list(self, *, account: Any = None, after: Any = None, limit: Any = 1000) -> View:
-        """A page, in the order of creation; of one account or of all."""
+    async def list(self, *, account: Any = None, search: Any = None, after: Any = None, limit: Any = 1000) -> View:
+        """A page, in the order of creation; of one account or of all; with `search`, of those with that text in their
+        name, their id or their secret's last characters."""
         owner = None if account is None else (await self._store.account(values.text("account", account))).id
         every = await self._store.api_keys(owner)
-        start = next((place for place, each in enumerate(every, 1) if each.id == after), 0)
-        end = start + values.count("limit", limit, least=1)
-        views = [await self._view(each) for each in every[start:end]]
-        return page(views, views[-1]["id"] if end < len(every) else None)
+        found, following = await select(every, search, after, limit, lambda each: (each.name, each.id, each.last4))
+        return page([await self._view(each) for each in found], following)
 
     async def show(self, *, key: Any) -> View:
         return await self._view(await self._find(key))

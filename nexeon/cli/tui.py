@@ -2,22 +2,47 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from nexeon.cli.options import config_option, given
-from nexeon.cli.output import tell
+from nexeon.cli.options import config_option, given, remote_options
+
+if TYPE_CHECKING:
+    from nexeon.store.records import ProviderKey
 
 
 @click.command("tui")
 @config_option
-@click.option("--url", help="The admin address of a gateway that is far away.")
-@click.option("--token", envvar="NEXEON_ADMIN_TOKEN", help="Its admin token; better in NEXEON_ADMIN_TOKEN.")
-def command(url: str | None, token: str | None) -> None:
-    """Open the admin terminal: beside a running gateway, on the store itself, or far away."""
-    if importlib.util.find_spec("tui.app") is None:
-        tell("nexeon: the admin terminal is not part of this version; use the accounts, keys and credits commands")
-        raise SystemExit(2)
-    importlib.import_module("tui.app").run(given().config() if url is None else None, url=url, token=token)
+@remote_options
+def command() -> None:
+    """Open the admin terminal: beside a running gateway, on the store itself, or far away.
+
+    \b
+    nexeon tui
+    nexeon tui -c gateway.yaml -c mine.yaml
+    NEXEON_ADMIN_TOKEN=… nexeon tui --url https://gateway.example
+    """
+    from nexeon.admin.client import AdminClient, connect, connect_http
+
+    options = given()
+    if options.url:
+        far = connect_http(options.url, options.token, actor="tui")
+
+        async def client() -> AdminClient:
+            return far
+
+    else:
+        config = options.config()
+
+        async def tried(key: ProviderKey, secret: str) -> dict[str, Any]:
+            from nexeon.gateway.probe import probe  # slow to import, and seldom asked for
+
+            return await probe(config)(key, secret)
+
+        async def client() -> AdminClient:
+            return await connect(config.store.url, socket=config.admin.socket, config=config, actor="tui", probe=tried)
+
+    from tui.app import run
+
+    run(client)

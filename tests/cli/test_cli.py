@@ -202,24 +202,23 @@ def test_what_is_wrong_is_said_on_stderr_with_the_status(config: Path) -> None:
     assert "missing.yaml" in refusal("accounts", "list", "-c", "missing.yaml")
 
 
-def test_a_terminal_that_is_not_built_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert "admin terminal" in refusal("tui", status=2)
+def test_the_terminal_is_opened_on_the_store_or_far_away(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[tuple[str, str]] = []
 
+    def run(connect: Any) -> None:
+        async def look() -> None:
+            client = await connect()
+            opened.append((client.where, client.place))
+            await client.close()
 
-def test_a_terminal_that_is_built_is_opened(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[Any] = []
+        asyncio.run(look())
 
-    class App:
-        @staticmethod
-        def run(config: Any, **named: Any) -> None:
-            opened.append((config and config.store.engine, named))
-
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
-    monkeypatch.setitem(sys.modules, "tui.app", App)
+    monkeypatch.setattr("tui.app.run", run)
     words("tui")
-    words("tui", "--url", "http://far", "--token", "t")
-    assert opened == [("tinydb", {"url": None, "token": None}), (None, {"url": "http://far", "token": "t"})]
+    words("tui", "--url", "http://far/", "--token", "t")
+    assert opened[0][0] == "store"
+    assert opened[0][1].startswith("tinydb:")
+    assert opened[1] == ("gateway", "http://far")
 
 
 GATEWAY = """

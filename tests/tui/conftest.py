@@ -1,0 +1,71 @@
+"""The terminal over a service of made-up answers, and over a real one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from fakes import NOW, FakeService
+
+from nexeon.admin import AdminClient, AdminService
+from nexeon.admin.client import LocalClient
+from nexeon.store.memory import MemoryStore
+from nexeon.store.requests import RequestLog
+from tui.app import AdminApp
+
+Open = Callable[..., AbstractAsyncContextManager[Pilot[None]]]
+
+
+@pytest.fixture
+def fake() -> FakeService:
+    return FakeService()
+
+
+async def settle(pilot: Pilot[None]) -> None:
+    """Until every worker has ended and what it posted is handled."""
+    for _ in range(3):
+        await pilot.pause()
+        await pilot.app.workers.wait_for_complete()
+    await pilot.pause()
+
+
+@asynccontextmanager
+async def terminal(
+    connect: Callable[[], Awaitable[AdminClient]], size: tuple[int, int] = (100, 30), **options: Any
+) -> AsyncIterator[Pilot[None]]:
+    app = AdminApp(connect, clock=lambda: NOW, **options)
+    async with app.run_test(size=size) as pilot:
+        await settle(pilot)
+        yield pilot
+
+
+@pytest.fixture
+def open_app(fake: FakeService) -> Open:
+    """`async with open_app() as pilot:` over the `fake` service; options are those of `terminal`."""
+
+    def opened(**options: Any) -> AbstractAsyncContextManager[Pilot[None]]:
+        return terminal(fake.connect, **options)
+
+    return opened
+
+
+@pytest.fixture
+def open_real() -> Open:
+    """The same over a real service, with a store in memory; fill it through `pilot.app.link.call`."""
+
+    async def connect() -> AdminClient:
+        store, log = MemoryStore(), RequestLog(None)
+        return LocalClient(AdminService(store, requests=log), "tester", log)
+
+    def opened(**options: Any) -> AbstractAsyncContextManager[Pilot[None]]:
+        return terminal(connect, **options)
+
+    return opened

@@ -1,0 +1,123 @@
+"""What works on every screen: the way about, help, the palette, themes, and a connection that is lost."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import Open, settle
+from fakes import FakeService
+from textual.command import CommandPalette
+from textual.widgets import Input, Static
+
+from nexeon.errors import AdminError
+from tui.app import AdminApp
+from tui.places import PLACES
+from tui.screens.help import HelpScreen
+from tui.screens.record import RecordScreen
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.mode)
+async def test_each_screen_has_a_number_and_no_input_has_the_focus(open_app: Open, place: object) -> None:
+    async with open_app() as pilot:
+        await pilot.press(place.key)  # type: ignore[attr-defined]
+        await settle(pilot)
+        assert pilot.app.current_mode == place.mode  # type: ignore[attr-defined]
+        assert type(pilot.app.screen).__name__ == place.screen  # type: ignore[attr-defined]
+        assert not isinstance(pilot.app.focused, Input)
+
+
+async def test_back_goes_the_way_one_came_and_then_out(open_app: Open) -> None:
+    async with open_app() as pilot:
+        for key in ("3", "8", "enter"):
+            await pilot.press(key)
+            await settle(pilot)
+        assert isinstance(pilot.app.screen, RecordScreen)
+        seen = []
+        for _ in range(3):
+            await pilot.press("q")
+            await settle(pilot)
+            seen.append(pilot.app.current_mode)
+        assert seen == ["audit", "keys", "overview"]
+        await pilot.press("q")
+        await pilot.pause()
+        assert not pilot.app.is_running or pilot.app._exit
+
+
+async def test_the_line_at_the_top_is_for_the_mouse(open_app: Open) -> None:
+    async with open_app(size=(120, 30)) as pilot:
+        nav = pilot.app.screen.query_one("Nav")
+        place = nav.render().plain.index("3 Keys")  # type: ignore[attr-defined, union-attr]
+        await pilot.click("Nav", offset=(place + 2, 0))
+        await settle(pilot)
+        assert pilot.app.current_mode == "keys"
+
+
+@pytest.mark.parametrize(("width", "words"), [(120, "Provider keys"), (80, "8 Audit"), (30, "8")])
+async def test_the_line_at_the_top_fits(open_app: Open, width: int, words: str) -> None:
+    async with open_app(size=(width, 24)) as pilot:
+        line = pilot.app.screen.query_one("Nav").render().plain  # type: ignore[attr-defined, union-attr]
+        assert len(line) <= width
+        assert words in line
+
+
+async def test_help_names_the_keys_of_the_screen(open_app: Open) -> None:
+    async with open_app(size=(100, 50)) as pilot:
+        await pilot.press("8", "question_mark")
+        await settle(pilot)
+        assert isinstance(pilot.app.screen, HelpScreen)
+        assert "newest first" in str(pilot.app.screen.query(Static).first().render())
+        await pilot.press("q")
+        await settle(pilot)
+        assert not isinstance(pilot.app.screen, HelpScreen)
+
+
+async def test_the_palette_finds_a_screen(open_app: Open) -> None:
+    async with open_app() as pilot:
+        await pilot.press("ctrl+p")
+        await pilot.pause()
+        assert isinstance(pilot.app.screen, CommandPalette)
+        await pilot.press(*"go audit")
+        await pilot.pause(0.3)
+        await pilot.press("enter")
+        await settle(pilot)
+        await pilot.press("enter")
+        await settle(pilot)
+        assert pilot.app.current_mode == "audit"
+
+
+async def test_dark_and_light(open_app: Open) -> None:
+    async with open_app() as pilot:
+        assert pilot.app.current_theme.dark
+        await pilot.press("ctrl+t")
+        assert not pilot.app.current_theme.dark
+
+
+async def test_a_gateway_that_goes_away_is_told_and_found_again(open_app: Open, fake: FakeService) -> None:
+    async with open_app() as pilot:
+        app = pilot.app
+        assert isinstance(app, AdminApp)
+        assert app.whereabouts == ("up", "gateway", fake.place)
+        await pilot.press("3")
+        await settle(pilot)
+        fake.gone = True
+        await pilot.press("r")
+        await settle(pilot)
+        assert app.whereabouts[0] == "lost"
+        assert "lost" in str(app.screen.query_one("#where", Static).render())
+        fake.gone = False
+        app._seek()
+        await settle(pilot)
+        assert app.whereabouts[0] == "up"
+
+
+async def test_a_refused_list_says_why_until_it_works(open_app: Open, fake: FakeService) -> None:
+    fake.refuse["audit.list"] = AdminError("no [such] thing")
+    async with open_app() as pilot:
+        await pilot.press("8")
+        await settle(pilot)
+        problem = pilot.app.screen.query_one("#problem", Static)
+        assert problem.display
+        assert "no [such] thing" in str(problem.render())
+        fake.refuse.clear()
+        await pilot.press("r")
+        await settle(pilot)
+        assert not problem.display

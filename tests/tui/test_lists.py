@@ -1,0 +1,109 @@
+"""What every list does: pages, search, a cursor that stays, words for nothing."""
+
+from __future__ import annotations
+
+from conftest import Open, settle
+from fakes import FakeService, key
+from textual.pilot import Pilot
+from textual.widgets import Static
+
+from tui.screens.keys import KeysScreen
+from tui.screens.record import RecordScreen
+from tui.widgets.search import PAUSE, SearchLine
+from tui.widgets.table import Column, fit
+
+
+async def keys_screen(pilot: Pilot[None]) -> KeysScreen:
+    await pilot.press("3")
+    await settle(pilot)
+    screen = pilot.app.screen
+    assert isinstance(screen, KeysScreen)
+    return screen
+
+
+async def test_vim_and_arrow_keys_move_the_cursor(open_app: Open) -> None:
+    async with open_app() as pilot:
+        table = (await keys_screen(pilot)).table
+        await pilot.press("j", "down", "j")
+        assert table.cursor_row == 3
+        await pilot.press("k", "up")
+        assert table.cursor_row == 1
+        await pilot.press("G")
+        assert table.cursor_row == 3
+        await pilot.press("g")
+        assert table.cursor_row == 0
+
+
+async def test_more_is_asked_for_near_the_end_only(open_app: Open, fake: FakeService) -> None:
+    fake.keys = [key(number, f"key-{number:04}", fake.accounts[0]) for number in range(1000)]
+    async with open_app() as pilot:
+        table = (await keys_screen(pilot)).table
+        assert len(table.items) == 100
+        await pilot.press("G")
+        await settle(pilot)
+        assert 100 < len(table.items) < 1000
+        assert table.item is not None
+        assert table.item["name"] == "key-0099"
+        for _ in range(9):
+            await pilot.press("G")
+            await settle(pilot)
+        assert [item["name"] for item in table.items] == [f"key-{number:04}" for number in range(1000)]
+
+
+async def test_search_waits_for_a_pause_and_asks_the_service(open_app: Open, fake: FakeService) -> None:
+    async with open_app() as pilot:
+        screen = await keys_screen(pilot)
+        fake.asked.clear()
+        await pilot.press("slash", *"web")
+        await pilot.pause(2 * PAUSE)
+        await settle(pilot)
+        searched = [params["search"] for method, params in fake.asked if params.get("search")]
+        assert searched[-1] == "web"
+        assert [item["name"] for item in screen.table.items] == ["web [prod]"]
+        await pilot.press("enter", "enter")
+        await settle(pilot)
+        assert isinstance(pilot.app.screen, RecordScreen)
+        await pilot.press("q", "slash", "escape")
+        await settle(pilot)
+        assert len(screen.table.items) == 4
+        assert not screen.query_one(SearchLine).display
+
+
+async def test_numbers_are_text_in_the_search_line(open_app: Open) -> None:
+    async with open_app() as pilot:
+        screen = await keys_screen(pilot)
+        await pilot.press("slash", "1", "q")
+        assert pilot.app.screen is screen
+        assert screen.query_one(SearchLine).value == "1q"
+
+
+async def test_nothing_found_and_nothing_there_are_told_apart(open_app: Open, fake: FakeService) -> None:
+    async with open_app() as pilot:
+        screen = await keys_screen(pilot)
+        words = screen.query_one("#nothing", Static)
+        assert not words.display
+        await pilot.press("slash", *"zzz", "enter")
+        await settle(pilot)
+        assert "Esc clears" in str(words.render())
+        fake.keys = []
+        await pilot.press("slash", "escape")
+        await settle(pilot)
+        assert "no key yet" in str(words.render())
+
+
+async def test_the_cursor_stays_on_its_record(open_app: Open, fake: FakeService) -> None:
+    async with open_app() as pilot:
+        table = (await keys_screen(pilot)).table
+        await pilot.press("j", "j")
+        fake.keys.insert(0, key(9, "newest", fake.accounts[0]))
+        await pilot.press("r")
+        await settle(pilot)
+        assert table.item is not None
+        assert table.item["name"] == "nightly"
+
+
+def test_columns_give_way_in_their_order() -> None:
+    columns = (Column("a", 10, flex=True), Column("b", 10, drop=1), Column("c", 10, drop=2))
+    assert fit(columns, 60) == [(0, 34), (1, 10), (2, 10)]
+    assert fit(columns, 30) == [(0, 16), (1, 10)]
+    assert fit(columns, 5) == [(0, 10)]

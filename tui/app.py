@@ -1,0 +1,121 @@
+"""The app: a mode for each screen, the keys that work everywhere, the themes, and the state of the connection."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from textual.app import App
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.reactive import reactive
+from textual.screen import Screen
+
+from nexeon.errors import NexeonError
+from tui.commands import AdminCommands
+from tui.link import Connect, Link
+from tui.places import PLACES
+from tui.themes import DARK, LIGHT
+
+_RETRY = 2.0
+"""Seconds between two attempts to find a gateway again."""
+
+
+class LinkChanged(Message):
+    """The connection was made, or lost."""
+
+
+class AdminApp(App[None]):
+    """`connect` makes the client once the app runs; `clock` tells the time (Unix seconds)."""
+
+    TITLE = "NeXeon"
+    CSS_PATH = "nexeon.tcss"
+    ENABLE_COMMAND_PALETTE = True
+    COMMANDS = {AdminCommands}
+    MODES: ClassVar[Mapping[str, str | Callable[[], Screen[Any]]]] = {  # type: ignore[assignment]
+        place.mode: place.make for place in PLACES
+    }
+    DEFAULT_MODE = PLACES[0].mode
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(Binding(place.key, f"go('{place.mode}')", place.title, show=False) for place in PLACES),
+        Binding("question_mark", "help", "Help", key_display="?"),
+        Binding("q", "back", "Back"),
+        Binding("escape", "back_only", "Back", show=False),
+        Binding("ctrl+t", "theme", "Theme", show=False),
+    ]
+    whereabouts: reactive[tuple[str, str, str]] = reactive(("connecting", "", ""))
+    """State of the connection, `gateway` or `store`, and its socket, URL or store."""
+
+    def __init__(self, connect: Connect, *, clock: Callable[[], float] = time.time, theme: str = DARK.name) -> None:
+        super().__init__()
+        self.clock = clock
+        self.register_theme(DARK)
+        self.register_theme(LIGHT)
+        self.theme = theme
+        self.link = Link(connect, self._link_changed)
+        self._visited: list[str] = []
+
+    def on_mount(self) -> None:
+        self.set_interval(_RETRY, self._seek)
+        self._find()
+
+    async def on_unmount(self) -> None:
+        await self.link.close()
+
+    def _link_changed(self) -> None:
+        self.post_message(LinkChanged())
+
+    def on_link_changed(self) -> None:
+        was = self.whereabouts[0]
+        self.whereabouts = (self.link.state, self.link.where, self.link.place)
+        if was == "lost" and self.link.state == "up":
+            self.notify("The gateway answers again.")
+            self.call_later(self.screen.run_action, "reload")
+
+    def _seek(self) -> None:
+        if self.link.state == "lost":
+            self._find()
+
+    def _find(self) -> None:
+        self.run_worker(self._knock(), group="find", exclusive=True)
+
+    async def _knock(self) -> None:
+        # Screens tell what is wrong with what they ask.
+        with contextlib.suppress(NexeonError):
+            await self.link.call("status")
+
+    def action_go(self, mode: str) -> None:
+        """To another screen; dialogs and what was opened there stay as they were."""
+        if mode != self.current_mode and not self.screen.is_modal:
+            self._visited.append(self.current_mode)
+            self.switch_mode(mode)
+
+    async def action_back(self) -> None:
+        """To the screen below, else to the one before, else out."""
+        if len(self.screen_stack) > 1:
+            await self.pop_screen()
+        elif self._visited:
+            await self.switch_mode(self._visited.pop())
+        else:
+            self.exit()
+
+    def action_back_only(self) -> None:
+        if len(self.screen_stack) > 1:
+            self.pop_screen()
+
+    def action_help(self) -> None:
+        from tui.screens.help import HelpScreen
+
+        if not self.screen.is_modal:
+            self.push_screen(HelpScreen(self.screen))
+
+    def action_theme(self) -> None:
+        self.theme = LIGHT.name if self.current_theme.dark else DARK.name
+
+
+def run(connect: Connect) -> None:
+    """Opens the terminal; `connect` makes the client it works through."""
+    AdminApp(connect).run()

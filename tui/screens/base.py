@@ -1,0 +1,176 @@
+"""What every screen has: the line at the top, the line at the bottom, and questions to the admin service.
+
+A worker asks and posts what it was answered; only the handlers of that touch state and widgets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.message import Message
+from textual.screen import Screen
+from textual.timer import Timer
+from textual.widgets import Static
+from textual.worker import Worker
+
+from nexeon.errors import AdminUnreachable, NexeonError
+from tui.screens.confirm import ConfirmScreen
+from tui.screens.form import FormScreen
+from tui.widgets.nav import Nav
+from tui.widgets.status import StatusBar
+
+if TYPE_CHECKING:
+    from tui.app import AdminApp
+
+R = TypeVar("R")
+LOAD = "load"
+"""The job whose refusal stands above the body until it works again."""
+
+
+class Answered(Message):
+    """The admin service did what job `job` asked."""
+
+    def __init__(self, job: str, result: Any) -> None:
+        super().__init__()
+        self.job = job
+        self.result = result
+
+
+class Refused(Message):
+    """It did not, or could not be asked."""
+
+    def __init__(self, job: str, error: NexeonError) -> None:
+        super().__init__()
+        self.job = job
+        self.error = error
+
+
+class AdminScreen(Screen[R]):
+    """`every`: seconds between two loads while the screen is looked at, None for none but `r`."""
+
+    AUTO_FOCUS: ClassVar[str | None] = "RecordTable"
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("r", "reload", "Reload", show=False)]
+    every: ClassVar[float | None] = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._jobs: dict[str, Worker[None]] = {}
+        self._clock: Timer | None = None
+
+    @property
+    def admin(self) -> AdminApp:
+        from tui.app import AdminApp
+
+        assert isinstance(self.app, AdminApp)
+        return self.app
+
+    def compose(self) -> ComposeResult:
+        yield Nav(self.admin.current_mode)
+        yield Static(id="problem", markup=False)
+        with Vertical(id="body"):
+            yield from self.compose_body()
+        yield StatusBar()
+
+    def compose_body(self) -> ComposeResult:
+        """The widgets between the two lines."""
+        raise NotImplementedError
+
+    def load(self) -> None:
+        """Asks for what the screen shows."""
+
+    def answered(self, job: str, result: Any) -> None:
+        """What a job of this screen was answered."""
+
+    def acts(self) -> Iterable[tuple[str, str, Callable[[], Any]]]:
+        """Title, words and act of what the command palette offers here."""
+        return ()
+
+    def tint(self, name: str) -> str:
+        """The theme's colour by its variable (`error`, `warning`, `success`, `primary`, `text-muted` …), as a style
+        for `rich.text.Text`."""
+        value = self.app.theme_variables.get(name, "")
+        return value if len(value) == 7 and value[0] == "#" else "dim"
+
+    # Asking
+
+    def ask(self, job: str, method: str, /, *, patient: bool = False, **params: Any) -> None:
+        """Runs an operation of the admin service, in place of the same job's earlier question; `patient`: not while
+        that is still running."""
+        running = self._jobs.get(job)
+        if patient and running is not None and running.is_running:
+            return
+        self._jobs[job] = self.run_worker(self._ask(job, method, params), name=job, group=job, exclusive=True)
+
+    async def _ask(self, job: str, method: str, params: dict[str, Any]) -> None:
+        try:
+            result = await self.admin.link.call(method, **params)
+        except NexeonError as error:
+            self.post_message(Refused(job, error))
+        else:
+            self.post_message(Answered(job, result))
+
+    def on_answered(self, message: Answered) -> None:
+        message.stop()
+        if message.job == LOAD:
+            self.query_one("#problem").display = False
+        self.answered(message.job, message.result)
+
+    def on_refused(self, message: Refused) -> None:
+        message.stop()
+        lost = isinstance(message.error, AdminUnreachable) and self.admin.link.where != ""
+        if lost:  # the line at the bottom says so
+            return
+        if message.job == LOAD:
+            problem = self.query_one("#problem", Static)
+            problem.update(f"✖ {message.error}")
+            problem.display = True
+        else:
+            self.notify(str(message.error), title="Refused", severity="error", timeout=8, markup=False)
+        self.refused(message.job, message.error)
+
+    def refused(self, job: str, error: NexeonError) -> None:
+        """After a refusal has been shown."""
+
+    # Dialogs
+
+    def confirm(self, act: str, what: str, then: Callable[[], None], *, words: str = "") -> None:
+        """Asks once before `act` is done to `what`, which the question names; `words` say what it means."""
+
+        def decided(yes: bool | None) -> None:
+            if yes:
+                then()
+
+        self.app.push_screen(ConfirmScreen(act, what, words), decided)
+
+    def fill(self, form: FormScreen, then: Callable[[dict[str, str]], None]) -> None:
+        """Shows a form; `then` gets its values, unless it is left."""
+
+        def filled(values: dict[str, str] | None) -> None:
+            if values is not None:
+                then(values)
+
+        self.app.push_screen(form, filled)
+
+    # Time
+
+    def on_mount(self) -> None:
+        self.load()
+        if self.every is not None:
+            self._clock = self.set_interval(self.every, self.load)
+
+    def on_screen_suspend(self) -> None:
+        if self._clock is not None:
+            self._clock.pause()
+
+    def on_screen_resume(self) -> None:
+        if self._clock is not None:
+            self._clock.resume()
+        if self._jobs:
+            self.load()
+
+    def action_reload(self) -> None:
+        self.load()

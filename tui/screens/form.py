@@ -1,0 +1,115 @@
+"""A form in a dialog: lines of text, secrets, choices and switches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.screen import ModalScreen
+from textual.widget import Widget
+from textual.widgets import Button, Input, Label, Select, Static, Switch
+
+Check = Callable[[str], str]
+"""What is wrong with a value, "" for nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """`kind` "choice" takes one of `choices` ((shown, value) pairs), "switch" gives "true" or "false"."""
+
+    name: str
+    label: str
+    value: str = ""
+    hint: str = ""
+    kind: Literal["text", "secret", "choice", "switch"] = "text"
+    required: bool = False
+    choices: Sequence[tuple[str, str]] = ()
+    check: Check | None = None
+
+
+class FormScreen(ModalScreen[dict[str, str]]):
+    """Gives the values by name, without white space around them, or None where it is left."""
+
+    BINDINGS = [
+        Binding("escape", "leave", "Leave"),
+        Binding("ctrl+s", "send", "Send"),
+        Binding("down", "app.focus_next", "Next field", show=False),
+        Binding("up", "app.focus_previous", "Field before", show=False),
+    ]
+
+    def __init__(self, title: str, fields: Sequence[Field], *, act: str = "Save", words: str = "") -> None:
+        super().__init__()
+        self._title = title
+        self._fields = fields
+        self._act = act
+        self._words = words
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog form") as dialog:
+            dialog.border_title = self._title
+            if self._words:
+                yield Static(self._words, markup=False, classes="words")
+            with VerticalScroll(classes="fields", can_focus=False):
+                for field in self._fields:
+                    with Horizontal(classes="field"):
+                        yield Label(field.label + (" *" if field.required else ""), markup=False)
+                        yield self._input(field)
+            yield Static(id="wrong", markup=False)
+            with Horizontal(classes="buttons"):
+                yield Button(f"{self._act} (ctrl+s)", variant="primary", id="send", compact=True)
+                yield Button("Leave (esc)", id="leave", compact=True)
+
+    def _input(self, field: Field) -> Widget:
+        name = f"field-{field.name}"
+        if field.kind == "choice":
+            chosen = field.value or (field.choices[0][1] if field.choices else "")
+            return Select(field.choices, value=chosen, allow_blank=False, id=name, compact=True)
+        if field.kind == "switch":
+            return Switch(field.value == "true", id=name)
+        return Input(field.value, placeholder=field.hint, password=field.kind == "secret", id=name, compact=True)
+
+    def values(self) -> dict[str, str]:
+        found = {}
+        for field in self._fields:
+            widget = self.query_one(f"#field-{field.name}")
+            if isinstance(widget, Switch):
+                found[field.name] = "true" if widget.value else "false"
+            elif isinstance(widget, Select):
+                found[field.name] = str(widget.value)
+            elif isinstance(widget, Input):
+                found[field.name] = widget.value.strip()
+        return found
+
+    @on(Input.Submitted)
+    def _next(self, event: Input.Submitted) -> None:
+        """Enter goes on to the next field, and sends after the last."""
+        last = next((field for field in reversed(self._fields) if field.kind in ("text", "secret")), None)
+        if last is not None and event.input.id == f"field-{last.name}":
+            self.action_send()
+        else:
+            self.focus_next()
+
+    @on(Button.Pressed, "#send")
+    def action_send(self) -> None:
+        values = self.values()
+        for field in self._fields:
+            wrong = self._wrong(field, values[field.name])
+            if wrong:
+                self.query_one("#wrong", Static).update(f"{field.label}: {wrong}")
+                self.query_one(f"#field-{field.name}").focus()
+                return
+        self.dismiss(values)
+
+    def _wrong(self, field: Field, value: str) -> str:
+        if not value:
+            return "it must not be empty" if field.required else ""
+        return field.check(value) if field.check is not None else ""
+
+    @on(Button.Pressed, "#leave")
+    def action_leave(self) -> None:
+        self.dismiss(None)

@@ -1,0 +1,134 @@
+"""A screen that is a list: pages on demand, search, a cursor that stays, words for when there is nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.suggester import Suggester
+from textual.widgets import Static
+
+from tui.screens.base import LOAD, AdminScreen
+from tui.widgets.search import SearchLine
+from tui.widgets.table import Cell, Column, Item, RecordTable
+
+PAGE = 100
+_MORE = "more"
+_MOST_RELOADED = 500
+
+
+class ListScreen(AdminScreen[None]):
+    """`method` lists what is shown, `searches` says what can be searched; `nothing` is said where there are none,
+    `unfound` where a search has none. `paged`: the method takes `limit` and `after`."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("slash", "search", "Search", key_display="/")]
+    method: ClassVar[str]
+    columns: ClassVar[Sequence[Column]]
+    searches: ClassVar[str] = "search"
+    nothing: ClassVar[str] = "Nothing here yet."
+    unfound: ClassVar[str] = "Nothing matches. Esc clears the search."
+    paged: ClassVar[bool] = True
+    live: ClassVar[bool] = False
+    """New records come at the top, and a cursor there stays at the top."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looking_for = ""
+        self._next: str | None = None
+
+    def row(self, item: Item) -> Sequence[Cell]:
+        """A cell for each column."""
+        raise NotImplementedError
+
+    def params(self, text: str) -> dict[str, Any]:
+        """The parameters of `method` for a search; what it cannot say may be narrowed in `matches`."""
+        return {"search": text} if text else {}
+
+    def opened(self, item: Item) -> None:
+        """Enter on a record."""
+
+    def pointed(self, item: Item | None) -> None:
+        """The cursor is on another record, or on none."""
+
+    def suggester(self) -> Suggester | None:
+        """What completes the search line."""
+        return None
+
+    def on_mount(self) -> None:
+        self.app.theme_changed_signal.subscribe(self, lambda _: self.table.redraw())
+
+    @property
+    def table(self) -> RecordTable:
+        return self.query_one("#list", RecordTable)
+
+    def compose_body(self) -> ComposeResult:
+        yield SearchLine(self.searches, self.suggester())
+        yield RecordTable(self.columns, self.row, id="list")
+        yield Static(id="nothing", markup=False)
+
+    def load(self) -> None:
+        """The first page again, as long as what has been paged through."""
+        params = self.params(self.looking_for)
+        if self.paged:
+            shown = len(self.table.items) if self.is_mounted else 0
+            params["limit"] = min(max(PAGE, shown), _MOST_RELOADED)
+        self.ask(LOAD, self.method, patient=True, **params)
+
+    def search(self, text: str) -> None:
+        self.looking_for = text
+        params = self.params(text)
+        if self.paged:
+            params["limit"] = PAGE
+        self.ask(LOAD, self.method, **params)
+
+    def answered(self, job: str, result: Any) -> None:
+        match job:
+            case "load":
+                # A list that was paged further than what is loaded again keeps its end.
+                self._next = result["next"]
+                self.table.show(result["items"], follow=self.live)
+                self._tell_nothing()
+                if not result["items"]:
+                    self.pointed(None)
+            case "more":
+                self._next = result["next"]
+                self.table.extend(result["items"])
+
+    def _tell_nothing(self) -> None:
+        empty = not self.table.items
+        words = self.query_one("#nothing", Static)
+        words.display = empty
+        self.table.display = not empty
+        if empty:
+            words.update(self.unfound if self.looking_for else self.nothing)
+        elif self.focused is None:
+            self.table.focus()
+
+    @on(RecordTable.NearEnd, "#list")
+    def _more(self) -> None:
+        if self._next is not None and self.paged:
+            self.ask(
+                _MORE, self.method, patient=True, **self.params(self.looking_for), limit=2 * PAGE, after=self._next
+            )
+
+    @on(RecordTable.Opened, "#list")
+    def _open(self, message: RecordTable.Opened) -> None:
+        self.opened(message.item)
+
+    @on(RecordTable.Pointed, "#list")
+    def _point(self, message: RecordTable.Pointed) -> None:
+        self.pointed(message.item)
+
+    @on(SearchLine.Searched)
+    def _searched(self, message: SearchLine.Searched) -> None:
+        self.search(message.text)
+
+    @on(SearchLine.Left)
+    def _search_left(self) -> None:
+        self.table.focus()
+
+    def action_search(self) -> None:
+        self.query_one(SearchLine).open()

@@ -1,0 +1,13 @@
+"""Under way."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.widgets import Static
+
+from tui.screens.base import AdminScreen
+
+
+class ModelsScreen(AdminScreen[None]):
+    def compose_body(self) -> ComposeResult:
+        yield Static("…")

@@ -1,0 +1,67 @@
+"""The search line: hidden until `/`, tells of what is typed once the typing pauses."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from textual import on
+from textual.binding import Binding
+from textual.message import Message
+from textual.suggester import Suggester
+from textual.timer import Timer
+from textual.widgets import Input
+
+PAUSE: Final = 0.12
+"""Seconds without a key until what was typed is looked for."""
+
+
+class SearchLine(Input):
+    class Searched(Message):
+        """`text` is to be looked for; "" for everything."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    class Left(Message):
+        """The search line gives the focus back."""
+
+    BINDINGS = [
+        Binding("escape", "leave", "Close the search"),
+        Binding("down,enter", "done", "To the list", show=False),
+    ]
+
+    def __init__(self, hint: str, suggester: Suggester | None = None) -> None:
+        super().__init__(placeholder=hint, compact=True, suggester=suggester)
+        self.display = False
+        self._told = ""
+        self._pause: Timer | None = None
+
+    def open(self) -> None:
+        self.display = True
+        self.focus()
+
+    @on(Input.Changed)
+    def _typed(self, event: Input.Changed) -> None:
+        event.stop()
+        if self._pause is not None:
+            self._pause.stop()
+        self._pause = self.set_timer(PAUSE, self._tell)
+
+    def _tell(self) -> None:
+        text = self.value.strip()
+        if text != self._told:
+            self._told = text
+            self.post_message(self.Searched(text))
+
+    def action_leave(self) -> None:
+        self.value = ""
+        self._tell()
+        self.display = False
+        self.post_message(self.Left())
+
+    def action_done(self) -> None:
+        self._tell()
+        if not self.value.strip():
+            self.display = False
+        self.post_message(self.Left())

@@ -1,0 +1,33 @@
+"""The line at the bottom: the keys of the moment, and where the app works."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.widgets import Footer, Static
+
+from tui import show
+
+_SIGNS = {"connecting": ("◌", "$text-muted"), "up": ("●", "$success"), "lost": ("✖", "$error")}
+
+
+class StatusBar(Horizontal):
+    def compose(self) -> ComposeResult:
+        yield Footer(compact=True, show_command_palette=False)
+        yield Static(id="where")
+
+    def on_mount(self) -> None:
+        self.watch(self.app, "whereabouts", self._show)
+        self.watch(self.app, "size_class", lambda: self._show(self.app.whereabouts), init=False)  # type: ignore[attr-defined]
+
+    def _show(self, whereabouts: tuple[str, str, str]) -> None:
+        state, where, place = whereabouts
+        sign, style = _SIGNS[state]
+        words = {"connecting": "connecting", "lost": f"{where or 'service'} lost, trying again"}.get(state, where)
+        room = max(self.app.size.width // 3 - len(words) - 4, 0)
+        if state == "up" and room > 6:
+            words += " " + show.tail(place, room)
+        self.query_one("#where", Static).update(
+            Content.assemble((f"{sign} ", style), (words, "$error" if state == "lost" else "$text-muted"))
+        )
