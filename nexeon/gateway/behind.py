@@ -18,7 +18,6 @@ from nexeon.gateway.turns import Turn
 from nexeon.gateway.way import Reply
 from nexeon.store.answers import Answer, AnswerStore
 from nexeon.wire.json import dumps, loads
-from nexeon.wire.sse import encode_event
 
 _log = logging.getLogger("nexeon.gateway")
 STOPPED: Final = "The gateway stopped before the answer was complete."
@@ -63,7 +62,7 @@ class Behind:
         if turn.store.shared and self._renewing is None:
             self._renewing = asyncio.get_running_loop().create_task(self._renew(turn.store))
         if exchange.stream:
-            events = follow(turn.resource, turn, keepalive=keepalive, include=turn.include)
+            events = follow(turn.resource, turn, keepalive=keepalive)
             return Reply(200, events, "text/event-stream; charset=utf-8", {"cache-control": "no-cache"})
         return Reply(200, dumps(queued))
 
@@ -144,16 +143,14 @@ def _first(exchange: Exchange, turn: Turn) -> dict[str, Any]:
     return turn.told(next((answer for answer in found if isinstance(answer, dict)), {}))
 
 
-async def follow(
-    resource: Resource, turn: Turn, after: int = -1, *, keepalive: float, include: frozenset[str] | None
-) -> AsyncIterator[bytes]:
+async def follow(resource: Resource, turn: Turn, after: int = -1, *, keepalive: float) -> AsyncIterator[bytes]:
     """The events of an answer under way that have a number above `after`, as they come, to its end."""
     framing = Framing(resource.format, array=False)
     place = after + 1
     while True:
         changed, done = turn.changed, turn.done
         while place < len(turn.events):
-            yield frame(resource, turn.events[place], include)
+            yield framing.event(loads(turn.events[place]), turn.events[place])
             place += 1
         if done:
             return
@@ -164,16 +161,15 @@ async def follow(
             yield framing.ping(resource.format.wire.stream.ping)
 
 
-async def watch(
-    resource: Resource, store: AnswerStore, answer: Answer, after: int, *, include: frozenset[str] | None
-) -> AsyncIterator[bytes]:
+async def watch(resource: Resource, store: AnswerStore, answer: Answer, after: int) -> AsyncIterator[bytes]:
     """The same of one that is kept, or under way in another process."""
+    framing = Framing(resource.format, array=False)
     place = after + 1
     try:
         while True:
             events = await store.events(answer.account, answer.id, place)
             for event in events:
-                yield frame(resource, event, include)
+                yield framing.event(loads(event), event)
             place += len(events)
             if answer.status not in resource.open or time.time() - answer.touched > LOST:
                 return
@@ -181,14 +177,3 @@ async def watch(
             answer = await store.get(answer.account, answer.id)
     except NotFound:  # deleted meanwhile
         return
-
-
-def frame(resource: Resource, data: bytes, include: frozenset[str] | None) -> bytes:
-    """One event's bytes, without what was not asked for."""
-    event = loads(data)
-    if include is not None:
-        shown = resource.event_shown(event, include)
-        data = data if shown is event else dumps(shown)
-    kind = resource.format.wire.stream.event
-    name = event.get(kind) if kind is not None else None
-    return encode_event(data, name if isinstance(name, str) else None)

@@ -50,11 +50,10 @@ async def read(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path: M
     """`GET …/{id}`: the answer, or the events of one that was made in the background."""
     resource: Resource = endpoint.extra
     answer = await find(gateway, incoming, endpoint, path["id"])
-    include = _include(resource, incoming)
     stream = resource.query["stream"]
     if incoming.query.get(stream, "false").lower() != "true":
         whole = loads(answer.body)
-        shown = resource.shown(whole, include)
+        shown = resource.shown(whole, _include(resource, incoming))
         return Reply(200, answer.body if shown is whole else dumps(shown))
     after = _number(incoming.query.get(resource.query["after"]), resource.query["after"])
     if not answer.streamed:
@@ -62,9 +61,9 @@ async def read(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path: M
     turn = gateway.behind.running.get((answer.account, answer.id))
     events: AsyncIterator[bytes]
     if turn is not None:
-        events = follow(resource, turn, after, keepalive=gateway.config.server.keepalive, include=include)
+        events = follow(resource, turn, after, keepalive=gateway.config.server.keepalive)
     else:
-        events = watch(resource, gateway.answers, answer, after, include=include)
+        events = watch(resource, gateway.answers, answer, after)
     return Reply(200, events, "text/event-stream; charset=utf-8", {"cache-control": "no-cache"})
 
 

@@ -3,10 +3,9 @@
 resource: NAME
 format: whose answers these are
 path: where they stand under their id        prefix: of an answer's id
-request: {input, previous, store, background, include}      paths in a request
+request: {input, previous, store, background}  paths in a request
 refuse: {path: message}                        request fields that are not served
-answer: {id, created, status, output, event, item, open}    paths in an answer; where an event holds one, or one item
-                                               of its output; statuses not final
+answer: {id, created, status, output, event, open}  paths in an answer; where an event holds one; statuses not final
 query: {stream, after, include}                URL parameters of reading an answer
 include: what may be asked for
 shown: template over `view` (item, include): the item as who asked for that sees it
@@ -37,7 +36,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from nexeon.errors import MappingError, MappingFailure, Problem, RequestError
-from nexeon.mapping import MISSING, Format, Library, new_context
+from nexeon.mapping import Format, Library, new_context
 from nexeon.mapping.module import Module
 from nexeon.mapping.paths import Path
 from nexeon.mapping.runtime import Transform
@@ -51,8 +50,8 @@ _TEMPLATES: Final = {
 }  # fmt: skip
 _STATES: Final = {"states": ("queued", "in_progress", "cancelled", "failed"), "ended": ("cancelled", "failed")}
 _MAPS: Final = {
-    "request": ("input", "previous", "store", "background", "include"),
-    "answer": ("id", "created", "status", "output", "event", "item"),
+    "request": ("input", "previous", "store", "background"),
+    "answer": ("id", "created", "status", "output", "event"),
     "query": ("stream", "after", "include"),
 }
 
@@ -88,19 +87,6 @@ class Resource:
     def item_shown(self, item: Any, include: frozenset[str]) -> Any:
         shown = self.make("shown", {"item": item, "include": sorted(include)}) if isinstance(item, dict) else item
         return item if shown == item else shown
-
-    def event_shown(self, event: dict[str, Any], include: frozenset[str]) -> dict[str, Any]:
-        """The same of an event, whether it holds an answer or an item."""
-        places = self.answer
-        answer = places["event"].get(event)
-        if isinstance(answer, dict):
-            shown = self.shown(answer, include)
-            return event if shown is answer else dict(places["event"].put(event, shown))
-        item = places["item"].get(event)
-        if item is MISSING:
-            return event
-        shown = self.item_shown(item, include)
-        return event if shown is item else dict(places["item"].put(event, shown))
 
     def lasting(self, output: Any) -> list[Any]:
         """The items of an output that a conversation can go on from."""

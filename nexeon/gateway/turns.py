@@ -35,8 +35,7 @@ class Turn:
 
     `own` is the request without what only the gateway acts on; `body`, what the targets are asked, has the items of the
     answers before it as well, `size` bytes of them. `id` is set where the answer's id was promised, `events` are kept
-    where it is `streamed` in the background; they hold everything, while the client sees what it asked for by
-    `include` (None: everything).
+    where it is `streamed` in the background.
     """
 
     def __init__(
@@ -63,7 +62,6 @@ class Turn:
         self.previous = chain[-1].id if chain else None
         self.answer: dict[str, Any] | None = None
         self.base: dict[str, Any] = {}
-        self.include = included(resource, request["include"].get(body)) if keep else None
         self.streamed = False
         self.events: list[bytes] = []
         self.changed = asyncio.Event()
@@ -90,7 +88,6 @@ class Turn:
         )
         facts = resource.format.wire.stream
         self._answer_of = pipe.getter(resource.answer["event"])
-        self._item_of = pipe.getter(resource.answer["item"])
         self._kind_of = pipe.getter(Path(facts.event)) if facts.event else None
         self._number = facts.number
 
@@ -128,8 +125,7 @@ class Turn:
             return raw
         if not isinstance(answer, dict):
             return raw
-        told = self.told(answer)
-        return dumps(told if self.include is None else self.resource.shown(told, self.include))
+        return dumps(self.told(answer))
 
     def event(self, body: Any, data: bytes) -> bytes:
         """The JSON of a stream's event as the client gets it; `body` is that of the event as it came."""
@@ -138,15 +134,12 @@ class Turn:
             if self._kind_of is None or self._kind_of(event) not in self.resource.begun:
                 self._tell(event)
             return data
-        if self._answer_of(body) is MISSING:
-            item = self._item_of(body) if self.include is not None else MISSING
-            if item is MISSING or self.include is None or self.resource.item_shown(item, self.include) is item:
-                return data
-        event = loads(data)
-        answer = self._answer_of(event)
-        if isinstance(answer, dict):
-            event = self.resource.answer["event"].put(event, self.told(answer))
-        return dumps(event if self.include is None else self.resource.event_shown(event, self.include))
+        if self._answer_of(body) is not MISSING:
+            event = loads(data)
+            answer = self._answer_of(event)
+            if isinstance(answer, dict):
+                data = dumps(self.resource.answer["event"].put(event, self.told(answer)))
+        return data
 
     def _tell(self, event: dict[str, Any]) -> None:
         """Adds an event to those that are kept."""
@@ -258,11 +251,6 @@ class Turn:
             body = place.path.change(body, close)
         sealed: list[Item] = body[field]
         return sealed
-
-
-def included(resource: Resource, value: Any) -> frozenset[str]:
-    """What an `include` asks for, as far as the format knows it."""
-    return frozenset(name for name in value if name in resource.include) if isinstance(value, list) else frozenset()
 
 
 def numbered(event: dict[str, Any], field: str | None, number: int) -> dict[str, Any]:
