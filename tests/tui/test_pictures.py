@@ -1,0 +1,47 @@
+"""How the screens look: at two sizes, in both themes. `pytest tests/tui/test_pictures.py --snapshot-update` takes new
+pictures; look at them before they are committed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from conftest import settle
+from fakes import NOW, FakeService
+from textual.pilot import Pilot
+
+from tui.app import AdminApp
+from tui.themes import DARK, LIGHT
+
+SIZES = {"80x24": (80, 24), "160x48": (160, 48)}
+THEMES = {"dark": DARK.name, "light": LIGHT.name}
+PICTURES: dict[str, tuple[str, ...]] = {
+    "audit": ("8",),
+    "help": ("8", "question_mark"),
+}
+"""The keys that lead to each picture."""
+
+
+@pytest.fixture(autouse=True)
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures must not depend on the terminal that the tests run in."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLORTERM", "truecolor")
+    monkeypatch.setenv("TZ", "UTC")
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("picture", PICTURES)
+def test_pictures(snap_compare: Callable[..., bool], picture: str, size: str, theme: str) -> None:
+    app = AdminApp(FakeService().connect, clock=lambda: NOW, theme=THEMES[theme])
+
+    async def ready(pilot: Pilot[Any]) -> None:
+        await settle(pilot)
+        for key in PICTURES[picture]:
+            await pilot.press(key)
+            await settle(pilot)
+
+    assert snap_compare(app, terminal_size=SIZES[size], run_before=ready)
