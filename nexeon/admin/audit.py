@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final
 
 import orjson
@@ -12,7 +11,8 @@ import orjson
 from nexeon.admin import values
 from nexeon.admin.values import iso
 from nexeon.admin.views import View, page
-from nexeon.store.sqlite import Database
+from nexeon.errors import AdminError
+from nexeon.store.sqlite import Place, open_database
 
 FILE: Final = "audit.sqlite3"
 _SECRETS: Final = frozenset({"secret"})
@@ -27,9 +27,9 @@ CREATE INDEX IF NOT EXISTS changes_subject ON changes (subject, number);
 class AuditLog:
     """`write` is durable when it returns. Every method may raise StoreUnavailable."""
 
-    def __init__(self, folder: Path | None) -> None:
-        """In memory without a folder."""
-        self._database = Database(folder / FILE if folder else None, _SCHEMA, durable=True)
+    def __init__(self, place: Place) -> None:
+        """In memory without a place."""
+        self._database = open_database(place, FILE, _SCHEMA, durable=True)
 
     async def write(
         self, actor: str, method: str, params: Mapping[str, Any], before: View | None, after: View | None
@@ -68,9 +68,16 @@ class Audit:
             if value is not None:
                 conditions[f"{column} = ?"] = values.text(column, value)
         if after is not None:
-            conditions["number < ?"] = values.text("after", after).removeprefix("aud_")
+            conditions["number < ?"] = _number(values.text("after", after))
         views = await self._log.read(conditions, size)
         return page(views, views[-1]["id"] if len(views) == size else None)
+
+
+def _number(change: str) -> int:
+    digits = change.removeprefix("aud_")
+    if not digits.isascii() or not digits.isdecimal() or len(digits) > 18:
+        raise AdminError(f"after: `{change}` is the id of no change")
+    return int(digits)
 
 
 def _view(number: int, made: float, actor: str, method: str, subject: str, *states: bytes) -> View:

@@ -230,7 +230,7 @@ async def connect(
             if time.monotonic() >= deadline:
                 raise
         else:
-            log = RequestLog(folder) if folder else None
+            log = RequestLog(store.place) if store.place is not None else None
             service = AdminService(store, config, probe=probe, requests=log, explain=explain)
             return LocalClient(service, f"{_user()} ({actor})", log)
         await asyncio.sleep(0.05)

@@ -8,7 +8,6 @@ import inspect
 import logging
 import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from nexeon.admin.accounts import Accounts
@@ -67,17 +66,16 @@ class AdminService:
         explain: Explain | None = None,
     ) -> None:
         self.store = store
-        folder = store_folder(store.url)
         self.accounts = Accounts(store)
         self.keys = Keys(store)
         self.credits = Credits(store, requests)
-        self._rests = RestStore(folder)
+        self._rests = RestStore(store.place)
         self._pool: Pool | KeptPool = KeptPool(self._rests) if pool is None else pool
         self.provider_keys = ProviderKeys(store, config.providers if config else {}, probe, self._pool)
-        self._books = open_books(store, folder)
+        self._books = open_books(store, store.place)
         self.usage = Usage(self._books)
         self.requests = Requests(requests)
-        self._audit = AuditLog(folder)
+        self._audit = AuditLog(store.place)
         self.audit = Audit(self._audit)
         self._methods = {
             f"{group}.{name}": getattr(getattr(self, group), name)
@@ -173,9 +171,3 @@ class AdminService:
 def operations(group: type[Any]) -> list[str]:
     """The names of a group's operations."""
     return [name for name, _ in inspect.getmembers(group, inspect.iscoroutinefunction) if not name.startswith("_")]
-
-
-def store_folder(url: str) -> Path | None:
-    """Of the engines that have one."""
-    engine, _, rest = url.partition(":")
-    return Path(rest) if engine == "tinydb" else None

@@ -11,7 +11,6 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 from nexeon.admin import values
@@ -21,7 +20,7 @@ from nexeon.store.guests import GuestStore
 from nexeon.store.money import to_usd
 from nexeon.store.protocol import Store
 from nexeon.store.records import LedgerEntry
-from nexeon.store.sqlite import Database
+from nexeon.store.sqlite import Place, open_database
 
 FILE: Final = "usage.sqlite3"
 GROUPS: Final = ("day", "account", "key", "model", "provider")
@@ -36,10 +35,12 @@ CREATE TABLE IF NOT EXISTS usage (
     PRIMARY KEY ({", ".join(GROUPS)})) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS usage_account ON usage (account, day);
 CREATE TABLE IF NOT EXISTS position (entry TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS turns (turn INTEGER NOT NULL, PRIMARY KEY (turn));
 """
 _ADD: Final = f"""
 INSERT INTO usage VALUES ({", ".join("?" * (len(GROUPS) + len(_COUNTS)))})
-ON CONFLICT DO UPDATE SET {", ".join(f"{name} = {name} + excluded.{name}" for name in _COUNTS)}
+ON CONFLICT ({", ".join(GROUPS)})
+DO UPDATE SET {", ".join(f"{name} = usage.{name} + excluded.{name}" for name in _COUNTS)}
 """
 
 
@@ -91,18 +92,18 @@ class Usage:
         return page([_view(groups, *row) for row in rows[start:end]], str(end) if end < len(rows) else None)
 
 
-def open_books(store: Store, folder: Path | None) -> list[UsageBook]:
-    """Of a store, and of its guests. In memory without a folder."""
+def open_books(store: Store, place: Place) -> list[UsageBook]:
+    """Of a store, and of its guests. In memory without a place."""
     guests = [UsageBook(store.guests, None)] if isinstance(store, GuestStore) else []
-    return [UsageBook(store, folder), *guests]
+    return [UsageBook(store, place), *guests]
 
 
 class UsageBook:
     """The usage of one store. Every method may raise StoreUnavailable."""
 
-    def __init__(self, store: Store, folder: Path | None) -> None:
+    def __init__(self, store: Store, place: Place) -> None:
         self._store = store
-        self._database = Database(folder / FILE if folder else None, _SCHEMA, durable=False)
+        self._database = open_database(place, FILE, _SCHEMA, durable=False)
         self._turn = asyncio.Lock()
 
     async def sums(self, groups: Iterable[str], conditions: Mapping[str, Any]) -> list[tuple[Any, ...]]:
@@ -128,8 +129,7 @@ class UsageBook:
                 await self._database.run(_forget)
                 position = ""
             while entries := await self._store.history(after=position, limit=_BATCH):
-                await self._database.run(partial(_count, entries))
-                position = entries[-1].id
+                position = await self._database.run(partial(_count, entries, position))
 
 
 def _position(connection: sqlite3.Connection) -> str:
@@ -142,7 +142,12 @@ def _forget(connection: sqlite3.Connection) -> None:
     connection.execute("DELETE FROM usage")
 
 
-def _count(entries: list[LedgerEntry], connection: sqlite3.Connection) -> None:
+def _count(entries: list[LedgerEntry], position: str, connection: sqlite3.Connection) -> str:
+    """Adds the entries that follow a position, unless another process has; where the position is now."""
+    connection.execute("INSERT INTO turns VALUES (0) ON CONFLICT (turn) DO UPDATE SET turn = excluded.turn")
+    now = _position(connection)
+    if now != position:
+        return now
     sums: dict[tuple[Any, ...], list[int]] = {}
     for entry in entries:
         if entry.kind not in ("charge", "shortfall"):
@@ -158,6 +163,7 @@ def _count(entries: list[LedgerEntry], connection: sqlite3.Connection) -> None:
     connection.executemany(_ADD, [(*group, *counted) for group, counted in sums.items()])
     connection.execute("DELETE FROM position")
     connection.execute("INSERT INTO position VALUES (?)", (entries[-1].id,))
+    return entries[-1].id
 
 
 def _view(groups: list[str], key: tuple[Any, ...], counted: list[int]) -> View:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Final
 
-from nexeon.errors import RequestError
+from nexeon.errors import RequestError, StoreUnavailable
 from nexeon.store import Account, ApiKey
 from nexeon.store.permission import permitted
 
@@ -41,7 +41,12 @@ def _known(gateway: Gateway, incoming: Incoming, query_name: str | None) -> tupl
     given = False
     for secret in _candidates(incoming, gateway.key_headers, query_name):
         given = True
-        found = gateway.store.find_key(secret)
+        try:
+            found = gateway.store.find_key(secret)
+        except StoreUnavailable as error:
+            raise RequestError(
+                503, "unavailable", "API keys cannot be looked up at the moment", code="store_unavailable"
+            ) from error
         if found is None:
             continue
         key, account = found

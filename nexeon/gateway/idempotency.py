@@ -10,16 +10,16 @@ import logging
 import sqlite3
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
-from pathlib import Path
 from typing import Final
 
 from nexeon.config import Idempotency
 from nexeon.errors import RequestError, StoreError
+from nexeon.gateway.claims import SCHEMA, Claims
 from nexeon.gateway.metrics import Metrics
-from nexeon.store.sqlite import Database
+from nexeon.store.sqlite import Place, open_database
 
 HEADER: Final = "idempotency-key"
 REPLAYED: Final = "x-nexeon-replayed"
@@ -32,12 +32,15 @@ _LASTING: Final = ("x-nexeon-", "cache-control", "x-accel-")
 _LONGEST_KEY: Final = 255
 _MOST_BYTES: Final = 1024**3
 _PRUNE_EVERY: Final = 256
-_SCHEMA: Final = """
+_SCHEMA: Final = (
+    """
 CREATE TABLE IF NOT EXISTS kept (
     account TEXT NOT NULL, key TEXT NOT NULL, created REAL NOT NULL, print BLOB NOT NULL, kind TEXT NOT NULL,
     headers TEXT NOT NULL, body BLOB, PRIMARY KEY (account, key)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS kept_created ON kept (created);
 """
+    + SCHEMA
+)
 _log = logging.getLogger("nexeon.gateway")
 
 
@@ -77,12 +80,12 @@ class Claim:
 
 
 class Repeats:
-    """The answers of keyed requests, in a SQLite file in `folder` (None: in memory), and those under way."""
+    """The answers of keyed requests, in a place (None: in memory), and those under way."""
 
     def __init__(
         self,
         settings: Idempotency,
-        folder: Path | None,
+        place: Place,
         metrics: Metrics,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -90,7 +93,8 @@ class Repeats:
         self._metrics = metrics
         self._clock = clock
         self._running: dict[tuple[str, str], bytes] = {}
-        self._database = Database(None if folder is None else folder / FILE, _SCHEMA, durable=True)
+        self._database = open_database(place, FILE, _SCHEMA, durable=True)
+        self._claims = Claims(self._database, clock)
         self._kept = 0
 
     @property
@@ -115,15 +119,7 @@ class Repeats:
         mark = blake2b(path.encode() + b"\0" + body, digest_size=32).digest()
         running = self._running.get((account, key))
         if running is not None:
-            self._same(running, mark)
-            self._metrics.repeated("running")
-            raise RequestError(
-                409,
-                "conflict",
-                f"the first request with this {HEADER} is still running",
-                code="idempotency_key_in_use",
-                retry_after=1.0,
-            )
+            raise self._in_use(running, mark)
         self._running[account, key] = mark  # before the first await: a second request must see it
         try:
             kept = await self._find(account, key, mark)
@@ -131,10 +127,22 @@ class Repeats:
             self.done(account, key)
             raise
         if kept is None:
+            self._claims.hold(account, key)
             return Claim(self, account, key, mark)
         self.done(account, key)
         self._metrics.repeated("replayed")
         return kept
+
+    def _in_use(self, first: bytes, mark: bytes) -> RequestError:
+        self._same(first, mark)
+        self._metrics.repeated("running")
+        return RequestError(
+            409,
+            "conflict",
+            f"the first request with this {HEADER} is still running",
+            code="idempotency_key_in_use",
+            retry_after=1.0,
+        )
 
     async def keep(
         self, account: str, key: str, mark: bytes, body: bytes | None, kind: str, headers: Mapping[str, str]
@@ -149,6 +157,7 @@ class Repeats:
 
         def write(connection: sqlite3.Connection) -> None:
             connection.execute("INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+            self._claims.drop(connection, account, key)
             if prune:
                 self._prune(connection, now)
 
@@ -160,26 +169,34 @@ class Repeats:
     def done(self, account: str, key: str) -> None:
         """The request with this key is not running any more."""
         self._running.pop((account, key), None)
+        self._claims.release(account, key)
 
     async def close(self) -> None:
+        await self._claims.close()
         await self._database.close()
 
     async def _find(self, account: str, key: str, mark: bytes) -> Kept | None:
         oldest = self._clock() - self.settings.hours * 3600
 
-        def read(connection: sqlite3.Connection) -> tuple[bytes, str, str, bytes | None] | None:
+        def read(connection: sqlite3.Connection) -> tuple[bytes | None, tuple[bytes, str, str, bytes | None] | None]:
+            # First the claim: who had it before has kept the answer by the time that it can be taken.
+            other = self._claims.take(connection, account, key, mark)
             found: tuple[bytes, str, str, bytes | None] | None = connection.execute(
                 "SELECT print, kind, headers, body FROM kept WHERE account = ? AND key = ? AND created > ?",
                 (account, key, oldest),
             ).fetchone()
-            return found
+            if found is not None and other is None:
+                self._claims.drop(connection, account, key)
+            return other, found
 
         try:
-            row = await self._database.run(read)
+            other, row = await self._database.run(read)
         except StoreError as error:
             raise RequestError(
                 503, "unavailable", "kept answers cannot be read at the moment", code="store_unavailable"
             ) from error
+        if row is None and other is not None:
+            raise self._in_use(other, mark)
         if row is None:
             return None
         first, kind, headers, body = row

@@ -19,7 +19,6 @@ import uvloop
 from quart import Quart
 
 from nexeon.admin import AdminHTTP, AdminServer, AdminService
-from nexeon.admin.service import store_folder
 from nexeon.config import Config
 from nexeon.errors import ConfigError, Problem, StoreLocked
 from nexeon.gateway.app import create_app, services_of
@@ -84,7 +83,7 @@ async def run(config: Config, *, overlay: Overlay | None = None, stop: asyncio.E
         if overlay is not None:
             store = await overlay.wrap(store)
         stack.push_async_callback(store.close)
-        log = RequestLog(store_folder(store.url), **_log_options(config)) if config.log.enabled else None
+        log = RequestLog(store.place, **_log_options(config)) if config.log.enabled else None
         if log is not None:
             stack.push_async_callback(log.close)
         app = create_app(config, library, store, log=log)

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from nexeon.admin import AdminHTTP, AdminService
-from nexeon.admin.service import store_folder
 from nexeon.config import Config
 from nexeon.errors import RequestError, StoreError
 from nexeon.gateway.behind import Behind
@@ -55,7 +54,6 @@ class Services:
     def __init__(
         self, config: Config, store: Store, *, transport: TransportFactory | None = None, log: RequestLog | None = None
     ) -> None:
-        folder = store_folder(store.url)
         self.store = store
         self.transport = transport
         self.log = log
@@ -66,11 +64,11 @@ class Services:
         self.behind = Behind()
         kept = config.responses
         self.answers: AnswerStore = SQLiteAnswers(
-            folder, ttl=kept.ttl, max_bytes=kept.max_bytes, account_bytes=kept.account_bytes
+            store.place, ttl=kept.ttl, max_bytes=kept.max_bytes, account_bytes=kept.account_bytes
         )
-        self.repeats = Repeats(config.idempotency, folder, self.metrics)
+        self.repeats = Repeats(config.idempotency, store.place, self.metrics)
         self.windows = MemoryWindows()
-        self.pool = KeyPool(store, rests=RestStore(folder))
+        self.pool = KeyPool(store, rests=RestStore(store.place))
         self.health = TargetHealth(config.breaker)
         self.started = time.time()
         self.ready = False

@@ -12,11 +12,10 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Final, Protocol
 
 from nexeon.errors import NotFound, StoreError
-from nexeon.store.sqlite import Database
+from nexeon.store.sqlite import Place, open_database
 
 log = logging.getLogger(__name__)
 
@@ -135,22 +134,21 @@ class AnswerStore(Protocol):
 
 
 class SQLiteAnswers:
-    """See AnswerStore. It belongs to one process."""
-
-    shared = False
+    """See AnswerStore."""
 
     def __init__(
         self,
-        folder: Path | None,
+        place: Place,
         *,
         ttl: float = 30 * 86_400.0,
         max_bytes: int = 16 * 1024 * 1024,
         account_bytes: int = 0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """In memory without a folder. `ttl` in seconds; `max_bytes` of one answer with its input. `account_bytes` of
+        """In memory without a place. `ttl` in seconds; `max_bytes` of one answer with its input. `account_bytes` of
         all that an account has here, compressed: beyond it, its oldest answers go; 0 is no limit."""
-        self._database = Database(folder / FILE if folder else None, _SCHEMA, durable=False, upgrade=_upgrade)
+        self._database = open_database(place, FILE, _SCHEMA, durable=False, upgrade=_upgrade)
+        self.shared = self._database.shared
         self._ttl = ttl
         self._max_bytes = max_bytes
         self._account_bytes = account_bytes

@@ -21,6 +21,7 @@ from nexeon.store.records import (
     Reservation,
 )
 from nexeon.store.secrets import digest, last4, new_id, new_secret
+from nexeon.store.sqlite import Place
 
 
 class GuestStore:
@@ -52,6 +53,10 @@ class GuestStore:
     @property
     def url(self) -> str:
         return self._base.url
+
+    @property
+    def place(self) -> Place:
+        return self._base.place
 
     def find_key(self, secret: str) -> tuple[ApiKey, Account] | None:
         return self.guests.find_key(secret) or self._base.find_key(secret)

@@ -26,6 +26,7 @@ from nexeon.store.records import (
     Reservation,
 )
 from nexeon.store.secrets import Vault, digest, new_id
+from nexeon.store.sqlite import Place
 from nexeon.store.state import (
     Begin,
     Close,
@@ -54,6 +55,10 @@ class MemoryStore(Records):
     @property
     def url(self) -> str:
         return "memory:"
+
+    @property
+    def place(self) -> Place:
+        return None
 
     # The way of a request
 

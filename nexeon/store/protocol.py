@@ -20,6 +20,7 @@ from nexeon.store.records import (
     Record,
     Reservation,
 )
+from nexeon.store.sqlite import Place
 
 
 class Store(Protocol):
@@ -27,6 +28,11 @@ class Store(Protocol):
 
     @property
     def url(self) -> str: ...
+
+    @property
+    def place(self) -> Place:
+        """Where the stores beside it are to be: kept answers, the log of requests, usage."""
+        ...
 
     # The way of a request
 

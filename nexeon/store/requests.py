@@ -14,14 +14,13 @@ import sqlite3
 import time
 import zlib
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Final
 
 import orjson
 
 from nexeon.errors import NotFound, StoreError
 from nexeon.store.redact import redacted
-from nexeon.store.sqlite import Database
+from nexeon.store.sqlite import Place, open_database
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +53,7 @@ class RequestLog:
 
     def __init__(
         self,
-        folder: Path | None,
+        place: Place,
         *,
         retention: float = 30 * 86_400.0,
         bodies: bool = False,
@@ -63,10 +62,10 @@ class RequestLog:
         queue: int = 10_000,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """In memory without a folder. `retention` in seconds, `body_limit` in bytes; `redact` names secret fields."""
+        """In memory without a place. `retention` in seconds, `body_limit` in bytes; `redact` names secret fields."""
         self.bodies = bodies
         self.dropped = 0
-        self._database = Database(folder / FILE if folder else None, _SCHEMA, durable=False)
+        self._database = open_database(place, FILE, _SCHEMA, durable=False)
         self._retention = retention
         self._body_limit = body_limit
         self._redact = redact
@@ -175,10 +174,11 @@ class RequestLog:
             )
             marks = ", ".join("?" * len(row))
             columns = ", ".join(("id", "started", *COLUMNS, "facts"))
-            cursor = connection.execute(f"INSERT INTO requests ({columns}) VALUES ({marks})", row)
+            query = f"INSERT INTO requests ({columns}) VALUES ({marks}) RETURNING number"
+            (number,) = connection.execute(query, row).fetchone()
             bodies = [self._body(record.get(name)) for name in ("request", "response")]
             if any(body is not None for body in bodies):
-                connection.execute("INSERT INTO bodies VALUES (?, ?, ?)", (cursor.lastrowid, *bodies))
+                connection.execute("INSERT INTO bodies VALUES (?, ?, ?)", (number, *bodies))
 
     def _body(self, body: Any) -> bytes | None:
         if not self.bodies or not isinstance(body, bytes):

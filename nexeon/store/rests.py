@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass
-from pathlib import Path
 from typing import Final, Literal
 
-from nexeon.store.sqlite import Database
+from nexeon.store.sqlite import Place, open_database
 
 FILE: Final = "rests.sqlite3"
 _SCHEMA: Final = """
@@ -37,9 +36,9 @@ class Rest:
 class RestStore:
     """Every method may raise StoreUnavailable. What was written last may be lost in a power cut, and only then."""
 
-    def __init__(self, folder: Path | None) -> None:
-        """In memory without a folder."""
-        self._database = Database(folder / FILE if folder else None, _SCHEMA, durable=False)
+    def __init__(self, place: Place) -> None:
+        """In memory without a place."""
+        self._database = open_database(place, FILE, _SCHEMA, durable=False)
 
     async def load(self) -> list[Rest]:
         rows = await self._database.run(lambda connection: connection.execute("SELECT * FROM rests").fetchall())

@@ -7,15 +7,46 @@ import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from nexeon.errors import StoreUnavailable
 
 T = TypeVar("T")
 
 
+class OtherPlace(Protocol):
+    """A place that is no folder: a database that several processes share."""
+
+    def open(self, schema: str) -> Database:
+        """The tables of a schema there."""
+        ...
+
+
+Place = Path | OtherPlace | None
+"""Where a store beside the ledger is: in a folder, elsewhere, or in memory."""
+
+
+def open_database(
+    place: Place,
+    file: str,
+    schema: str,
+    *,
+    durable: bool,
+    upgrade: Callable[[sqlite3.Connection], None] | None = None,
+) -> Database:
+    """The tables of a schema, in a file of that name where the place is a folder. See `Database`."""
+    if place is None or isinstance(place, Path):
+        return Database(None if place is None else place / file, schema, durable=durable, upgrade=upgrade)
+    return place.open(schema)
+
+
 class Database:
-    """One connection, used by one thread; work queues up for it in order."""
+    """One connection, used by one thread; work queues up for it in order.
+
+    `shared`: other processes use it, too.
+    """
+
+    shared = False
 
     def __init__(
         self,

@@ -24,6 +24,7 @@ from nexeon.store.journal import Journal, read, segment, segments
 from nexeon.store.memory import MemoryStore
 from nexeon.store.records import LedgerEntry
 from nexeon.store.secrets import Vault
+from nexeon.store.sqlite import Place
 from nexeon.store.state import Change, entry_number
 
 log = logging.getLogger(__name__)
@@ -76,6 +77,10 @@ class TinyStore(MemoryStore):
     @property
     def url(self) -> str:
         return f"tinydb:{self.folder}"
+
+    @property
+    def place(self) -> Place:
+        return self.folder
 
     # Recovery
 

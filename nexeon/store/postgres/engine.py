@@ -21,6 +21,7 @@ from nexeon.store.postgres.connections import Connections, let_go, shown, told
 from nexeon.store.postgres.migrations import migrate
 from nexeon.store.postgres.piece import ENTRY, Needs, Piece, entry_of
 from nexeon.store.postgres.replica import FORGOTTEN, Replica
+from nexeon.store.postgres.side import SharedPlace
 from nexeon.store.postgres.vault import SharedVault
 from nexeon.store.records import (
     Account,
@@ -34,6 +35,7 @@ from nexeon.store.records import (
     Reservation,
 )
 from nexeon.store.secrets import new_id
+from nexeon.store.sqlite import Place
 from nexeon.store.state import entry_number
 
 log = logging.getLogger(__name__)
@@ -95,6 +97,10 @@ class PostgresStore:
     def url(self) -> str:
         """Without the password."""
         return shown(self._url)
+
+    @property
+    def place(self) -> Place:
+        return SharedPlace(self.connections)
 
     @property
     def reachable(self) -> bool:
@@ -375,7 +381,8 @@ class PostgresStore:
 
     async def _forget_old(self) -> None:
         async with self.connections.one() as connection:
-            await connection.execute("DELETE FROM changes WHERE made < now() - $1::float8 * interval '1 s'", FORGOTTEN)
+            query = "DELETE FROM record_changes WHERE made < now() - $1::float8 * interval '1 s'"
+            await connection.execute(query, FORGOTTEN)
             await connection.execute("DELETE FROM gateways WHERE seen < now() - interval '1 day'")
 
     async def close(self) -> None:

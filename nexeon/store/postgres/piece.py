@@ -282,7 +282,7 @@ async def _write_record(connection: Any, change: Put | Remove) -> None:
             await connection.execute("DELETE FROM keys WHERE account = $1", name)
         if kind != "provider_key":
             await connection.execute(f"DELETE FROM spending WHERE {kind} = $1", name)
-    await connection.execute("INSERT INTO changes (kind, id) VALUES ($1, $2)", kind, name)
+    await connection.execute("INSERT INTO record_changes (kind, id) VALUES ($1, $2)", kind, name)
 
 
 _WALLET: Final = ("balance", "reserved", "last", "lots", "expires")

@@ -38,7 +38,8 @@ FORGOTTEN: Final = 3600.0
 _HORIZON: Final = "pg_snapshot_xmin(pg_current_snapshot())::text"
 _CHANGES: Final = f"""
 SELECT {_HORIZON} AS horizon,
-    (SELECT json_agg(DISTINCT jsonb_build_array(kind, id)) FROM changes WHERE writer >= $1::text::xid8) AS changed
+    (SELECT json_agg(DISTINCT jsonb_build_array(kind, id)) FROM record_changes WHERE writer >= $1::text::xid8)
+        AS changed
 """
 _TYPES: Final[dict[str, type[Record]]] = {kind: record for record, kind in KINDS.items()}
 

@@ -27,14 +27,14 @@ CREATE TABLE provider_keys (
 );
 
 -- What every gateway must read anew. `writer` is the transaction, so that none is missed that commits late.
-CREATE TABLE changes (
+CREATE TABLE record_changes (
     number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     writer xid8 NOT NULL DEFAULT pg_current_xact_id(),
     made timestamptz NOT NULL DEFAULT now(),
     kind text NOT NULL,
     id text NOT NULL
 );
-CREATE INDEX changes_writer ON changes (writer);
+CREATE INDEX record_changes_writer ON record_changes (writer);
 
 -- `lots` is what is left of grants that expire: [[entry, expires, left], …], the earliest first.
 CREATE TABLE wallets (
