@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import Any, Final
-from urllib.parse import parse_qsl
 
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable
 from quart import Quart, Request, Response, request
@@ -21,9 +21,11 @@ from werkzeug.routing import Rule
 from nexeon.config import Config
 from nexeon.errors import NexeonError, RequestError
 from nexeon.gateway.compiled import compiled
+from nexeon.gateway.direct import Call, Left, incoming_from
 from nexeon.gateway.endpoints import METHODS
 from nexeon.gateway.errors import error_body, error_headers
 from nexeon.gateway.gateway import Gateway
+from nexeon.gateway.router import Found
 from nexeon.gateway.services import Services, shutting_down
 from nexeon.gateway.upstream import TransportFactory
 from nexeon.gateway.way import Incoming, Reply, generate
@@ -54,7 +56,7 @@ def create_app(
 
 def make_app(services: Services) -> Quart:
     """The app over services that have a gateway."""
-    app = Quart("nexeon", static_folder=None)
+    app = _App(services)
     app.request_class = _Request
     app.asgi_http_class = _Connection
     limit = services.current.config.server.body_limit
@@ -73,6 +75,24 @@ def make_app(services: Services) -> Quart:
     return app
 
 
+class _App(Quart):
+    """Answers what generates something without Quart's own request and response; all else as Quart does."""
+
+    def __init__(self, services: Services) -> None:
+        super().__init__("nexeon", static_folder=None)
+        self._services = services
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and scope["method"] == "POST":
+            gateway = self._services.current
+            found = gateway.router.generation(scope["path"], generate)
+            if found is not None:
+                limit = gateway.config.server.body_limit
+                await Call(partial(_reply, gateway, found=found), receive, send, limit=limit).run(scope)
+                return
+        await super().__call__(scope, receive, send)
+
+
 def services_of(app: Quart) -> Services:
     """What is behind an app made here."""
     services = app.extensions[_SERVICES]
@@ -86,8 +106,22 @@ def gateway_of(app: Quart) -> Gateway:
 
 
 async def _dispatch(gateway: Gateway) -> Response:
+    current = request._get_current_object()  # type: ignore[attr-defined]
+
+    async def body() -> bytes:
+        return bytes(await current.body)
+
+    reply = await _reply(gateway, replace(incoming_from(current.scope, body), path=current.path))
+    if isinstance(reply.body, bytes):
+        return Response(reply.body, reply.status, reply.headers)
+    current.close_stream = reply.close
+    return Response(_StreamBody(reply.body), reply.status, reply.headers)
+
+
+async def _reply(gateway: Gateway, incoming: Incoming, found: Found | None = None) -> Reply:
+    """The answer to any request, errors included; its headers are complete. `found` is its endpoint, where that is
+    known."""
     router = gateway.router
-    incoming = _incoming(request)
     method = "GET" if incoming.method == "HEAD" else incoming.method
     speaker: Format | None = None
     label = ""
@@ -99,12 +133,15 @@ async def _dispatch(gateway: Gateway) -> Response:
     assert task is not None
     gateway.waiting.add(task)
     try:
-        found = router.find(method, incoming.path, incoming.headers)
+        if found is None:
+            found = router.find(method, incoming.path, incoming.headers)
         speaker = found.endpoint.format
         label = speaker.name if found.endpoint.handler is generate else ""
-        reply = await found.endpoint.handler(gateway, incoming, found.endpoint, found.path)
+        reply: Reply = await found.endpoint.handler(gateway, incoming, found.endpoint, found.path)
     except (NexeonError, RequestEntityTooLarge) as error:
         reply = told(error)
+    except Left:
+        raise
     except asyncio.CancelledError:
         if not gateway.ending:
             raise
@@ -120,27 +157,7 @@ async def _dispatch(gateway: Gateway) -> Response:
     )
     headers["x-request-id"] = incoming.id
     headers["content-type"] = reply.content_type
-    if isinstance(reply.body, bytes):
-        return Response(reply.body, reply.status, headers)
-    current = request._get_current_object()  # type: ignore[attr-defined]
-    current.close_stream = reply.close
-    return Response(_StreamBody(reply.body), reply.status, headers)
-
-
-def _incoming(current: Request) -> Incoming:
-    scope = current.scope
-    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-    query_string = scope["query_string"].decode("latin-1")
-    query = dict(parse_qsl(query_string, keep_blank_values=True)) if query_string else {}
-
-    async def body() -> bytes:
-        return bytes(await current.body)
-
-    client = scope.get("client")
-    ip = client[0] if client else None
-    raw_path = scope["raw_path"].decode("latin-1")
-    id = "req_" + secrets.token_hex(12)
-    return Incoming(id, current.method, current.path, headers, query, body, ip, raw_path, query_string)
+    return reply
 
 
 def _error_reply(error: Exception, gateway: Gateway, speaker: Format, incoming: Incoming) -> Reply:

@@ -74,6 +74,21 @@ class Router:
             )
         raise RequestError(404, "not_found", f"there is nothing at {path}", code="not_found", retryable=False)
 
+    def generation(self, path: str, handler: Handler) -> Found | None:
+        """The endpoint that a POST to this path means, where that is plain and it is this handler's."""
+        exact = self._exact.get(path)
+        if exact is not None:
+            endpoint = exact[0]
+            fits = endpoint.handler is handler and endpoint.header is None and "POST" in endpoint.methods
+            return Found(endpoint) if fits else None
+        for endpoint in self._patterns:
+            assert endpoint.pattern is not None
+            if (match := endpoint.pattern.match(path)) is None:
+                continue
+            fits = endpoint.handler is handler and endpoint.header is None and "POST" in endpoint.methods
+            return Found(endpoint, match.groupdict()) if fits else None
+        return None
+
     def speaker(self, path: str, headers: Mapping[str, str]) -> Format:
         """The format whose errors a client at this path understands: that of the endpoint most like it."""
         wanted = path.split("/")

@@ -7,7 +7,6 @@ import ipaddress
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import lru_cache
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final
 
 import aiohttp
@@ -66,13 +65,9 @@ class Upstream:
         # the other time limits are kept here: a client's read limit would cut a long wait for the first byte as well
         limits = httpx.Timeout(None, connect=provider.timeouts.connect)
         self._extensions = {"timeout": limits.as_dict()}
-        self._client = httpx.AsyncClient(
-            transport=aiohttp_transport(provider) if transport is None else transport,
-            timeout=limits,
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            follow_redirects=False,
-            trust_env=False,
-        )
+        # no client around it: what it adds (cookies, redirects, authentication, hooks) is not wanted, and costs as much
+        # as the transport itself
+        self._transport = aiohttp_transport(provider) if transport is None else transport
 
     async def send(
         self, path: str, body: bytes, *, key: str, stream: bool, headers: Mapping[str, str]
@@ -92,11 +87,10 @@ class Upstream:
         if len(body) > _PIECE:  # written in one go it would hold up every other request
             content = _pieces(body)
             sent["content-length"] = str(len(body))
-        # made here: the client's own `build_request` would merge headers, cookies and parameters that there are not
         request = httpx.Request("POST", self._url(path), content=content, headers=sent, extensions=self._extensions)
         try:
             async with asyncio.timeout(self._timeouts.first_byte):
-                return await self._client.send(request, stream=True)
+                return await self._transport.handle_async_request(request)
         except TimeoutError:
             raise UpstreamFailure(
                 f"provider `{self.provider.name}` did not answer within {self._timeouts.first_byte:g} s", timeout=True
@@ -159,7 +153,7 @@ class Upstream:
     async def aclose(self) -> None:
         self._users -= 1
         if self._users <= 0:
-            await self._client.aclose()
+            await self._transport.aclose()
 
 
 def _way_to(provider: Provider) -> tuple[object, ...]:

@@ -1,0 +1,164 @@
+"""Generation requests straight from ASGI: a framework's request and response objects, its contexts and its routing cost
+a quarter of what the whole request does."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from nexeon.gateway.way import Incoming, Reply
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+Answer = Callable[[Incoming], Awaitable[Reply]]
+
+_SOON: Final = 0.05
+"""Seconds after which it matters whether the client is still there: to watch costs more than a short answer."""
+
+_END: Final[Message] = {"type": "http.response.body", "body": b"", "more_body": False}
+
+
+class Left(Exception):
+    """The client left before its request was whole."""
+
+
+def incoming_from(scope: Any, body: Callable[[], Awaitable[bytes]]) -> Incoming:
+    """The request of an ASGI scope."""
+    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+    query_string = scope["query_string"].decode("latin-1")
+    query = dict(parse_qsl(query_string, keep_blank_values=True)) if query_string else {}
+    client = scope.get("client")
+    return Incoming(
+        "req_" + secrets.token_hex(12),
+        scope["method"],
+        scope["path"],
+        headers,
+        query,
+        body,
+        client[0] if client else None,
+        scope["raw_path"].decode("latin-1"),
+        query_string,
+    )
+
+
+class Call:
+    """One request, from its scope to its last byte. It runs in the server's own task; once it takes longer, another
+    watches for the client to leave, and cancels it."""
+
+    __slots__ = (
+        "_answer", "_declared", "_left", "_limit", "_receive", "_send", "_task", "_timer", "_watcher", "_whole"
+    )  # fmt: skip
+
+    def __init__(self, answer: Answer, receive: Receive, send: Send, *, limit: int) -> None:
+        """`limit` in bytes of the body."""
+        self._answer = answer
+        self._receive = receive
+        self._send = send
+        self._limit = limit
+        self._declared = 0
+        self._whole = False
+        self._left = False
+        self._task: asyncio.Task[Any] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._watcher: asyncio.Task[None] | None = None
+
+    async def run(self, scope: Any) -> None:
+        self._task = asyncio.current_task()
+        for name, value in scope["headers"]:
+            if name == b"content-length" and value.isdigit():
+                self._declared = int(value)
+        try:
+            reply = await self._answer(incoming_from(scope, self._body))
+            if not self._whole:  # an early refusal: what else comes is read, so that the client gets to its answer
+                self._watch()
+            await self._reply(reply)
+        except Left:
+            return
+        except asyncio.CancelledError:
+            if not self._left:
+                raise
+            assert self._task is not None
+            self._task.uncancel()
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            if self._watcher is not None:
+                self._watcher.cancel()
+
+    async def _body(self) -> bytes:
+        """Raises RequestEntityTooLarge, and Left where the rest will not come."""
+        if self._declared > self._limit:
+            raise RequestEntityTooLarge
+        message = await self._receive()
+        if message["type"] != "http.request":
+            raise Left
+        data: bytes = message.get("body", b"")
+        if message.get("more_body", False):
+            data = await self._more(data)
+        if len(data) > self._limit:
+            raise RequestEntityTooLarge
+        self._whole = True
+        self._timer = asyncio.get_running_loop().call_later(_SOON, self._watch)
+        return data
+
+    async def _more(self, data: bytes) -> bytes:
+        parts = [data]
+        size = len(data)
+        while size <= self._limit:
+            message = await self._receive()
+            if message["type"] != "http.request":
+                raise Left
+            part = message.get("body", b"")
+            if part:
+                parts.append(part)
+                size += len(part)
+            if not message.get("more_body", False):
+                break
+        else:
+            raise RequestEntityTooLarge
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _watch(self) -> None:
+        if self._watcher is None:
+            self._watcher = asyncio.get_running_loop().create_task(self._until_left())
+
+    async def _until_left(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._left = True
+        assert self._task is not None
+        self._task.cancel()
+
+    async def _reply(self, reply: Reply) -> None:
+        body = reply.body
+        whole = isinstance(body, bytes)
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers.items()]
+        if whole:
+            headers.append((b"content-length", b"%d" % len(body)))  # type: ignore[arg-type]
+        start = {"type": "http.response.start", "status": reply.status, "headers": headers}
+        if whole:
+            await self._send(start)
+            await self._send({"type": "http.response.body", "body": body, "more_body": False})
+            return
+        assert not isinstance(body, bytes)
+        try:
+            await self._send(start)
+            await self._stream(body)
+        finally:
+            try:
+                await asyncio.shield(body.aclose())  # type: ignore[attr-defined]
+            finally:
+                if reply.close is not None:
+                    reply.close()
+
+    async def _stream(self, chunks: AsyncIterator[bytes]) -> None:
+        send = self._send
+        async for chunk in chunks:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send(_END)
