@@ -148,7 +148,9 @@ def _pool_keys(value: Mapping[str, Any]) -> Iterator[out.PoolKey]:
 
 
 def _default_limits(value: Mapping[str, Any] | None) -> out.DefaultLimits:
-    return out.DefaultLimits(**{name: _section(out.Limits, part) for name, part in (value or {}).items()})
+    parts = dict(value or {})
+    url = parts.pop("url", None) or None
+    return out.DefaultLimits(**{name: _section(out.Limits, part) for name, part in parts.items()}, url=url)
 
 
 def _model(name: str, value: Mapping[str, Any], root: Mapping[str, Any]) -> out.Model:

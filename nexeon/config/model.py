@@ -14,10 +14,11 @@ Strategy = Literal["priority", "weighted", "least_latency", "cheapest"]
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """`body_limit` in bytes; `keepalive` (0: off) and `drain` in seconds."""
+    """`body_limit` in bytes; `keepalive` (0: off) and `drain` in seconds; `workers` are processes."""
 
     host: str = "127.0.0.1"
     port: int = 8080
+    workers: int = 1
     body_limit: int = 64 * 1024 * 1024
     keepalive: float = 15.0
     drain: float = 30.0
@@ -83,11 +84,13 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class DefaultLimits:
-    """What holds for each key, account and model that has no limit of its own."""
+    """What holds for each key, account and model that has no limit of its own; `url` of a server that counts for
+    several gateways together, which may carry a password."""
 
     key: Limits = Limits()
     account: Limits = Limits()
     model: Limits = Limits()
+    url: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,15 +17,30 @@ from nexeon.wire.yamlfile import YamlPath
 
 KEY_SLOT: Final = re.compile(r"\{\{\s*key\s*\}\}")
 PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
+_SHARED: Final = ("postgresql://", "postgres://")
 _IDENTIFIER: Final = re.compile(r"[a-z_][a-z0-9_]*\Z")
 
 
 def check_references(tree: Tree, *, formats: Collection[str] | None, dialects: Collection[str] | None) -> None:
     """Report them all. `formats` and `dialects` are the known names; None leaves them unchecked."""
+    _workers(tree)
     _routes(tree, formats)
     for name, provider in _maps(tree.value, "providers"):
         _provider(tree, ("providers", name), provider, formats, dialects)
     _models(tree)
+
+
+def _workers(tree: Tree) -> None:
+    """Other stores belong to one process."""
+    server, store = (tree.value.get(name) or {} for name in ("server", "store"))
+    workers = server.get("workers", 1) if isinstance(server, dict) else 1
+    url = store.get("url", "") if isinstance(store, dict) else ""
+    if isinstance(workers, int) and workers > 1 and not str(url).startswith(_SHARED):
+        engine = str(url).partition(":")[0] or "tinydb"
+        tree.report(
+            ("server", "workers"),
+            f"server.workers: a {engine}: store belongs to one process; for {workers} set store.url to postgresql://…",
+        )
 
 
 def _routes(tree: Tree, formats: Collection[str] | None) -> None:

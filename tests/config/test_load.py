@@ -89,7 +89,7 @@ def test_an_error_names_the_file_that_wrote_the_value(write: Any) -> None:
 def test_everything_has_a_default(write: Any) -> None:
     empty = load(write("empty.yaml", "{}"))
     assert dataclasses.asdict(empty.server) == {
-        "host": "127.0.0.1", "port": 8080, "body_limit": 64 * 2**20, "keepalive": 15.0, "drain": 30.0,
+        "host": "127.0.0.1", "port": 8080, "workers": 1, "body_limit": 64 * 2**20, "keepalive": 15.0, "drain": 30.0,
     }  # fmt: skip
     assert empty.mappings == (data_path("mappings"),)
     assert empty.admin.socket is None
@@ -437,3 +437,19 @@ def test_a_fallback_must_be_another_model(write: Any) -> None:
         "`m1` itself in models.m1.fallbacks: name another model",
         "unknown model `mm1` in models.m2.fallbacks: did you mean `m1`?",
     ]
+
+
+@pytest.mark.parametrize("store", ["", 'store: {url: "tinydb:./x"}', 'store: {url: "memory:"}'])
+def test_several_workers_need_a_store_that_is_shared(tmp_path: Path, store: str) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text(f"server: {{workers: 3}}\n{store}\n")
+    with pytest.raises(
+        ConfigError, match=r"server\.workers: a \w+: store belongs to one process; for 3 set store\.url"
+    ):
+        load_config([file], environ={})
+    file.write_text(
+        'server: {workers: 3}\nstore: {url: "postgresql://x/y"}\nlimits: {url: "redis://:secret@x/0", key: {rpm: 2}}\n'
+    )
+    found = load_config([file], environ={})
+    assert (found.server.workers, found.limits.url, found.limits.key.rpm) == (3, "redis://:secret@x/0", 2)
+    assert "secret" not in repr(found)
