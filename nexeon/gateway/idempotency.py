@@ -1,6 +1,7 @@
 """Requests that come again under the same idempotency key get the first answer, and are charged once.
 
-The whole answer is kept as it was sent, a stream's bytes too: folding them would lose what only the provider knows.
+The whole answer is kept as it was sent, a stream's bytes too, since folding loses what only the provider knows; a
+stream that is too long for that is kept folded, and streamed again from that.
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ _LASTING: Final = ("x-nexeon-", "cache-control", "x-accel-")
 _LONGEST_KEY: Final = 255
 _MOST_BYTES: Final = 1024**3
 _PRUNE_EVERY: Final = 256
+_MOST_UNKEPT: Final = 10_000
+_FOLDED: Final = "folded "
+"""Before the content type of a stream that is kept folded."""
+
 _SCHEMA: Final = (
     """
 CREATE TABLE IF NOT EXISTS kept (
@@ -46,11 +51,18 @@ _log = logging.getLogger("nexeon.gateway")
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """The first answer, with its content type and headers."""
+    """The first answer, compressed by `zlib` (None: it is lost), with its content type and headers; `folded`: it is a
+    stream's, folded, as JSON."""
 
-    body: bytes
+    packed: bytes | None
     kind: str
     headers: dict[str, str]
+    folded: bool = False
+
+    def body(self) -> bytes:
+        """Of an answer that is not lost."""
+        assert self.packed is not None
+        return zlib.decompress(self.packed)
 
 
 class Claim:
@@ -63,12 +75,11 @@ class Claim:
         self._mark = mark
         self._open = True
 
-    async def keep(self, body: bytes | None, kind: str, headers: Mapping[str, str]) -> None:
-        """Keeps the answer; None for one that was too large to be held."""
+    async def keep(self, answer: Kept) -> None:
         if self._open:
             self._open = False
             try:
-                await self._owner.keep(self._account, self._key, self._mark, body, kind, headers)
+                await self._owner.keep(self._account, self._key, self._mark, answer)
             finally:
                 self._owner.done(self._account, self._key)
 
@@ -88,7 +99,11 @@ class Repeats:
         place: Place,
         metrics: Metrics,
         clock: Callable[[], float] = time.time,
+        *,
+        most: int = _MOST_BYTES,
     ) -> None:
+        """`most` bytes are kept in all."""
+        self._most = most
         self.settings = settings
         self._metrics = metrics
         self._clock = clock
@@ -96,6 +111,7 @@ class Repeats:
         self._database = open_database(place, FILE, _SCHEMA, durable=True)
         self._claims = Claims(self._database, clock)
         self._kept = 0
+        self._unkept: dict[tuple[str, str], bytes] = {}
 
     @property
     def active(self) -> bool:
@@ -103,7 +119,7 @@ class Repeats:
 
     @property
     def max_bytes(self) -> int:
-        """Of one answer."""
+        """Of a stream's compressed bytes: beyond them it is kept folded."""
         return self.settings.max_bytes
 
     async def claim(self, account: str, key: str, path: str, body: bytes) -> Claim | Kept:
@@ -126,10 +142,19 @@ class Repeats:
         except BaseException:
             self.done(account, key)
             raise
-        if kept is None:
+        if kept is None and self._unkept.get((account, key)) != mark:
             self._claims.hold(account, key)
             return Claim(self, account, key, mark)
         self.done(account, key)
+        if kept is None or kept.packed is None:
+            self._metrics.repeated("lost")
+            raise RequestError(
+                409,
+                "conflict",
+                f"the first request with this {HEADER} was answered and charged, but its answer is not there any more",
+                code="idempotent_answer_not_kept",
+                retryable=False,
+            )
         self._metrics.repeated("replayed")
         return kept
 
@@ -144,14 +169,12 @@ class Repeats:
             retry_after=1.0,
         )
 
-    async def keep(
-        self, account: str, key: str, mark: bytes, body: bytes | None, kind: str, headers: Mapping[str, str]
-    ) -> None:
-        """Writes an answer; a failure is logged, since the answer itself is good."""
+    async def keep(self, account: str, key: str, mark: bytes, answer: Kept) -> None:
+        """Writes an answer; a failure is logged, since the answer itself is good: it just cannot come again."""
         now = self._clock()
-        lasting = {name: value for name, value in headers.items() if name.startswith(_LASTING)}
-        packed = None if body is None or len(body) > self.max_bytes else zlib.compress(body, 1)
-        row = (account, key, now, mark, kind, json.dumps(lasting), packed)
+        lasting = {name: value for name, value in answer.headers.items() if name.startswith(_LASTING)}
+        kind = _FOLDED + answer.kind if answer.folded else answer.kind
+        row = (account, key, now, mark, kind, json.dumps(lasting), answer.packed)
         self._kept += 1
         prune = self._kept % _PRUNE_EVERY == 1
 
@@ -165,6 +188,9 @@ class Repeats:
             await self._database.run(write)
         except StoreError as error:
             _log.error("an answer could not be kept for its %s: %s", HEADER, error)
+            self._unkept[account, key] = mark
+            if len(self._unkept) > _MOST_UNKEPT:
+                del self._unkept[next(iter(self._unkept))]
 
     def done(self, account: str, key: str) -> None:
         """The request with this key is not running any more."""
@@ -201,16 +227,7 @@ class Repeats:
             return None
         first, kind, headers, body = row
         self._same(first, mark)
-        if body is None:
-            self._metrics.repeated("lost")
-            raise RequestError(
-                409,
-                "conflict",
-                f"the first request with this {HEADER} was answered, but its answer was too large to be kept",
-                code="idempotent_answer_not_kept",
-                retryable=False,
-            )
-        return Kept(zlib.decompress(body), kind, json.loads(headers))
+        return Kept(body, kind.removeprefix(_FOLDED), json.loads(headers), kind.startswith(_FOLDED))
 
     def _same(self, first: bytes, mark: bytes) -> None:
         if first != mark:
@@ -224,15 +241,18 @@ class Repeats:
             )
 
     def _prune(self, connection: sqlite3.Connection, now: float) -> None:
-        """What is too old goes, then the oldest until the rest is few and small enough."""
+        """What is too old goes, then the oldest until the rest is few enough, and what they said until it is small."""
         connection.execute("DELETE FROM kept WHERE created <= ?", (now - self.settings.hours * 3600,))
-        size, count, last = 0, 0, None
-        for created, length in connection.execute(
-            "SELECT created, length(coalesce(body, '')) FROM kept ORDER BY created DESC"
-        ):
-            size, count = size + length, count + 1
-            if size > _MOST_BYTES or count > self.settings.entries:
+        size, count = 0, 0
+        emptied = last = None
+        for created, length in connection.execute("SELECT created, length(body) FROM kept ORDER BY created DESC"):
+            size, count = size + (length or 0), count + 1
+            if size > self._most and emptied is None:
+                emptied = created
+            if count > self.settings.entries:
                 last = created
                 break
+        if emptied is not None:  # their keys stay known: what was charged must not be charged again
+            connection.execute("UPDATE kept SET body = NULL WHERE created <= ? AND body IS NOT NULL", (emptied,))
         if last is not None:
             connection.execute("DELETE FROM kept WHERE created <= ?", (last,))

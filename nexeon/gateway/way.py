@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,11 +18,13 @@ from nexeon.gateway.authenticate import authenticate
 from nexeon.gateway.exchange import Exchange
 from nexeon.gateway.failover import Group
 from nexeon.gateway.idempotency import HEADER, REPLAYED, Claim, Kept
+from nexeon.gateway.replay import Tape, unfolded
 from nexeon.gateway.router import Endpoint
 from nexeon.gateway.stream import ClientStream
 from nexeon.gateway.target import Preparer
 from nexeon.gateway.turns import begin
 from nexeon.gateway.validate import check_objects, invalid
+from nexeon.mapping import new_context
 from nexeon.mapping.wirefacts import WireFacts
 from nexeon.store import to_usd
 from nexeon.wire.json import JSONError, loads
@@ -78,32 +81,41 @@ async def generate(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, pat
         return raw
 
     claim = await gateway.repeats.claim(account.id, name, incoming.path, raw)
+
+    def context() -> dict[str, Any]:
+        body = read_body(incoming.headers, raw)
+        model = model_name(endpoint.format.wire, body, path)
+        return new_context(format=endpoint.format.name, model=model, stream=True, body=body, path=dict(path))
+
+    array = is_array(endpoint.format.wire, incoming.query)
     if isinstance(claim, Kept):
-        return Reply(200, claim.body, claim.kind, {**claim.headers, REPLAYED: "true"})
+        told = claim.body()
+        if claim.folded:
+            told = unfolded(loads(told), endpoint.format, context(), array=array)
+        return Reply(200, told, claim.kind, {**claim.headers, REPLAYED: "true"})
     try:
         reply = await _answer(gateway, replace(incoming, body=again), endpoint, path)
         if isinstance(reply.body, bytes):
-            await claim.keep(reply.body, reply.content_type, reply.headers)
+            await claim.keep(Kept(zlib.compress(reply.body, 1), reply.content_type, reply.headers))
     except BaseException:
         claim.release()
         raise
-    return reply if isinstance(reply.body, bytes) else _kept_stream(reply, reply.body, claim, gateway.repeats.max_bytes)
+    if isinstance(reply.body, bytes):
+        return reply
+    tape = Tape(endpoint.format, context, array=array, most=gateway.repeats.max_bytes)
+    return _kept_stream(reply, reply.body, claim, tape)
 
 
-def _kept_stream(reply: Reply, chunks: AsyncIterator[bytes], claim: Claim, most: int) -> Reply:
+def _kept_stream(reply: Reply, chunks: AsyncIterator[bytes], claim: Claim, tape: Tape) -> Reply:
     """A stream that is kept once it is whole, before its last piece leaves."""
     headers = dict(reply.headers)
 
     async def kept() -> AsyncIterator[bytes]:
-        told: bytearray | None = bytearray()
         try:
             async for chunk in chunks:
-                if told is not None:
-                    told += chunk
-                    if len(told) > most:
-                        told = None
+                tape.add(chunk)
                 if reply.finished():
-                    await claim.keep(None if told is None else bytes(told), reply.content_type, headers)
+                    await claim.keep(Kept(tape.packed(), reply.content_type, headers, tape.folded))
                 yield chunk
         finally:
             await chunks.aclose()  # type: ignore[attr-defined]

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import zlib
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from conftest import Gate, Opener, until
-from scripts import COST, EVENTS, USAGE, notes, says, streams, talks
+from scripts import COST, EVENTS, SAID, USAGE, notes, says, streams, talks
 from upstream import Call
 
 from nexeon.config import Idempotency
-from nexeon.errors import RequestError
+from nexeon.errors import RequestError, StoreUnavailable
 from nexeon.gateway.idempotency import Claim, Kept, Repeats
 from nexeon.gateway.metrics import Metrics
+from nexeon.gateway.replay import Tape
+from nexeon.mapping import Format, new_context
 from nexeon.store.guests import GuestStore
 
 
@@ -140,16 +144,84 @@ async def test_a_key_must_be_one(gate: Gate) -> None:
         assert (await ask(gate, key=key)).status_code == 400
 
 
-async def test_what_is_too_large_is_not_done_twice(opened: Opener) -> None:
+ARRAY, EVENTS_OF = "/notes/noted/stream", "/notes/noted/stream?as=sse"
+
+
+@pytest.mark.parametrize("path", ["/talk", EVENTS_OF, ARRAY], ids=["end mark", "named events", "array"])
+async def test_a_long_stream_is_given_again_from_what_it_folds_to(opened: Opener, path: str) -> None:
     gate = await opened(lambda value: value.update(idempotency={"max_bytes": 40}))
+    name, words = ("talk", {"text": "müh "}) if path == "/talk" else ("note", {"type": "words", "words": "müh "})
+    begin, end = ([{"id": "talk_abc"}], [{"end": "stop"}, USAGE]) if path == "/talk" else ([], [NOTE_END])
+    gate.upstream.plays(streams(*begin, *[words] * 500, *end, end=b"[END]" if path == "/talk" else None))
+    body: dict[str, Any] = {"model": "plain", "stream": True, "say": [{"who": "user", "text": "hi"}]}
+    body = body | {"options": {"usage": True}} if path == "/talk" else {"lines": ["hi"]}
+    first, again, more = [
+        await gate.client.post(path, json=body, headers={"idempotency-key": "once"}) for _ in range(3)
+    ]
+    assert again.headers["x-nexeon-replayed"] == "true"
+    assert again.headers["content-type"] == first.headers["content-type"]
+    assert len(again.content) < len(first.content) / 5
+    format = gate.gateway.library.format(name)
+    folded = [fold(format, answer.content, array=path == ARRAY) for answer in (first, again, more)]
+    assert folded[0] == folded[1] == folded[2]
+    assert folded[0] is not None
+    assert folded[0]["blocks"] == [{"type": "text", "text": "müh " * 500}]
+    assert len(gate.upstream.calls) == 1
+    assert await gate.spent() == COST
+
+
+NOTE_END = {"type": "finish", "tokens": [10, 5]}
+
+
+def fold(format: Format, content: bytes, *, array: bool) -> Any:
+    tape = Tape(format, lambda: new_context(format=format.name), array=array, most=0)
+    for at in range(0, len(content), 7):
+        tape.add(content[at : at + 7])
+    packed = tape.packed()
+    return None if packed is None else json.loads(zlib.decompress(packed))
+
+
+async def test_a_large_answer_in_one_piece_is_given_again(opened: Opener) -> None:
+    gate = await opened(lambda value: value.update(idempotency={"max_bytes": 40}))
+    gate.upstream.plays(says({**SAID, "text": "".join(map(str, range(100_000)))}))
+    first, again = await ask(gate), await ask(gate)
+    assert again.content == first.content
+    assert again.headers["x-nexeon-replayed"] == "true"
+    assert len(gate.upstream.calls) == 1
+
+
+async def test_what_is_lost_is_not_charged_twice(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the disk takes no answer, and where there are too many bytes in all."""
     gate.upstream.plays(talks())
-    for stream in (False, True):
-        assert (await ask(gate, key=str(stream), stream=stream)).status_code == 200
-        again = await ask(gate, key=str(stream), stream=stream)
-        assert again.status_code == 409
-        assert again.json()["oops"]["code"] == "idempotent_answer_not_kept"
-        assert again.headers["x-should-retry"] == "false"
-    assert await gate.spent() == 2 * COST
+
+    async def full(work: Any) -> None:
+        raise StoreUnavailable("no room")
+
+    with monkeypatch.context() as patch:
+        for stream in (False, True):
+            gate.gateway.repeats._running.clear()
+            claim = await gate.gateway.repeats.claim(gate.account, f"held{stream}", "/talk", b"body")
+            assert isinstance(claim, Claim)
+            patch.setattr(gate.gateway.repeats._database, "run", full)
+            await claim.keep(Kept(zlib.compress(b"x"), "text/plain", {}))
+            patch.undo()
+            with pytest.raises(RequestError, match="answered and charged") as refused:
+                await gate.gateway.repeats.claim(gate.account, f"held{stream}", "/talk", b"body")
+            assert (refused.value.status, refused.value.code) == (409, "idempotent_answer_not_kept")
+
+
+async def test_all_answers_together_are_bounded() -> None:
+    now = 1000.0
+    repeats = Repeats(Idempotency(hours=1), None, Metrics(), lambda: now, most=2000)
+    for number in range(258):
+        now += 0.01
+        claim = await repeats.claim("acc", f"k{number}", "/talk", b"body")
+        assert isinstance(claim, Claim)
+        await claim.keep(Kept(bytes(100), "text/plain", {}))
+    assert isinstance(await repeats.claim("acc", "k256", "/talk", b"body"), Kept)
+    with pytest.raises(RequestError, match="answered and charged"):
+        await repeats.claim("acc", "k1", "/talk", b"body")
+    await repeats.close()
 
 
 async def test_it_can_be_switched_off(opened: Opener) -> None:
@@ -167,9 +239,10 @@ async def test_answers_outlive_the_process_but_not_their_time(tmp_path: Path) ->
     async def first(repeats: Repeats, key: str) -> bool:
         claim = await repeats.claim("acc", key, "/talk", b"body")
         if isinstance(claim, Claim):
-            await claim.keep(key.encode(), "text/plain", {"x-nexeon-a": "b", "limit": "1"})
+            await claim.keep(Kept(zlib.compress(key.encode()), "text/plain", {"x-nexeon-a": "b", "limit": "1"}))
             return True
-        assert claim == Kept(key.encode(), "text/plain", {"x-nexeon-a": "b"})
+        assert claim == Kept(zlib.compress(key.encode()), "text/plain", {"x-nexeon-a": "b"})
+        assert claim.body() == key.encode()
         return False
 
     repeats = Repeats(settings, tmp_path, Metrics(), lambda: now)
