@@ -198,6 +198,21 @@ class Preparer:
             path=dict(exchange.path),
         )
 
+    def target_context(self, plan: Plan, account: str) -> Context:
+        """The context of the provider's side."""
+        return new_context(
+            format=plan.format.name,
+            model=self.asked_model(),
+            upstream_model=plan.target.model,
+            provider=plan.name,
+            account=account,
+            stream=self._exchange.stream,
+            token=self._token,
+            limits=plan.limits,
+            profile=plan.dialect.profile,
+            path=dict(self._exchange.path),
+        )
+
     def answer_context(self, plan: Plan) -> Context:
         """The client's side on the way back."""
         ctx = self.client_context()
@@ -213,18 +228,7 @@ class Preparer:
 
     def _prepare(self, plan: Plan, account: str) -> tuple[Prepared, list[str]]:
         exchange = self._exchange
-        ctx = new_context(
-            format=plan.format.name,
-            model=self.asked_model(),
-            upstream_model=plan.target.model,
-            provider=plan.name,
-            account=account,
-            stream=exchange.stream,
-            token=self._token,
-            limits=plan.limits,
-            profile=plan.dialect.profile,
-            path=dict(exchange.path),
-        )
+        ctx = self.target_context(plan, account)
         facts = plan.dialect.wire.request
         lost: list[str] = []
         restored = self._restored(plan)

@@ -33,7 +33,7 @@ def _each(template: Transform, ctx: Context, item: Any) -> Any:
 
 @dataclass(slots=True)
 class Rule:
-    """One row of a dialect."""
+    """One row of a dialect; `row` is where it is written."""
 
     globs: tuple[str, ...]
     profile: Mapping[str, Any]
@@ -47,6 +47,7 @@ class Rule:
     call: Transform | None = None
     drop: list[Path] = field(default_factory=list)
     discard: list[Path] = field(default_factory=list)
+    row: Map | None = None
 
     def matches(self, model: str) -> bool:
         return any(fnmatchcase(model, glob) for glob in self.globs)
@@ -95,12 +96,12 @@ class Rule:
 class ModelDialect:
     """The rules of one dialect for one format and one upstream model, chosen at load."""
 
-    __slots__ = ("_rules", "profile", "wire")
+    __slots__ = ("profile", "rules", "wire")
 
     def __init__(self, profile: dict[str, Any], wire: WireFacts, rules: Mapping[str, list[Rule]]) -> None:
         self.profile = profile
         self.wire = wire
-        self._rules = rules
+        self.rules = rules
 
     @property
     def materialised(self) -> frozenset[str]:
@@ -113,7 +114,7 @@ class ModelDialect:
         return bool(self.wire.request.answers) and self.profile.get("several_answers") is not False
 
     def _apply(self, part: str, body: Any, ctx: Context) -> Any:
-        for rule in self._rules[part]:
+        for rule in self.rules[part]:
             body = rule.apply(body, ctx)
         return body
 
@@ -148,7 +149,7 @@ class Dialect:
         self._profiles: dict[str, dict[str, Any]] = {}
         self._rules: dict[str, dict[str, list[Rule]]] = {}
         self._cache: dict[tuple[str, str], ModelDialect] = {}
-        self.module = Module(source)
+        self.module = self.compiled(source)
         pending: list[Callable[[], None]] = []
         sections = source.root.get("formats")
         assert isinstance(sections, Map)
@@ -168,6 +169,10 @@ class Dialect:
             merged = {part: {**wire.get(part, {}), **own.get(part, {})} for part in {*wire, *own}}
             self._wire[name] = wire_facts(merged)
 
+    def compiled(self, source: Source) -> Module:
+        """What compiles the file; another kind of dialect may have another."""
+        return Module(source)
+
     def _section(self, name: str, node: Map, pending: list[Callable[[], None]]) -> None:
         profile = node.get("profile")
         self._profiles[name] = plain(profile) if profile is not None else {}
@@ -183,7 +188,8 @@ class Dialect:
 
     def _rule(self, node: Map, label: str, pending: list[Callable[[], None]]) -> Rule:
         row = plain(node)
-        rule = Rule(tuple(part.strip() for part in str(row.get("match", "*")).split("|")), row.get("profile", {}))
+        globs = tuple(part.strip() for part in str(row.get("match", "*")).split("|"))
+        rule = Rule(globs, row.get("profile", {}), row=node)
         unit = self.module.unit
 
         def paths(part: str) -> list[Path]:

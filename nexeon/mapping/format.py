@@ -38,7 +38,7 @@ class Format:
         self.name: str = data["format"]
         self.data: Mapping[str, Any] = data
         self.params: dict[str, str] = data.get("params", {})
-        self.module = Module(source)
+        self.module = self.compiled(source)
         makers = {}
         for section, (decode_root, encode_root) in SECTIONS.items():
             node = source.root.get(section)
@@ -71,6 +71,10 @@ class Format:
 
     def __repr__(self) -> str:
         return f"Format({self.name!r})"
+
+    def compiled(self, source: Source) -> Module:
+        """What compiles the file; another kind of format may have another."""
+        return Module(source)
 
     def _transform(self, section: str, direction: str) -> Transform:
         try:

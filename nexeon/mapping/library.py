@@ -74,8 +74,29 @@ def _uncollected() -> Iterator[None]:
 
 
 def _load(folders: Sequence[Path], schema: Mapping[str, Any] | None) -> Library:
-    problems: list[Problem] = []
     library = Library(folders=tuple(folders))
+    sources, problems = read_sources(folders, schema)
+    for name, source in sources["formats"].items():
+        try:
+            library.formats[name] = Format(source)
+        except MappingError as error:
+            problems += error.problems
+    facts = {name: plain(source.root) for name, source in sources["formats"].items()}
+    for name, source in sources["dialects"].items():
+        try:
+            library.dialects[name] = Dialect(source, facts)
+        except MappingError as error:
+            problems += error.problems
+    if problems:
+        raise MappingError(problems)
+    return library
+
+
+def read_sources(
+    folders: Sequence[Path], schema: Mapping[str, Any] | None = None
+) -> tuple[dict[str, dict[str, Source]], list[Problem]]:
+    """The files by `formats` or `dialects` and by the name that they give themselves, and what is wrong with them."""
+    problems: list[Problem] = []
     sources: dict[str, dict[str, Source]] = {"formats": {}, "dialects": {}}
     for folder in folders:
         if not folder.is_dir():
@@ -93,20 +114,7 @@ def _load(folders: Sequence[Path], schema: Mapping[str, Any] | None) -> Library:
                     named = source.root.get(key)
                     assert isinstance(named, Scalar)
                     sources[part][str(named.value)] = source
-    for name, source in sources["formats"].items():
-        try:
-            library.formats[name] = Format(source)
-        except MappingError as error:
-            problems += error.problems
-    facts = {name: plain(source.root) for name, source in sources["formats"].items()}
-    for name, source in sources["dialects"].items():
-        try:
-            library.dialects[name] = Dialect(source, facts)
-        except MappingError as error:
-            problems += error.problems
-    if problems:
-        raise MappingError(problems)
-    return library
+    return sources, problems
 
 
 def validate(source: Source, key: str, schema: Mapping[str, Any] | None) -> list[Problem]:

@@ -70,7 +70,7 @@ class Module:
 
         def transform() -> Transform:
             assert self._names is not None
-            return Transform(self._names[identifier], self.unit.file, root)
+            return Transform(self._names[self.exported(identifier)], self.unit.file, root)
 
         return transform
 
@@ -88,7 +88,7 @@ class Module:
 
         def transform() -> Transform:
             assert self._names is not None
-            return Transform(self._names["f_" + name], self.unit.file, name)
+            return Transform(self._names[self.exported("f_" + name)], self.unit.file, name)
 
         return transform
 
@@ -99,5 +99,13 @@ class Module:
         tree = ast.Module(self._definitions, [])
         names = namespace()
         names |= {"table_" + name: table for name, table in self.unit.tables.items()}
-        exec(compile(tree, self.unit.file, "exec"), names)  # made by us from an allow-list of nodes
+        self.run(tree, names)
         self._names = names
+
+    def exported(self, name: str) -> str:
+        """What the function is called from outside."""
+        return name
+
+    def run(self, tree: ast.Module, names: dict[str, Any]) -> None:
+        """Puts the functions beside the names that they use."""
+        exec(compile(tree, self.unit.file, "exec"), names)  # made by us from an allow-list of nodes

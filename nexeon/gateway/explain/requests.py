@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from nexeon.config import Config, Model
-from nexeon.errors import ConfigError, Problem, RequestError
+from nexeon.config import Model
+from nexeon.errors import MappingFailure, RequestError
 from nexeon.gateway.exchange import Exchange
 from nexeon.gateway.explain.differences import differences
+from nexeon.gateway.explain.patches import TracedPatches, policy_line
+from nexeon.gateway.explain.values import Value, values_of
 from nexeon.gateway.provider_keys import Lease
-from nexeon.gateway.target import Plan, Preparer, make_plans
-from nexeon.gateway.validate import check_objects, load_validators
+from nexeon.gateway.target import Plan, Preparer
+from nexeon.gateway.validate import RequestValidator, check_objects
 from nexeon.gateway.way import read_body
-from nexeon.mapping import Format, Library, load_library
+from nexeon.mapping import Format
+from nexeon.mapping.provenance import Recorder, fresh
+from nexeon.mapping.trace import TracedLibrary
 from nexeon.store.records import Account, ApiKey
 from nexeon.wire.json import loads
 
@@ -23,73 +25,149 @@ _NOBODY = Account("acc_explain", "explain", 0.0)
 _KEY = ApiKey("key_explain", _NOBODY.id, "explain", 0.0, "", "")
 
 
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """`name` as the client is told it; `line` of the mapping, policy or patch that lost it, "" where none says so."""
+
+    name: str
+    line: str
+
+    def view(self) -> dict[str, Any]:
+        return {"name": self.name, "line": self.line}
+
+
 @dataclass(slots=True)
 class Explained:
-    """One target's request. `patches` is what was changed in the client's own body, where the formats are the same."""
+    """One target's request. `patches` is what was changed in the client's own body, where the formats are the same.
+
+    `refusal` says why the target cannot be given the request, `line` who says so.
+    """
 
     provider: str
     model: str
     format: str
+    piped: bool
     url: str = ""
     body: Any = None
     patches: list[str] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
+    losses: list[Lost] = field(default_factory=list)
+    values: list[Value] = field(default_factory=list)
     refusal: str = ""
+    line: str = ""
 
     def view(self) -> dict[str, Any]:
-        return asdict(self)
+        """As JSON (docs/explain.md)."""
+        shown: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
+        for name in ("losses", "values"):
+            shown[name] = [one.view() for one in shown[name]]
+        return shown
 
 
-def explain(
-    config: Config, request: bytes, *, model: str, source: str, library: Library | None = None
-) -> list[Explained]:
-    """For each target of the model. Raises ConfigError (no such model or format), MappingError.
+@dataclass(slots=True)
+class Tracer:
+    """What all explanations of one deployment share."""
 
-    A request that no target could have, because it is not valid in its own format, is every target's refusal.
-    """
-    library = library or load_library(config.mappings)
-    known = config.model(model)
-    if known is None:
-        raise _unknown("model", model, config.models)
-    if source not in library.formats:
-        raise _unknown("format", source, library.formats)
-    client = library.format(source)
-    return [_target(plan, request, known, client, library) for plan in make_plans(config, library, known, client)]
+    library: TracedLibrary
+    recorder: Recorder
+    validators: dict[str, RequestValidator]
 
+    def traced(self, plan: Plan) -> tuple[Plan, TracedPatches]:
+        """The plan with patches that are told."""
+        dialect = self.library.dialects.get(plan.provider.dialect or "")
+        patches = TracedPatches(self.recorder, plan.dialect, dialect, plan.format)
+        return replace(plan, dialect=patches), patches
 
-def _target(plan: Plan, request: bytes, model: Model, client: Format, library: Library) -> Explained:
-    found = Explained(plan.name, plan.target.model, plan.format.name)
-    facts = client.wire.request
-    try:
-        body = read_body({}, request)
-        sent = body if facts.model is None else facts.model.put(body, model.id)
-        validator = load_validators([client.name], library.folders).get(client.name)
-        if validator is not None:
-            validator.check(sent)
-        check_objects(client.wire, sent)
-        exchange = Exchange(
+    def exchange(self, client: Format, model: Model, body: dict[str, Any], *, stream: bool) -> Exchange:
+        """A request that nobody sent."""
+        return Exchange(
             id="req_explain",
             format=client,
             path={"model": model.id},
             key=_KEY,
             account=_NOBODY,
-            body=sent,
-            size=len(request),
-            stream=facts.stream is not None and facts.stream.get(sent) is True,
+            body=body,
+            size=0,
+            stream=stream,
             model=model,
         )
-        prepared = Preparer(exchange, "explain").prepare(plan, Lease("", plan.provider.key_account, ""))
+
+
+def explain_request(tracer: Tracer, plan: Plan, client: Format, model: Model, raw: bytes) -> Explained:
+    """What one target gets. A request that is not valid in its own format is a refusal, too."""
+    found = Explained(plan.name, plan.target.model, plan.format.name, plan.piped)
+    recorder, facts = tracer.recorder, client.wire.request
+    plan, patches = tracer.traced(plan)
+    preparer: Preparer | None = None
+    try:
+        given = read_body({}, raw)
+        body = fresh(given if facts.model is None else facts.model.put(given, model.id))
+        validator = tracer.validators.get(client.name)
+        if validator is not None:
+            validator.check(body)
+        check_objects(client.wire, body)
+        recorder.begin()
+        recorder.input(body)
+        streams = facts.stream is not None and facts.stream.get(body) is True
+        exchange = tracer.exchange(client, model, body, stream=streams)
+        preparer = Preparer(exchange, "explain")
+        prepared = preparer.prepare(plan, Lease("", plan.provider.key_account, ""))
     except RequestError as error:
         found.refusal = f"{error.param}: {error.message}" if error.param else error.message
+        found.line = _refusing_line(error, patches, plan, client, preparer)
         return found
     found.url = plan.provider.base_url + prepared.path
     found.body = loads(prepared.body)
-    found.patches = differences(body, found.body) if plan.piped else []
+    found.patches = differences(given, found.body) if plan.piped else []
     found.dropped = exchange.dropped
+    found.losses = _losses(exchange.dropped, tracer, plan, client, preparer, patches)
+    found.values = values_of(recorder, patches.sent)
     return found
 
 
-def _unknown(kind: str, name: str, known: Collection[str]) -> ConfigError:
-    near = difflib.get_close_matches(name, known, 1)
-    hint = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(sorted(known))[:300]}"
-    return ConfigError([Problem(f"no {kind} `{name}`: {hint}")])
+def _losses(
+    names: list[str], tracer: Tracer, plan: Plan, client: Format, preparer: Preparer, patches: TracedPatches
+) -> list[Lost]:
+    known = dict(patches.drops)
+    for loss in tracer.recorder.losses:
+        known |= {name: loss.line for name in names if name == loss.reason or name.endswith(f": {loss.reason}")}
+    if not plan.piped and names:
+        canonical = preparer.canonical()
+        for path, _, message in plan.format.policy.losses(canonical):
+            if message is None:
+                known.setdefault(client.param(path), policy_line(plan.format, path))
+        for name, message in client.policy.own_losses(canonical, plan.format.name):
+            if message is None:
+                known.setdefault(name, own_line(client, name))
+    return [Lost(name, known.get(name, "")) for name in names]
+
+
+def own_line(client: Format, name: str) -> str:
+    """Where a format's policy speaks of a field that only it knows."""
+    lead = f"extra.{client.name}."
+    paths = client.data.get("policy", {})
+    path = next((one for one in paths if one.startswith(lead) and one.split(".")[-1] == name), "")
+    return policy_line(client, path)
+
+
+def _refusing_line(
+    error: RequestError, patches: TracedPatches, plan: Plan, client: Format, preparer: Preparer | None
+) -> str:
+    if patches.refused:
+        return patches.refused
+    cause = error.__cause__
+    if isinstance(cause, MappingFailure):
+        return f"{cause.file}:{cause.line}" if cause.line else cause.file
+    if preparer is None or plan.piped:
+        return ""
+    try:
+        canonical = preparer.canonical()
+    except RequestError:
+        return ""
+    for path, _, message in plan.format.policy.losses(canonical):
+        if message == error.message:
+            return policy_line(plan.format, path)
+    for name, message in client.policy.own_losses(canonical, plan.format.name):
+        if message == error.message:
+            return own_line(client, name)
+    return ""
