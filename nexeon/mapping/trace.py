@@ -44,6 +44,10 @@ class TracedLibrary(Library):
         """Of all formats."""
         return list(self._facts)
 
+    @property
+    def dialect_names(self) -> list[str]:
+        return list(self._sources["dialects"])
+
     def format(self, name: str) -> Format:
         source = self._sources["formats"].get(name)
         if name not in self.formats and source is not None:
