@@ -41,7 +41,9 @@ _STATUSES: Final[tuple[tuple[type[NexeonError], int], ...]] = (
 _VERBS: Final = {"list": "GET", "show": "GET", "update": "PATCH", "delete": "DELETE"} | dict.fromkeys(
     ("create", "add", "explain"), "POST"
 )
-_NUMBERS: Final = frozenset({"limit", "status"})
+_NUMBERS: Final = frozenset({"limit", "status", "span", "points"})
+_FLAGS: Final = frozenset({"failed"})
+_TRUTH: Final = {"true": True, "false": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +146,14 @@ def _find(verb: str, path: str) -> tuple[Operation | None, dict[str, Any], set[s
 
 
 def _query(query: Mapping[str, str]) -> dict[str, Any]:
-    return {
-        name: int(value) if name in _NUMBERS and value.isascii() and value.isdecimal() else value
-        for name, value in query.items()
-    }
+    """Query values are text: those of numbers and flags become what they stand for."""
+    params: dict[str, Any] = dict(query)
+    for name, value in query.items():
+        if name in _NUMBERS and value.isascii() and value.isdecimal():
+            params[name] = int(value)
+        elif name in _FLAGS and value.lower() in _TRUTH:
+            params[name] = _TRUTH[value.lower()]
+    return params
 
 
 def _body(body: bytes) -> dict[str, Any]:

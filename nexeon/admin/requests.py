@@ -25,16 +25,20 @@ class Requests:
         model: Any = None,
         provider: Any = None,
         status: Any = None,
+        failed: Any = None,
         since: Any = None,
         until: Any = None,
         after: Any = None,
         limit: Any = 100,
     ) -> View:
-        """A page, newest first. `account` and `key` are ids, `status` is the HTTP status of the answer."""
+        """A page, newest first. `account` and `key` are ids, `status` is the HTTP status of the answer; `failed`: those
+        of status 400 and more, or the others."""
         names = {"account": account, "key": key, "model": model, "provider": provider}
         filters: dict[str, Any] = {name: values.text(name, value) for name, value in names.items() if value is not None}
         if status is not None:
             filters["status"] = values.count("status", status)
+        if failed is not None:
+            filters["failed"] = values.flag("failed", failed)
         filters |= {
             name: moment
             for name, value in (("since", since), ("until", until))

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 from nexeon.admin.accounts import Accounts
 from nexeon.admin.audit import Audit, AuditLog
 from nexeon.admin.credits import Credits
+from nexeon.admin.deployment import Configuration, Models, Routes
 from nexeon.admin.keys import Keys
+from nexeon.admin.live import Live
 from nexeon.admin.provider_keys import KeptPool, Pool, Probe, ProviderKeys
 from nexeon.admin.requests import Requests
 from nexeon.admin.usage import Usage, open_books
@@ -40,10 +42,15 @@ GROUPS: Final[Mapping[str, type[Any]]] = {
     "usage": Usage,
     "requests": Requests,
     "audit": Audit,
+    "live": Live,
+    "models": Models,
+    "routes": Routes,
+    "configuration": Configuration,
 }
 READS: Final = frozenset({"list", "show", "ledger", "status", "explain"})
 SUBJECTS: Final = {"accounts": "account", "keys": "key", "credits": "account", "provider_keys": "key"} | {
-    "requests": "request"
+    "requests": "request",
+    "models": "model",
 }
 """What the records of a group are named by, in its operations' parameters."""
 
@@ -52,7 +59,8 @@ class AdminService:
     """An attribute for each of GROUPS holds its operations; the methods' names are `accounts.create` …
 
     `probe` tries a provider key upstream, `pool` is a gateway's knowledge of provider keys, `explain` knows the
-    mappings; whoever serves supplies them, and the log of requests.
+    mappings; whoever serves supplies them, and the log of requests. `config` is what is served now; `live.watched` is
+    the gateway that serves it.
     """
 
     def __init__(
@@ -66,6 +74,7 @@ class AdminService:
         explain: Explain | None = None,
     ) -> None:
         self.store = store
+        self.config = config
         self.accounts = Accounts(store)
         self.keys = Keys(store)
         self.credits = Credits(store, requests)
@@ -77,6 +86,10 @@ class AdminService:
         self.requests = Requests(requests)
         self._audit = AuditLog(store.place)
         self.audit = Audit(self._audit)
+        self.live = Live(store, self.usage, requests, self._pool)
+        self.models = Models(lambda: self.config, self.live)
+        self.routes = Routes(lambda: self.config)
+        self.configuration = Configuration(lambda: self.config)
         self._methods = {
             f"{group}.{name}": getattr(getattr(self, group), name)
             for group, kind in GROUPS.items()
@@ -162,6 +175,7 @@ class AdminService:
 
     async def close(self) -> None:
         """Not the store, nor the log of requests."""
+        await self.live.close()
         for book in self._books:
             await book.close()
         await self._audit.close()

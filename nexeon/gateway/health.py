@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from nexeon.config import Breaker, Target
 
@@ -98,6 +98,20 @@ class TargetHealth:
             key[:2]: record.opened is not None and now - record.opened < self._breaker.seconds
             for key, record in self._records.items()
         }
+
+    def states(self) -> dict[tuple[str, str, str | None], dict[str, Any]]:
+        """By (provider, upstream model, format): `{"open", "failures", "latency"}`, in a row and in seconds (None where
+        that is not known); for targets that have been called."""
+        now = self._clock()
+        found: dict[tuple[str, str, str | None], dict[str, Any]] = {}
+        for key, record in self._records.items():
+            fresh = [each for each in record.latencies.values() if now - each.measured <= _STALE]
+            found[key] = {
+                "open": record.opened is not None and now - record.opened < self._breaker.seconds,
+                "failures": record.failures,
+                "latency": max(fresh, key=lambda each: each.measured).seconds if fresh else None,
+            }
+        return found
 
     def _of(self, target: Target) -> _Record:
         return self._records.setdefault(_key(target), _Record())

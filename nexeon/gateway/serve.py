@@ -24,6 +24,7 @@ from nexeon.errors import ConfigError, Problem, StoreLocked
 from nexeon.gateway.app import create_app, services_of
 from nexeon.gateway.explain import Explainer
 from nexeon.gateway.probe import probe
+from nexeon.gateway.watch import Watch
 from nexeon.mapping import load_library
 from nexeon.store import Store, open_store
 from nexeon.store.requests import RequestLog
@@ -98,6 +99,7 @@ async def run(config: Config, *, overlay: Overlay | None = None, stop: asyncio.E
         )
         stack.push_async_callback(service.close)
         services.admin = service
+        service.live.watched = Watch(services, *listener.getsockname()[:2])
         if config.admin.token is not None:
             services.admin_http = AdminHTTP(service, config.admin.token)
         admin = AdminServer(service, folder=config.store.folder, socket=config.admin.socket)

@@ -36,6 +36,8 @@ CREATE INDEX IF NOT EXISTS requests_id ON requests (id);
 CREATE INDEX IF NOT EXISTS requests_started ON requests (started);
 CREATE INDEX IF NOT EXISTS requests_account ON requests (account, number);
 CREATE INDEX IF NOT EXISTS requests_key ON requests (key, number);
+CREATE INDEX IF NOT EXISTS requests_model ON requests (model, number);
+CREATE INDEX IF NOT EXISTS requests_failed ON requests (number) WHERE status >= 400;
 CREATE TABLE IF NOT EXISTS bodies (number INTEGER PRIMARY KEY, request BLOB, response BLOB);
 """
 _WAIT: Final = 0.2
@@ -72,6 +74,7 @@ class RequestLog:
         self._most = queue
         self._clock = clock
         self._queue: Rows = []
+        self._recorded = self._done = 0
         self._writing: asyncio.Task[None] | None = None
         self._pruned = 0.0
         self._failing = False
@@ -84,20 +87,27 @@ class RequestLog:
             self.dropped += 1
             return
         self._queue.append(record)
+        self._recorded += 1
         if self._writing is None:
             self._writing = asyncio.get_running_loop().create_task(self._write())
 
     async def list(
         self, filters: Mapping[str, Any] | None = None, *, before: str | None = None, limit: int = 100
     ) -> Rows:
-        """Newest first; `filters` are values of COLUMNS, and `since` and `until` (Unix seconds); `before` is the id
-        of the last one of the page before. Raises NotFound (no such id), StoreUnavailable."""
+        """Newest first; `filters` are values of COLUMNS, `since` and `until` (Unix seconds), and `failed` (True: those
+        of status 400 and more); `before` is the id of the last one of the page before. Raises NotFound (no such id),
+        StoreUnavailable."""
         await self.flush()
         conditions: list[str] = []
         values: list[Any] = []
         for name, value in (filters or {}).items():
+            if name == "failed":
+                conditions.append("status >= 400" if value else "status < 400")
+                continue
             if name in COLUMNS:
                 conditions.append(f"{name} = ?")
+                if name == "status" and value >= 400:
+                    conditions.append("status >= 400")  # what the index of failures needs to see
             elif name in ("since", "until"):
                 conditions.append("started >= ?" if name == "since" else "started < ?")
             else:
@@ -112,6 +122,26 @@ class RequestLog:
             # The conditions' texts are ours, what they compare with is bound.
             query = f"SELECT facts FROM requests {where} ORDER BY number DESC LIMIT ?"
             return [orjson.loads(facts) for (facts,) in connection.execute(query, (*values, limit))]
+
+        return await self._database.run(read)
+
+    async def follow(self, after: int | None, since: float, limit: int) -> tuple[Rows, int]:
+        """What was written after the record of number `after`, or from `since` (Unix seconds) on where that is None:
+        the oldest `limit` records of it, oldest first, and the number of the last one. What is still to be written is
+        not waited for. Raises StoreUnavailable."""
+
+        def read(connection: sqlite3.Connection) -> tuple[Rows, int]:
+            last = after
+            if last is None:
+                query = "SELECT number FROM requests WHERE started >= ? ORDER BY started LIMIT 1"
+                first = connection.execute(query, (since,)).fetchone()
+                if first is None:
+                    (last,) = connection.execute("SELECT coalesce(max(number), 0) FROM requests").fetchone()
+                    return [], int(last)
+                last = first[0] - 1
+            query = "SELECT number, facts FROM requests WHERE number > ? ORDER BY number LIMIT ?"
+            rows = connection.execute(query, (last, limit)).fetchall()
+            return [orjson.loads(facts) for _, facts in rows], int(rows[-1][0]) if rows else int(last)
 
         return await self._database.run(read)
 
@@ -132,8 +162,9 @@ class RequestLog:
         return await self._database.run(read)
 
     async def flush(self) -> None:
-        """Returns once what was recorded is written, or was dropped."""
-        while self._writing is not None:
+        """Returns once what has been recorded so far is written, or was dropped."""
+        wanted = self._recorded
+        while self._done < wanted and self._writing is not None:
             await asyncio.shield(self._writing)
 
     async def close(self) -> None:
@@ -148,10 +179,13 @@ class RequestLog:
             while self._queue:
                 batch, self._queue = self._queue[:_BATCH], self._queue[_BATCH:]
                 await self._insert(batch)
+                self._done += len(batch)
             if self._clock() - self._pruned > _PRUNE_EVERY:
                 await self._prune()
         finally:
             self._writing = None
+        if self._queue:  # what came while old records were deleted
+            self._writing = asyncio.get_running_loop().create_task(self._write())
 
     async def _insert(self, batch: Rows) -> None:
         try:
