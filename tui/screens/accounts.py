@@ -1,21 +1,24 @@
-"""Accounts & credits: balance, reserved, available."""
+"""Accounts & credits: balance, reserved, available; Enter opens one with its ledger."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from rich.text import Text
+from textual.binding import Binding, BindingType
 
-from tui import show
+from tui import checks, show
+from tui.screens.account_acts import AccountActs
+from tui.screens.form import Field, FormScreen
 from tui.screens.listing import ListScreen
-from tui.screens.record import RecordScreen
 from tui.widgets.table import Cell, Column, Item
 
 
-class AccountsScreen(ListScreen):
-    """The accounts, and what credit each has."""
+class AccountsScreen(AccountActs, ListScreen):
+    """The accounts, and what credit each has. Enter opens one with its ledger."""
 
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("n", "create", "New")]
     method = "accounts.list"
     columns = (
         Column("Account", 18, flex=True),
@@ -27,11 +30,8 @@ class AccountsScreen(ListScreen):
         Column("Id", 20, drop=4),
     )
     searches = "a part of the name or id"
-    nothing = "There is no account yet.\n\nMake one: nexeon accounts create --name NAME"
+    nothing = "There is no account yet.\n\nPress n to make one."
     every = 5.0
-
-    def params(self, text: str) -> dict[str, Any]:
-        return {"search": text} if text else {}
 
     def row(self, item: Item) -> Sequence[Cell]:
         state = (
@@ -52,4 +52,40 @@ class AccountsScreen(ListScreen):
         )
 
     def opened(self, item: Item) -> None:
-        self.app.push_screen(RecordScreen(item["name"], item))
+        from tui.screens.account import AccountScreen
+
+        self.app.push_screen(AccountScreen(item))
+
+    def pointed(self, item: Item | None) -> None:
+        self.refresh_bindings()
+
+    def account_in_front(self) -> Item | None:
+        return self.table.item
+
+    def action_create(self) -> None:
+        fields = (
+            Field("name", "Name", required=True),
+            Field("usd", "First grant (USD)", hint="none", check=checks.usd),
+            Field("soft_limit", "Warn below (USD)", hint="no warning", check=checks.usd_or_zero),
+        )
+
+        def filled(values: dict[str, str]) -> None:
+            self._grant = values["usd"]
+            params: dict[str, Any] = {"soft_limit": values["soft_limit"]} if values["soft_limit"] else {}
+            self.ask("created", "accounts.create", name=values["name"], **params)
+
+        self.fill(FormScreen("New account", fields, act="Make"), filled)
+
+    _grant = ""
+
+    def answered(self, job: str, result: Any) -> None:
+        if job == "created":
+            made, grant = f"Made account `{result['name']}`", self._grant
+            if grant:
+                done = f"{made} with {show.exact(grant)} USD"
+                self.do(done, "credits.add", account=result["id"], usd=grant, reason="first grant")
+            else:
+                self.notify(made, markup=False)
+                self.load()
+        else:
+            super().answered(job, result)

@@ -1,0 +1,53 @@
+"""What a form checks before it asks: "" where a value is good, else what would be."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Final
+
+_DECIMALS: Final = 9
+_MOST: Final = Decimal(10) ** 9
+
+
+def _amount(text: str) -> Decimal | None:
+    """USD with at most nine decimals, else None."""
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        return None
+    exponent = amount.as_tuple().exponent
+    if not amount.is_finite() or not isinstance(exponent, int) or exponent < -_DECIMALS or abs(amount) > _MOST:
+        return None
+    return amount
+
+
+def usd(text: str) -> str:
+    amount = _amount(text)
+    return "" if amount is not None and amount > 0 else "give USD above zero, such as 25 or 0.50"
+
+
+def usd_or_zero(text: str) -> str:
+    amount = _amount(text)
+    return "" if amount is not None and amount >= 0 else "give USD, such as 0 or 25.50"
+
+
+def usd_either_way(text: str) -> str:
+    amount = _amount(text)
+    return "" if amount is not None and amount != 0 else "give USD up or down, such as 5 or -2.50"
+
+
+def whole(text: str) -> str:
+    return "" if text.isascii() and text.isdigit() and len(text) <= 15 else "give a whole number, such as 600"
+
+
+def positive(text: str) -> str:
+    return "" if not whole(text) and int(text) > 0 else "give a whole number above zero"
+
+
+def moment(text: str) -> str:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return "give a day or a time, such as 2030-12-31 or 2030-12-31T12:00:00Z"
+    return ""

@@ -1,0 +1,206 @@
+"""One account: its figures, and its ledger with the running balance."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from rich.table import Table
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.widgets import Static
+
+from nexeon.errors import NexeonError
+from tui import show
+from tui.export import export_ledger
+from tui.screens.account_acts import LIMITS, AccountActs
+from tui.screens.base import LOAD
+from tui.screens.form import Field, FormScreen
+from tui.screens.record import RecordScreen
+from tui.widgets.table import Cell, Column, Item, RecordTable
+
+_PAGE = 100
+_LEDGER, _MORE = "ledger", "more"
+
+
+class Exporting(Message):
+    """How far an export has come."""
+
+    def __init__(self, words: str, state: Literal["running", "over", "failed"] = "running") -> None:
+        super().__init__()
+        self.words = words
+        self.state = state
+
+
+class AccountScreen(AccountActs):
+    """Newest entries first; each shows what the balance was after it. `s` saves the ledger as CSV."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("s", "save", "Save CSV"),
+        Binding("escape", "stop_or_back", "Back", show=False),
+    ]
+    every = 5.0
+    columns = (
+        Column("When", 11),
+        Column("Kind", 10),
+        Column("Amount", 14, align="right"),
+        Column("Balance", 14, align="right"),
+        Column("What for", 20, flex=True),
+        Column("Key", 20, drop=2),
+        Column("Request", 20, drop=1),
+    )
+
+    def __init__(self, account: Item) -> None:
+        super().__init__()
+        self._account_shown = account
+        self._next: str | None = None
+
+    def compose_body(self) -> ComposeResult:
+        figures = Static(id="figures", classes="panel")
+        figures.border_title = Text(self._account_shown["name"]).markup
+        yield figures
+        yield RecordTable(self.columns, self.row, id="ledger")
+        yield Static("The ledger is empty.\n\nPress + to grant credit.", id="nothing", markup=False)
+
+    @property
+    def table(self) -> RecordTable:
+        return self.query_one("#ledger", RecordTable)
+
+    def on_mount(self) -> None:
+        self._show_figures()
+        self.app.theme_changed_signal.subscribe(self, lambda _: self._redraw())
+
+    def _redraw(self) -> None:
+        self._show_figures()
+        self.table.redraw()
+
+    def account_in_front(self) -> Item | None:
+        return self._account_shown
+
+    def deleted(self) -> None:
+        self.dismiss()
+
+    def load(self) -> None:
+        self.ask(LOAD, "accounts.show", patient=True, account=self._account_shown["id"])
+        shown = len(self.table.items) if self.is_mounted else 0
+        limit = min(max(_PAGE, shown), 5 * _PAGE)
+        self.ask(_LEDGER, "credits.ledger", patient=True, account=self._account_shown["id"], limit=limit)
+
+    def answered(self, job: str, result: Any) -> None:
+        match job:
+            case "load":
+                self._account_shown = result
+                self._show_figures()
+            case "ledger":
+                self._next = result["next"]
+                self.table.show(result["items"], follow=True)
+                self.table.display = bool(result["items"])
+                self.query_one("#nothing").display = not result["items"]
+                if self.focused is None and result["items"]:
+                    self.table.focus()
+            case "more":
+                self._next = result["next"]
+                self.table.extend(result["items"])
+            case _:
+                super().answered(job, result)
+
+    @on(RecordTable.NearEnd, "#ledger")
+    def _more(self) -> None:
+        if self._next is not None:
+            params = {"account": self._account_shown["id"], "limit": 2 * _PAGE, "after": self._next}
+            self.ask(_MORE, "credits.ledger", patient=True, **params)
+
+    @on(RecordTable.Opened, "#ledger")
+    def _open(self, message: RecordTable.Opened) -> None:
+        self.app.push_screen(RecordScreen(f"{message.item['kind']} {message.item['id']}", message.item))
+
+    def _show_figures(self) -> None:
+        account = self._account_shown
+        grid = Table.grid(padding=(0, 3))
+        for _ in range(4):
+            grid.add_column()
+        low = self.tint("error") if account["low"] or Decimal(account["available"]) <= 0 else self.tint("success")
+        cells = [
+            ("Available", Text(show.exact(account["available"]), f"bold {low}")),
+            ("Balance", Text(show.exact(account["balance"]))),
+            ("Reserved", Text(show.exact(account["reserved"]))),
+            ("State", Text("disabled", self.tint("error")) if account["disabled"] else Text("ok")),
+            *((label, Text(value)) for label, value in _further(account)),
+        ]
+        for start in range(0, len(cells), 4):
+            grid.add_row(*(self._figure(*cell) for cell in cells[start : start + 4]))
+        self.query_one("#figures", Static).update(grid)
+
+    def _figure(self, label: str, value: Text) -> Text:
+        return Text.assemble((f"{label} ", self.tint("text-muted")), value)
+
+    def row(self, item: Item) -> Sequence[Cell]:
+        amount = Decimal(item["amount"])
+        sign = "+" if amount > 0 else ""
+        style = self.tint("success") if amount > 0 else ""
+        return (
+            show.clock(item["created"], self.admin.clock()),
+            Text(item["kind"] + ("~" if item["estimated"] else "")),
+            Text(sign + show.exact(item["amount"]), style),
+            show.exact(item["balance"]),
+            item["reason"] or " ".join(part for part in (item["model"], item["provider"]) if part),
+            Text(item["key"] or show.NONE, style="dim"),
+            Text(item["request"] or show.NONE, style="dim"),
+        )
+
+    # The export
+
+    def action_save(self) -> None:
+        name = self._account_shown["name"]
+        safe = "".join(char if char.isalnum() or char in "-_." else "_" for char in name)
+        fields = (Field("path", "File", f"{safe}-ledger.csv", required=True),)
+        words = "The whole ledger, oldest entry last. A file of that name is replaced once the new one is whole."
+        self.fill(FormScreen("Save the ledger as CSV", fields, act="Save", words=words), self._save)
+
+    def _save(self, values: Mapping[str, str]) -> None:
+        self.run_worker(self._export(Path(values["path"]).expanduser()), group="export", exclusive=True)
+
+    async def _export(self, path: Path) -> None:
+        def progress(entries: int) -> None:
+            self.post_message(Exporting(f"{entries:,} entries saved …"))
+
+        try:
+            entries = await export_ledger(self.admin.link, self._account_shown["id"], path, progress)
+        except (NexeonError, OSError) as error:
+            self.post_message(Exporting(f"The ledger was not saved: {error}", "failed"))
+        except asyncio.CancelledError:
+            self.post_message(Exporting("Saving was stopped; no file was left.", "over"))
+            raise
+        else:
+            self.post_message(Exporting(f"{entries:,} entries saved in {path}", "over"))
+
+    @on(Exporting)
+    def _exporting(self, message: Exporting) -> None:
+        message.stop()
+        over = message.state != "running"
+        self.query_one("#figures", Static).border_subtitle = "" if over else f"{message.words} esc stops"
+        if over:
+            severity: Literal["error", "information"] = "error" if message.state == "failed" else "information"
+            self.notify(message.words, severity=severity, markup=False)
+
+    def action_stop_or_back(self) -> None:
+        """Ends an export under way, else leaves the screen."""
+        if not self.workers.cancel_group(self, "export"):
+            self.app.pop_screen()
+
+
+def _further(account: Item) -> Iterable[tuple[str, str]]:
+    if account["soft_limit"] is not None:
+        yield "Warns below", show.exact(account["soft_limit"])
+    if Decimal(account["overdraft"]):
+        yield "Overdraft", show.exact(account["overdraft"])
+    for name, label in LIMITS:
+        if account[name] is not None:
+            yield label, show.count(account[name])
+    yield "Id", account["id"]
