@@ -25,14 +25,17 @@ PARAMETERS: Final[dict[str, dict[str, Any]]] = {
     **dict.fromkeys(("models", "scopes"), _NAMES),
     **dict.fromkeys(("disabled", "enabled", "failed"), _FLAG),
     "by": {"type": "string", "examples": ["day,model"]},
+    "events": {"type": ["array", "null"], "description": "The events of a provider's stream, in place of a request."},
     "format": _TEXT | {"description": "The wire format that the request is in."},
     "limit": {"type": "integer", "minimum": 1},
     "points": {"type": "integer", "minimum": 1, "maximum": 600},
     "span": {"type": "integer", "minimum": 1, "maximum": 3600, "description": "seconds"},
     "overlap": {"type": "number", "minimum": 0, "description": "seconds"},
     "period": {"enum": ["day", "week", "month", None]},
+    "response": {"type": ["object", "null"], "description": "A provider's answer, in place of a request."},
     "secret": {"type": "string", "writeOnly": True},
     "status": {"type": "integer"},
+    "to": _NAMES | {"description": "Providers and formats: only targets there, spoken to so."},
     "weight": {"type": "integer", "minimum": 1},
 }
 """The schema of every parameter, by its name."""
@@ -87,6 +90,8 @@ def _operation(operation: Operation) -> dict[str, Any]:
     # A listing, or a reading that has pages.
     paged = "after" in given or operation.method.endswith(".list")
     answer: dict[str, Any] = {"$ref": "#/components/schemas/Page"} if paged else {"type": "object"}
+    if operation.method == "explain":
+        answer = {"type": "array", "items": {"type": "object"}, "description": "One for each target."}
     described: dict[str, Any] = {
         "operationId": operation.method,
         "summary": " ".join(operation.words.split("\n\n")[0].split()) or operation.method,

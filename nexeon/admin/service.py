@@ -105,13 +105,30 @@ class AdminService:
         soft limits, provider keys that are left out, records that the log of requests could not keep."""
         return {"store": self.store.url, "pid": os.getpid(), "warnings": await self._warnings()}
 
-    async def explain(self, model: str, format: str, request: Any) -> list[View]:
-        """The upstream request that a client's request (JSON, of the format) becomes for each target of a model, and
-        what is lost on the way; nothing is sent."""
+    async def explain(
+        self,
+        model: str,
+        format: str,
+        request: Any = None,
+        response: Any = None,
+        events: list[Any] | None = None,
+        to: list[str] | tuple[str, ...] = (),
+    ) -> list[View]:
+        """What a client's request (JSON, of the format) becomes for each target of a model, value by value with the
+        mapping lines that made it, and what is lost; or, with a provider's `response` or the `events` of its stream,
+        what the client gets of that. `to` names providers and formats to keep to. Nothing is sent."""
         if self._explain is None:
             raise AdminError("nothing here knows the mappings: ask a running gateway, or use `nexeon explain`")
         try:
-            return await asyncio.to_thread(self._explain, model=model, format=format, request=request)
+            return await asyncio.to_thread(
+                self._explain,
+                model=model,
+                format=format,
+                request=request,
+                response=response,
+                events=events,
+                to=to,
+            )
         except LoadError as error:
             raise AdminError(str(error)) from None
 

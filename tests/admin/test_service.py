@@ -307,7 +307,11 @@ async def test_explain_is_given_to_whoever_knows_the_mappings() -> None:
     request = {"messages": []}
     service = AdminService(MemoryStore(), explain=explain)
     found = await call(service, "explain", model="m", format="a.b", request=request)
-    assert found == [{"model": "m", "format": "a.b", "request": request}]
+    way_up = {"model": "m", "format": "a.b", "request": request}
+    assert found == [{**way_up, "response": None, "events": None, "to": ()}]
+    way_down = {"response": {"id": 1}, "to": ["p"]}
+    found = await call(service, "explain", model="m", format="a.b", **way_down)
+    assert found == [{**way_up, "request": None, "events": None, **way_down}]
     with pytest.raises(AdminError, match="no model `none`"):
         await call(service, "explain", model="none", format="a.b", request=request)
     with pytest.raises(AdminError, match="ask a running gateway"):

@@ -190,6 +190,7 @@ async def test_operators_reach_the_admin_service_over_http(launch: Launch, upstr
         await admin.call("accounts.show", account="none")
     (target,) = await admin.call("explain", model="plain", format="talk", request=BODY)
     assert (target["refusal"], target["body"]["model"]) == ("", target["model"])
+    assert target["values"]
     with pytest.raises(AdminError, match="no model `plan`: did you mean `plain`"):
         await admin.call("explain", model="plan", format="talk", request=BODY)
     assert [each["actor"].split(" ")[-1] for each in (await admin.call("audit.list"))["items"]] == ["(127.0.0.1)"]

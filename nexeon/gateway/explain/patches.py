@@ -117,11 +117,17 @@ def _facts(source: Source, path: list[str]) -> Iterator[tuple[str, str]]:
         if isinstance(section, Map):
             yield from ((path, f"{source.name}:{line}") for path, line in _leaves(section, ""))
     for name in ("ids", "seals"):
-        listed = node.get(name)
-        for item in listed.items if isinstance(listed, Seq) else ():
-            one = item.get("path") if isinstance(item, Map) else item
-            if isinstance(one, Scalar):
-                yield _without_numbers(str(one.value)), f"{source.name}:{one.line}"
+        yield from _listed(source, path, name)
+
+
+def _listed(source: Source, path: list[str], name: str) -> Iterator[tuple[str, str]]:
+    node: Node | None = source.root
+    for step in [*path, name]:
+        node = node.get(step) if isinstance(node, Map) else None
+    for item in node.items if isinstance(node, Seq) else ():
+        one = item.get("path") if isinstance(item, Map) else item
+        if isinstance(one, Scalar):
+            yield _without_numbers(str(one.value)), f"{source.name}:{one.line}"
 
 
 def _leaves(node: Map, path: str) -> Iterator[tuple[str, int]]:
@@ -135,6 +141,14 @@ def _leaves(node: Map, path: str) -> Iterator[tuple[str, int]]:
 
 def _without_numbers(path: str) -> str:
     return _NUMBER.sub("[*]", path)
+
+
+def object_line(format: Format, param: str) -> str:
+    """Where a format says that a field names an object kept by a provider."""
+    for text, line in _listed(format.source, ["wire", "request"], "objects"):
+        if text == _without_numbers(param):
+            return line
+    return ""
 
 
 def policy_line(format: Format, path: str) -> str:

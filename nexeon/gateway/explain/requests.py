@@ -9,13 +9,14 @@ from nexeon.config import Model
 from nexeon.errors import MappingFailure, RequestError
 from nexeon.gateway.exchange import Exchange
 from nexeon.gateway.explain.differences import differences
-from nexeon.gateway.explain.patches import TracedPatches, policy_line
+from nexeon.gateway.explain.patches import TracedPatches, object_line, policy_line
 from nexeon.gateway.explain.values import Value, values_of
 from nexeon.gateway.provider_keys import Lease
 from nexeon.gateway.target import Plan, Preparer
 from nexeon.gateway.validate import RequestValidator, check_objects
 from nexeon.gateway.way import read_body
 from nexeon.mapping import Format
+from nexeon.mapping.policy import all_blocks
 from nexeon.mapping.provenance import Recorder, fresh
 from nexeon.mapping.trace import TracedLibrary
 from nexeon.store.records import Account, ApiKey
@@ -138,8 +139,19 @@ def _losses(
                 known.setdefault(client.param(path), policy_line(plan.format, path))
         for name, message in client.policy.own_losses(canonical, plan.format.name):
             if message is None:
-                known.setdefault(name, own_line(client, name))
+                known.setdefault(name, own_line(client, name) or _kept_line(tracer.recorder, client, canonical, name))
     return [Lost(name, known.get(name, "")) for name in names]
+
+
+def _kept_line(recorder: Recorder, client: Format, canonical: dict[str, Any], name: str) -> str:
+    """The mapping line that set a field aside as one that only its format knows."""
+    holders = [canonical, *canonical.get("turns", ()), *all_blocks(canonical), *canonical.get("tools", ())]
+    for holder in holders:
+        own = (holder.get("extra") or {}).get(client.name)
+        if type(own) is dict and name in own:
+            lines = recorder.origin(own, name).lines or recorder.origin(holder["extra"], client.name).lines
+            return next(reversed(lines), "")
+    return ""
 
 
 def own_line(client: Format, name: str) -> str:
@@ -158,6 +170,8 @@ def _refusing_line(
     cause = error.__cause__
     if isinstance(cause, MappingFailure):
         return f"{cause.file}:{cause.line}" if cause.line else cause.file
+    if error.code == "unsupported_object":
+        return object_line(client, error.param or "")
     if preparer is None or plan.piped:
         return ""
     try:

@@ -42,7 +42,8 @@ def _below(recorder: Recorder, container: Any, path: str, above: list[str]) -> I
         if type(item) in (dict, list) and recorder.path(item) is not None:
             origin.same = True
             origin.sources = origin.sources or [recorder.path(item) or ""]
-        yield Value(place, _how(origin), origin.sources, origin.lines or above)
+        origin.lines = origin.lines or above
+        yield Value(place, _how(origin), origin.sources, origin.lines)
 
 
 def _how(origin: Origin) -> str:
