@@ -32,8 +32,9 @@ def judge(case: Case, client: str, said: Any, *, usage: bool = True, piped: bool
         found = differences(want, got, ids=not piped)
         verdicts |= {aspect: found.get(aspect) for aspect in MEANING}
     own = case.format == client
+    # (whoever asks for tools of MCP servers speaks the beta of the API that has them)
     if not own or type_problem(case.format, recorded(case), stream=case.stream, beta=True) is None:
-        verdicts["types"] = type_problem(client, said, stream=case.stream, beta=own)
+        verdicts["types"] = type_problem(client, said, stream=case.stream, beta=own or b'"mcp_call"' in case.raw)
     if case.stream and not piped:
         verdicts["grammar"] = stream_problem(client, said, usage=usage)
     return verdicts
