@@ -132,7 +132,7 @@ class Failover:
                 search.out.add(id(plan))
                 search.note(refused_by_target(error))
                 return None
-            done = self._pool.take(lease, plan.target.model, exchange.input_tokens + exchange.output_tokens)
+            done = await self._pool.take(lease, plan.target.model, exchange.input_tokens + exchange.output_tokens)
             if done is None:
                 search.note(_at_its_limit(plan, 1.0))
                 continue

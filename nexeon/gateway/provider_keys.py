@@ -22,7 +22,8 @@ from typing import Any, Final, Literal
 
 from nexeon.config import Limits, Provider
 from nexeon.errors import StoreError
-from nexeon.gateway.windows import HELD, Claim, Exceeded, MemoryWindows, Taken
+from nexeon.gateway.shared_rests import SharedRests
+from nexeon.gateway.windows import HELD, Claim, Exceeded, MemoryWindows, Taken, Windows
 from nexeon.store import ProviderKey, Store
 from nexeon.store.rests import Rest, RestStore
 from nexeon.store.secrets import digest
@@ -100,22 +101,32 @@ class Choice:
 class KeyPool:
     """The keys of every provider, from the store and the configuration.
 
-    With `rests`, what is known of limited and refused keys is kept there: between `open` and `close`.
+    With `rests`, what is known of limited and refused keys is kept there: between `open` and `close`. `windows` count
+    what keys with limits of their own have taken, `others` are gateways that use the same keys.
     """
 
     def __init__(
-        self, store: Store, clock: Callable[[], float] = time.monotonic, *, rests: RestStore | None = None
+        self,
+        store: Store,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        rests: RestStore | None = None,
+        windows: Windows | None = None,
+        others: SharedRests | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._health: dict[str, _Health] = {}
-        self._windows = MemoryWindows(clock)
+        self._windows = windows or MemoryWindows(clock)
         self._kept = rests
+        self._others = others
         self._changed: dict[tuple[str, str], None] = {}
         self._writer: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Takes up the rests that were kept; without them, where they cannot be read."""
+        if self._others is not None:
+            self._others.listen(self._heard)
         if self._kept is None:
             return
         try:
@@ -123,20 +134,34 @@ class KeyPool:
         except StoreError as error:
             _log.error("what is known of provider keys cannot be read: %s", error)
             return
-        now, wall = self._clock(), time.time()
         for rest in found:
-            if rest.state == "removed" or rest.until > wall:
-                health = self._of(rest.key)
-                health.mark = rest.mark
-                since, until = now + rest.since - wall, now + rest.until - wall
-                health.rests[rest.model] = _Rest(rest.state, rest.reason, since, until, rest.count)
-            else:
+            if not self._take_up(rest):
                 self._note(rest.key, rest.model)
+
+    def _take_up(self, rest: Rest) -> bool:
+        """Lets a key rest as it is told; False for a rest that is over."""
+        now, wall = self._clock(), time.time()
+        if rest.state != "removed" and rest.until <= wall:
+            return False
+        health = self._of(rest.key)
+        health.mark = rest.mark
+        since, until = now + rest.since - wall, now + rest.until - wall
+        health.rests[rest.model] = _Rest(rest.state, rest.reason, since, until, rest.count)
+        return True
+
+    def _heard(self, key: str, model: str, rest: Rest | None) -> None:
+        """Another gateway has met a limit or a refusal, or an answer."""
+        if rest is None:
+            self._of(key).rests.pop(model, None)
+        else:
+            self._take_up(rest)
 
     async def close(self) -> None:
         """Once everything is kept."""
         if self._writer is not None:
             await self._writer
+        if self._others is not None:
+            await self._others.close()
         if self._kept is not None:
             await self._kept.close()
 
@@ -174,7 +199,7 @@ class KeyPool:
             fit = self._ordered(fit, model, conversation if provider.affinity else "")
         return Choice(fit, len(keys), min(waits) if waits and not fit else None)
 
-    def take(self, lease: Lease, model: str, tokens: int) -> Callable[[int], None] | None:
+    async def take(self, lease: Lease, model: str, tokens: int) -> Callable[[int], None] | None:
         """Notes that a call begins, which may use `tokens`; None where the key has just been used up.
 
         What comes back is to be called once, at the end of the call, with the tokens that it used.
@@ -183,7 +208,7 @@ class KeyPool:
         taken: Taken | None = None
         if claims:
             try:
-                taken = self._windows.take_now(claims)
+                taken = await self._windows.take(claims)
             except Exceeded:
                 return None
         health = self._of(lease.id)
@@ -198,7 +223,7 @@ class KeyPool:
             if rest is not None:
                 rest.trial = False
             if taken is not None:
-                self._windows.settle_now(taken, [_used(claim, used) for claim in taken.claims])
+                self._windows.settle_soon(taken, [_used(claim, used) for claim in taken.claims])
 
         return done
 
@@ -297,24 +322,26 @@ class KeyPool:
 
     def _note(self, key: str, model: str) -> None:
         """Has what changed written, in a task of its own."""
-        if self._kept is None:
+        if self._kept is None and self._others is None:
             return
         self._changed[key, model] = None
         if self._writer is None or self._writer.done():
-            self._writer = asyncio.get_running_loop().create_task(self._write(self._kept))
+            self._writer = asyncio.get_running_loop().create_task(self._write())
 
-    async def _write(self, kept: RestStore) -> None:
+    async def _write(self) -> None:
         try:
             while self._changed:
                 key, model = next(iter(self._changed))
                 del self._changed[key, model]
                 rest, shift = self._of(key).rests.get(model), time.time() - self._clock()
-                if rest is None:
-                    await kept.drop(key, model)
-                    continue
-                since, until = rest.since + shift, rest.until + shift
-                mark = self._of(key).mark
-                await kept.put(Rest(key, model, mark, rest.state, rest.reason, since, until, rest.count))
+                told: Rest | None = None
+                if rest is not None:
+                    since, until = rest.since + shift, rest.until + shift
+                    told = Rest(key, model, self._of(key).mark, rest.state, rest.reason, since, until, rest.count)
+                if self._others is not None:
+                    await self._others.tell(key, model, told)
+                if self._kept is not None:
+                    await (self._kept.drop(key, model) if told is None else self._kept.put(told))
         except StoreError as error:
             _log.error("what is known of provider keys cannot be kept: %s", error)
 

@@ -24,6 +24,7 @@ from nexeon.errors import ConfigError, Problem, StoreLocked
 from nexeon.gateway.app import create_app, services_of
 from nexeon.gateway.explain import Explainer
 from nexeon.gateway.probe import probe
+from nexeon.gateway.sharing import notice
 from nexeon.gateway.watch import Watch
 from nexeon.mapping import load_library
 from nexeon.store import Store, open_store
@@ -78,6 +79,8 @@ async def run(config: Config, *, overlay: Overlay | None = None, stop: asyncio.E
         if overlay is not None:
             stack.push_async_callback(overlay.stop)
             config = await overlay.start(config)
+        if words := notice(config):
+            _log.warning("%s", words)
         library = load_library(config.mappings)
         listener = stack.enter_context(_listen(config.server.host, config.server.port))
         store, shared = await _open_store(config, overlay)

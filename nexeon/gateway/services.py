@@ -19,9 +19,12 @@ from nexeon.gateway.metrics import Metrics
 from nexeon.gateway.provider_keys import KeyPool
 from nexeon.gateway.record import Recorder
 from nexeon.gateway.settle import HOLD, Settler
+from nexeon.gateway.shared_rests import SharedRests
+from nexeon.gateway.shared_windows import SharedWindows
+from nexeon.gateway.sharing import measures
 from nexeon.gateway.stash import Stash
 from nexeon.gateway.upstream import TransportFactory
-from nexeon.gateway.windows import MemoryWindows
+from nexeon.gateway.windows import MemoryWindows, Windows
 from nexeon.store import Store
 from nexeon.store.answers import AnswerStore, SQLiteAnswers
 from nexeon.store.requests import RequestLog
@@ -67,8 +70,13 @@ class Services:
             store.place, ttl=kept.ttl, max_bytes=kept.max_bytes, account_bytes=kept.account_bytes
         )
         self.repeats = Repeats(config.idempotency, store.place, self.metrics)
-        self.windows = MemoryWindows()
-        self.pool = KeyPool(store, rests=RestStore(store.place))
+        url = config.limits.url
+        self.windows: Windows = MemoryWindows()
+        others: SharedRests | None = None
+        if url is not None:
+            self.windows = shared = SharedWindows(url)
+            others = SharedRests(shared)
+        self.pool = KeyPool(store, rests=RestStore(store.place), windows=self.windows, others=others)
         self.health = TargetHealth(config.breaker)
         self.started = time.time()
         self.ready = False
@@ -120,7 +128,7 @@ class Services:
     def measured(self) -> str:
         """Everything that is counted, in the Prometheus text format."""
         keys = {name: self.pool.counts(provider) for name, provider in self.current.config.providers.items()}
-        return self.metrics.text(self.running, keys, self.health.circuits())
+        return self.metrics.text(self.running, keys, self.health.circuits()) + measures(self.windows)
 
     async def stop(self, timeout: float = 10.0) -> None:
         """Waits for charges that are being made, then lets go of every connection. The store stays open."""
@@ -139,6 +147,7 @@ class Services:
         await self.answers.close()
         await self.repeats.close()
         await self.pool.close()
+        await self.windows.close()
 
     async def renew(self, older: float = HOLD / 3) -> None:
         """Keeps the credit of calls that have been under way for longer than so many seconds. Raises StoreError."""

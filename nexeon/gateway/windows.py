@@ -17,7 +17,9 @@ from nexeon.errors import NexeonError
 HELD: Final = 0.0
 """The `seconds` of a claim that counts until it is settled: calls at once."""
 
-_SLOTS: Final = 60
+SLOTS: Final = 60
+"""That a window is cut into."""
+
 _PRUNE_EVERY: Final = 4096
 
 
@@ -59,7 +61,14 @@ class Exceeded(NexeonError):
 
 
 class Windows(Protocol):
-    """The counters. One process keeps them in memory; several could share a server's."""
+    """The counters. One process keeps them in memory; several may share a server's, which `shared` tells."""
+
+    shared: bool
+
+    @property
+    def reachable(self) -> bool:
+        """Whether the server counts now."""
+        ...
 
     async def take(self, claims: Sequence[Claim]) -> Taken:
         """All of the claims or none. Raises Exceeded for the one that has to wait longest."""
@@ -69,9 +78,22 @@ class Windows(Protocol):
         """Puts what was really used in place of each claim's amount, and gives back what was held."""
         ...
 
+    def settle_soon(self, taken: Taken, amounts: Sequence[int]) -> None:
+        """The same, for whom nobody waits."""
+        ...
+
+    def levels(self, claims: Sequence[Claim]) -> list[Level]:
+        """Where the counters stand, with nothing taken, as far as this process knows."""
+        ...
+
+    async def close(self) -> None: ...
+
 
 class MemoryWindows:
     """Implements `Windows`. `take_now` and `settle_now` are the same, for callers that cannot wait."""
+
+    shared = False
+    reachable = True
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -83,6 +105,12 @@ class MemoryWindows:
 
     async def settle(self, taken: Taken, amounts: Sequence[int]) -> None:
         self.settle_now(taken, amounts)
+
+    def settle_soon(self, taken: Taken, amounts: Sequence[int]) -> None:
+        self.settle_now(taken, amounts)
+
+    async def close(self) -> None:
+        """Nothing is held that would have to be let go."""
 
     def take_now(self, claims: Sequence[Claim]) -> Taken:
         now = self._clock()
@@ -156,8 +184,8 @@ class _Window:
     __slots__ = ("_last", "_slots", "_total", "_width")
 
     def __init__(self, seconds: float) -> None:
-        self._width = seconds / _SLOTS
-        self._slots = [0] * (_SLOTS + 1)
+        self._width = seconds / SLOTS
+        self._slots = [0] * (SLOTS + 1)
         self._last = 0
         self._total = 0
 
@@ -167,8 +195,8 @@ class _Window:
         if passed <= 0:
             return
         self._last = number
-        if passed > _SLOTS:
-            self._slots = [0] * (_SLOTS + 1)
+        if passed > SLOTS:
+            self._slots = [0] * (SLOTS + 1)
             self._total = 0
         else:
             self._total -= sum(self._slots[:passed])
@@ -178,19 +206,19 @@ class _Window:
         """A claim larger than its limit is let in once nothing else counts: it could never be otherwise."""
         self._advance(now)
         if claim.limit <= 0:
-            return self._width * (_SLOTS + 1)
+            return self._width * (SLOTS + 1)
         wanted = self._total + min(claim.amount, claim.limit) - claim.limit
         if wanted <= 0:
             return 0.0
         for place, amount in enumerate(self._slots):
             wanted -= amount
             if wanted <= 0:
-                return max(self._start(place + 1 + _SLOTS) - now, 0.001)
-        return self._width * (_SLOTS + 1)
+                return max(self._start(place + 1 + SLOTS) - now, 0.001)
+        return self._width * (SLOTS + 1)
 
     def _start(self, place: int) -> float:
         """When the slot begins that is so many after the oldest one."""
-        return (self._last - _SLOTS + place) * self._width
+        return (self._last - SLOTS + place) * self._width
 
     def add(self, now: float, amount: int) -> int:
         self._slots[-1] += amount
@@ -200,7 +228,7 @@ class _Window:
     def correct(self, now: float, mark: int, claimed: int, used: int) -> None:
         """Less than was claimed is given back where it was taken; more counts from now on."""
         self._advance(now)
-        place = _SLOTS - (self._last - mark) if used < claimed else _SLOTS
+        place = SLOTS - (self._last - mark) if used < claimed else SLOTS
         if place >= 0:
             change = max(used - claimed, -self._slots[place])
             self._slots[place] += change
@@ -208,8 +236,8 @@ class _Window:
 
     def level(self, now: float, claim: Claim) -> Level:
         self._advance(now)
-        newest = next((place for place in range(_SLOTS, -1, -1) if self._slots[place]), None)
-        reset = 0.0 if newest is None else max(self._start(newest + 1 + _SLOTS) - now, 0.0)
+        newest = next((place for place in range(SLOTS, -1, -1) if self._slots[place]), None)
+        reset = 0.0 if newest is None else max(self._start(newest + 1 + SLOTS) - now, 0.0)
         return Level(claim, max(claim.limit - self._total, 0), min(reset, claim.seconds))
 
     def idle(self, now: float) -> bool:

@@ -236,7 +236,7 @@ async def test_rests_end_and_trials_come_one_at_a_time(opened: Opener) -> None:
     assert pool.choose(provider, "other").leases == [second]
     clock.now += 31
     assert pool.choose(provider, "m").leases == [first, second], "a trial is due"
-    done = pool.take(first, "m", 0)
+    done = await pool.take(first, "m", 0)
     assert done is not None
     assert pool.choose(provider, "m").leases == [second], "one trial at a time"
     pool.refused(first, "m", "401 authentication", only_model=False)
@@ -244,7 +244,7 @@ async def test_rests_end_and_trials_come_one_at_a_time(opened: Opener) -> None:
     clock.now += 31
     assert pool.choose(provider, "m").leases == [second], "the next one is further away"
     clock.now += 30
-    done = pool.take(pool.choose(provider, "m").leases[0], "m", 0)
+    done = await pool.take(pool.choose(provider, "m").leases[0], "m", 0)
     pool.worked(first, "m")
     assert done is not None
     done(0)
@@ -263,7 +263,7 @@ async def test_weights_and_load(opened: Opener) -> None:
     pool, provider = KeyPool(gate.store), gate.gateway.config.providers["one"]
     busy = pool.choose(provider, "m").leases[0]
     for _ in range(4):
-        pool.take(busy, "m", 0)
+        await pool.take(busy, "m", 0)
     assert pool.choose(provider, "m").leases[0] != busy, "the least loaded first"
 
 
@@ -278,7 +278,7 @@ async def test_a_keys_own_limits_are_kept(opened: Opener) -> None:
     assert (await gate.talk()).status_code == 200
     assert (await gate.talk(stream=True)).status_code == 200
     await gate.released()
-    taken = gate.gateway.pool.take(_only(gate), "plain-up", 0)
+    taken = await gate.gateway.pool.take(_only(gate), "plain-up", 0)
     assert taken is not None
     full = await gate.talk()
     assert (full.status_code, full.headers["retry-after"]) == (429, "1")
