@@ -163,7 +163,7 @@ class Attempt:
         prepared = self.prepared
         try:
             response = await self.upstream.send(
-                prepared.path, prepared.body, key=self.lease.secret, stream=stream, headers={}
+                prepared.path, prepared.body, key=self.lease.secret, stream=stream, headers=prepared.headers
             )
         except UpstreamFailure as failure:
             raise from_failure(failure) from failure

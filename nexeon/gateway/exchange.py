@@ -44,6 +44,7 @@ class Exchange:
     `failure` is what the client was told in the end; `kept` are the bodies, where the log of requests wants them.
     `turn` is there where the answer is kept or continues one, `maker` is the context of the target asked last.
     `tell_cost`: the client wants to know the charge.
+    `headers` are those of the client's own that its format's mapping reads.
     """
 
     id: str
@@ -81,6 +82,7 @@ class Exchange:
     kept: tuple[bytes, bytearray] | None = None
     turn: Turn | None = None
     maker: Mapping[str, Any] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
     tell_cost: bool = False
 
     @property

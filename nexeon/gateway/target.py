@@ -41,7 +41,7 @@ class Plan:
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """One request ready to be sent. `context` is the target's, for decoding the answer; `keep` is given the answer;
-    `copies`: how often it is sent, for as many answers.
+    `copies`: how often it is sent, for as many answers; `headers`: what the body needs beside the provider's own.
     """
 
     body: bytes
@@ -50,6 +50,7 @@ class Prepared:
     hide_usage: bool
     copies: int
     keep: Callable[[Mapping[str, Any]], None]
+    headers: dict[str, str]
 
 
 def make_plans(config: Config, library: Library, model: Model, client: Format) -> list[Plan]:
@@ -258,6 +259,9 @@ class Preparer:
         try:
             body = plan.dialect.request(body, ctx)
             sent = dumps(body)
+            if plan.piped and exchange.headers:
+                ctx["headers"] = exchange.headers
+            headers = plan.format.request_headers(body, ctx)
         except MappingFailure as failure:
             raise invalid(failure.message, failure.path or None) from failure
         except TypeError as error:
@@ -265,7 +269,7 @@ class Preparer:
         dropped = [*lost, *ctx["dropped"]]
         ctx["dropped"] = []
         path = facts.url_path(plan.target.model, stream=exchange.stream)
-        return Prepared(sent, path, ctx, plan.piped and not asked, copies, self._keep(ctx)), dropped
+        return Prepared(sent, path, ctx, plan.piped and not asked, copies, self._keep(ctx), headers), dropped
 
     def _copies(self, plan: Plan) -> int:
         """How often this target is asked at once. Raises RequestError 400 where it cannot be."""

@@ -157,6 +157,7 @@ async def _answer(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path
         model=model,
         turn=turn,
         tell_cost=tell_cost,
+        headers={name: incoming.headers[name] for name in wire.request.headers if name in incoming.headers},
     )
     gateway.recorder.watch(exchange, raw)
     try:

@@ -138,6 +138,7 @@ def _check_format(form: Format, checker: TypeChecker, shapes: Shapes) -> None:
     ]
     jobs.append(("stream", "decode", "event", event, pieces))
     jobs.append(("stream", "encode", "piece", book.definition("clean_piece"), events))
+    jobs.append(("request", "headers", "body", shapes.format(form.name, "request"), ANYTHING))
     for section, direction, name, source, target in jobs:
         node = root.get(section)
         template = node.get(direction) if isinstance(node, Map) else None

@@ -48,6 +48,9 @@ class Format:
                 template = node.get(direction)
                 if template is not None:
                     makers[section, direction] = self.module.add(template, root, f"{section}.{direction}")
+        request = source.root.get("request")
+        headers = request.get("headers") if isinstance(request, Map) else None
+        make_headers = self.module.add(headers, "body", "request.headers") if headers is not None else None
         usage_only = data["wire"].get("stream", {}).get("usage_only")
         make_usage_only = (
             self.module.add_expression(usage_only, source.root.line, "event", "usage_only") if usage_only else None
@@ -60,6 +63,7 @@ class Format:
         self.module.finish()
         self.transforms: dict[tuple[str, str], Transform] = {key: make() for key, make in makers.items()}
         self._usage_only = make_usage_only() if make_usage_only else None
+        self._headers = make_headers() if make_headers else None
         self.decode_request = self._whole("request", "decode")
         self.encode_request = self._whole("request", "encode")
         self.decode_response = self._whole("response", "decode")
@@ -101,6 +105,11 @@ class Format:
             return [] if result is MISSING or result is None else [result]
 
         return run
+
+    def request_headers(self, body: Any, ctx: Context) -> dict[str, str]:
+        """The headers, beside the provider's own, that a request with this body needs. Raises MappingFailure."""
+        found = self._headers(body, ctx) if self._headers is not None else MISSING
+        return found if type(found) is dict else {}
 
     def usage_only(self, event: Any, ctx: Context) -> bool:
         """Whether an event exists only because the gateway asked for usage."""

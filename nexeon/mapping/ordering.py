@@ -1,8 +1,9 @@
 """Clean pieces to a client's events: blocks put in a row for formats that cannot overlap them, grouped into items for
-formats that have such, and the events numbered."""
+formats that have such, results told with the calls they are of, and the events numbered."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from nexeon.mapping.format import Format
@@ -21,6 +22,8 @@ class StreamEncoder:
         self._serial = facts.serial
         self._group = facts.group
         self._skip = facts.skip
+        self._results = facts.results
+        self._unanswered: dict[str | None, Piece] = {}
         self._format = format.name
         self._number = facts.number
         self._count = 0
@@ -34,7 +37,7 @@ class StreamEncoder:
     def encode(self, pieces: list[Piece]) -> list[Any]:
         """The events of some clean pieces. Raises MappingFailure."""
         events: list[Any] = []
-        for piece in pieces:
+        for piece in self._answered(pieces) if self._results else pieces:
             if self._skip and "block" in piece and self._skipped(piece["block"]):
                 continue
             for ordered in self._ordered(piece) if self._serial else (piece,):
@@ -55,6 +58,27 @@ class StreamEncoder:
     def _skipped(self, block: dict[str, Any]) -> bool:
         """Whether this format's answers have no place for the block; its own opaque ones have."""
         return block.get("type") in self._skip and block.get("format") != self._format
+
+    # results with their calls
+
+    def _answered(self, pieces: list[Piece]) -> Iterator[Piece]:
+        """Holds back the end of each call that the provider answers itself, until its result is known (or none can
+        come any more): then it comes with the `result`."""
+        for piece in pieces:
+            kind, block = piece["type"], piece.get("block", {})
+            if kind == "close" and block.get("type") == "server_tool_call":
+                if (unnamed := self._unanswered.pop(block.get("call_id"), None)) is not None:
+                    yield unnamed
+                self._unanswered[block.get("call_id")] = piece
+                continue
+            if kind == "close" and block.get("type") == "server_tool_result":
+                call = self._unanswered.pop(block.get("call_id"), None)
+                if call is not None:
+                    yield {**call, "result": block}
+            elif kind in ("finish", "error"):
+                yield from self._unanswered.values()
+                self._unanswered = {}
+            yield piece
 
     # one block after another
 

@@ -23,7 +23,7 @@ STREAMED: Final[dict[str, tuple[str, ...]]] = {
     "refusal": ("text", "seal"),
     "reasoning": ("text", "summary", "seal"),
     "tool_call": ("arguments", "seal"),
-    "server_tool_call": ("arguments", "seal"),
+    "server_tool_call": ("arguments",),
 }
 """Fields that come as deltas, per block type; every other block comes whole when it opens."""
 

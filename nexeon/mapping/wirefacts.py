@@ -51,6 +51,7 @@ class RequestFacts:
     key_query: str | None
     key_header: str | None
     cache_key: Path | None = None
+    headers: tuple[str, ...] = ()
 
     def url_path(self, model: str, *, stream: bool) -> str:
         """What comes after the provider's base URL, the upstream model's name put in."""
@@ -72,6 +73,7 @@ class StreamFacts:
     serial: bool
     group: frozenset[str]
     skip: frozenset[str]
+    results: bool
     number: str | None
     array_query: str | None
     array_sse: str | None
@@ -133,6 +135,7 @@ def wire_facts(data: Mapping[str, Any]) -> WireFacts:
             key_query=request.get("key_query"),
             key_header=request.get("key_header"),
             cache_key=Path(request["cache_key"]) if "cache_key" in request else None,
+            headers=tuple(request.get("headers", ())),
         ),
         stream=StreamFacts(
             event=stream.get("event"),
@@ -145,6 +148,7 @@ def wire_facts(data: Mapping[str, Any]) -> WireFacts:
             serial=stream.get("serial", False),
             group=frozenset(stream.get("group", ())),
             skip=frozenset(stream.get("skip", ())),
+            results=stream.get("results", False),
             number=stream.get("number"),
             array_query=array.get("query"),
             array_sse=array.get("sse"),

@@ -43,6 +43,22 @@ async def test_headers_go_neither_up_nor_down_unless_they_are_ours(gate: Gate) -
     assert "cookie" not in gate.upstream.calls[1].headers
 
 
+async def test_headers_go_up_that_the_mapping_passes_on_or_the_body_needs(gate: Gate) -> None:
+    gate.upstream.plays(talks(), talks(), talks())
+    sent = {"model": "plain", "say": [{"who": "user", "text": "hi"}]}
+    await gate.client.post("/talk", json={**sent, "needs": "a beta"}, headers={"x-wish": "more", "x-mine": "1"})
+    assert {name: gate.upstream.calls[0].headers.get(name) for name in ("x-wish", "x-need", "x-mine")} == {
+        "x-wish": "more",
+        "x-need": "a beta",
+        "x-mine": None,
+    }
+    await gate.talk()
+    assert not {"x-wish", "x-need"} & set(gate.upstream.calls[1].headers)
+    # a client of another format has none of this one's
+    await gate.client.post("/notes/plain", json={"lines": ["hi"]}, headers={"x-wish": "more"})
+    assert "x-wish" not in gate.upstream.calls[2].headers
+
+
 async def test_the_answer_comes_down_as_it_came_but_for_the_mark_in_its_id(gate: Gate) -> None:
     said = {**SAID, "novelty": [1.50, None, {"x": {}}], "nested": {"id": "talk_keep"}}
     gate.upstream.plays(says(said))

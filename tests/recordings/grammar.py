@@ -161,6 +161,10 @@ _TEXTS = {
 """What comes as deltas and is said again when done."""
 
 
+_RUN_THERE = ("mcp_call", "code_interpreter_call", "web_search_call", "file_search_call", "image_generation_call")
+"""Calls of tools that the provider runs, which may fail."""
+
+
 class _Responses:
     def __init__(self, events: list[Event]) -> None:
         self.items: list[Event] = []
@@ -196,7 +200,8 @@ class _Responses:
             item = event["item"]
             _need(item["id"] == self.items[index]["id"], "an item changes its id")
             _need(item["type"] == self.items[index]["type"], "an item changes its type")
-            _need(item.get("status") in (None, "completed", "incomplete"), "an item is done but not complete")
+            ends = ("completed", "incomplete", "failed") if item["type"] in _RUN_THERE else ("completed", "incomplete")
+            _need(item.get("status") in (None, *ends), "an item is done but not complete")
             self.done[index] = item
             return
         _need(event["item_id"] == self.items[index]["id"], f"{kind} names another item")
