@@ -19,9 +19,10 @@ from textual.widgets import Static
 from nexeon.errors import NexeonError
 from tui import show
 from tui.export import export_ledger
-from tui.screens.account_acts import LIMITS, AccountActs
+from tui.screens.account_acts import AccountActs
 from tui.screens.base import LOAD
 from tui.screens.form import Field, FormScreen
+from tui.screens.limits import LIMITS
 from tui.screens.record import RecordScreen
 from tui.widgets.table import Cell, Column, Item, RecordTable
 
@@ -80,10 +81,10 @@ class AccountScreen(AccountActs):
         self._show_figures()
         self.table.redraw()
 
-    def account_in_front(self) -> Item | None:
+    def in_front(self) -> Item | None:
         return self._account_shown
 
-    def deleted(self) -> None:
+    def gone(self) -> None:
         self.dismiss()
 
     def load(self) -> None:

@@ -7,33 +7,13 @@ from typing import Any, ClassVar
 from textual.binding import Binding, BindingType
 
 from tui import checks, show
-from tui.screens.base import AdminScreen
+from tui.screens.acts import ActScreen
 from tui.screens.form import Field, FormScreen
+from tui.screens.limits import limit_fields, limit_values
 from tui.widgets.table import Item
 
-LIMITS = (
-    ("rpm", "Requests a minute"),
-    ("tpm", "Tokens a minute"),
-    ("rpd", "Requests a day"),
-    ("tpd", "Tokens a day"),
-    ("concurrency", "At the same time"),
-)
-_DONE = "done:"
 
-
-def limit_fields(record: Item) -> list[Field]:
-    """A field for each limit that accounts and keys share; empty is no limit."""
-    return [
-        Field(name, label, "" if record.get(name) is None else str(record[name]), "no limit", check=checks.whole)
-        for name, label in LIMITS
-    ]
-
-
-def limit_values(values: dict[str, str]) -> dict[str, int | None]:
-    return {name: int(values[name]) if values[name] else None for name, _ in LIMITS}
-
-
-class AccountActs(AdminScreen[None]):
+class AccountActs(ActScreen):
     """Grants, refunds, adjustments and changes of the account in front."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -45,37 +25,12 @@ class AccountActs(AdminScreen[None]):
         Binding("x", "delete", "Delete"),
     ]
 
-    def account_in_front(self) -> Item | None:
-        """The account that an act is about."""
-        raise NotImplementedError
-
-    def deleted(self) -> None:
-        """After the account in front is gone."""
-        self.load()
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if action in ("grant", "refund", "adjust", "edit", "switch", "delete"):
-            return self.is_mounted and self.account_in_front() is not None
-        return super().check_action(action, parameters)
-
-    def answered(self, job: str, result: Any) -> None:
-        if job.startswith(_DONE):
-            self.notify(job.removeprefix(_DONE), markup=False)
-            if result.get("deleted"):
-                self.deleted()
-            else:
-                self.load()
-        else:
-            super().answered(job, result)
-
-    def do(self, words: str, method: str, /, **params: Any) -> None:
-        """Asks for a change; `words` say that it was made."""
-        self.ask(_DONE + words, method, **params)
+    of_record = frozenset({"grant", "refund", "adjust", "edit", "switch", "delete"})
 
     # Credit
 
     def action_grant(self) -> None:
-        account = self._account()
+        account = self.record()
         fields = (
             Field("usd", "USD", hint="25.00", required=True, check=checks.usd),
             Field("reason", "Reason", hint="invoice 4711"),
@@ -92,7 +47,7 @@ class AccountActs(AdminScreen[None]):
         self._money_form("Grant credit", account, fields, filled)
 
     def action_refund(self) -> None:
-        account = self._account()
+        account = self.record()
         fields = (
             Field("usd", "USD", hint="0.50", required=True, check=checks.usd),
             Field("request", "Request", hint="its id, whose key gets its budget back"),
@@ -107,7 +62,7 @@ class AccountActs(AdminScreen[None]):
         self._money_form("Refund", account, fields, filled)
 
     def action_adjust(self) -> None:
-        account = self._account()
+        account = self.record()
         fields = (
             Field("usd", "USD", hint="up or down: 5 or -2.50", required=True, check=checks.usd_either_way),
             Field("reason", "Reason", hint="why", required=True),
@@ -130,12 +85,12 @@ class AccountActs(AdminScreen[None]):
         words = f"Reason: {values['reason']}" if values["reason"] else ""
         if values.get("expires"):
             words += f"\nWhat is left of it on {values['expires']} is taken back."
-        self.confirm(act, what, lambda: self.do(done, method, **params), words=words.strip())
+        self.ask_and_do(act, what, words.strip(), done, method, **params)
 
     # The account itself
 
     def action_edit(self) -> None:
-        account = self._account()
+        account = self.record()
         soft = account["soft_limit"]
         fields = (
             Field("name", "Name", account["name"], required=True),
@@ -158,29 +113,28 @@ class AccountActs(AdminScreen[None]):
         )
 
     def action_switch(self) -> None:
-        account = self._account()
+        account = self.record()
         name, id = account["name"], account["id"]
         if account["disabled"]:
             self.do(f"Enabled account `{name}`", "accounts.update", account=id, disabled=False)
             return
-        self.confirm(
+        self.ask_and_do(
             "Disable",
             f"account `{name}`",
-            lambda: self.do(f"Disabled account `{name}`", "accounts.disable", account=id),
-            words="Its keys are refused until it is enabled again.",
+            "Its keys are refused until it is enabled again.",
+            f"Disabled account `{name}`",
+            "accounts.disable",
+            account=id,
         )
 
     def action_delete(self) -> None:
-        account = self._account()
+        account = self.record()
         name, id = account["name"], account["id"]
-        self.confirm(
+        self.ask_and_do(
             "Delete",
             f"account `{name}`",
-            lambda: self.do(f"Deleted account `{name}`", "accounts.delete", account=id),
-            words=f"Its keys go with it, and {show.exact(account['balance'])} USD. Its ledger stays, under {id}.",
+            f"Its keys go with it, and {show.exact(account['balance'])} USD. Its ledger stays, under {id}.",
+            f"Deleted account `{name}`",
+            "accounts.delete",
+            account=id,
         )
-
-    def _account(self) -> Item:
-        account = self.account_in_front()
-        assert account is not None
-        return account

@@ -59,7 +59,7 @@ class AccountsScreen(AccountActs, ListScreen):
     def pointed(self, item: Item | None) -> None:
         self.refresh_bindings()
 
-    def account_in_front(self) -> Item | None:
+    def in_front(self) -> Item | None:
         return self.table.item
 
     def action_create(self) -> None:

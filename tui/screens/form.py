@@ -11,6 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen
+from textual.suggester import SuggestFromList
 from textual.widget import Widget
 from textual.widgets import Button, Input, Label, Select, Static, Switch
 
@@ -20,7 +21,10 @@ Check = Callable[[str], str]
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """`kind` "choice" takes one of `choices` ((shown, value) pairs), "switch" gives "true" or "false"."""
+    """`kind` "choice" takes one of `choices` ((shown, value) pairs), "switch" gives "true" or "false".
+
+    A text may be picked of `options` (ctrl+o), with `many` several of them, which stand with commas between.
+    """
 
     name: str
     label: str
@@ -30,6 +34,8 @@ class Field:
     required: bool = False
     choices: Sequence[tuple[str, str]] = ()
     check: Check | None = None
+    options: Sequence[str] = ()
+    many: bool = False
 
 
 class FormScreen(ModalScreen[dict[str, str]]):
@@ -38,6 +44,7 @@ class FormScreen(ModalScreen[dict[str, str]]):
     BINDINGS = [
         Binding("escape", "leave", "Leave"),
         Binding("ctrl+s", "send", "Send"),
+        Binding("ctrl+o", "pick", "Pick"),
         Binding("down", "app.focus_next", "Next field", show=False),
         Binding("up", "app.focus_previous", "Field before", show=False),
     ]
@@ -71,7 +78,10 @@ class FormScreen(ModalScreen[dict[str, str]]):
             return Select(field.choices, value=chosen, allow_blank=False, id=name, compact=True)
         if field.kind == "switch":
             return Switch(field.value == "true", id=name)
-        return Input(field.value, placeholder=field.hint, password=field.kind == "secret", id=name, compact=True)
+        suggester = SuggestFromList(field.options, case_sensitive=False) if field.options and not field.many else None
+        hint = f"{field.hint} (ctrl+o picks)".strip() if field.options else field.hint
+        secret = field.kind == "secret"
+        return Input(field.value, placeholder=hint, password=secret, suggester=suggester, id=name, compact=True)
 
     def values(self) -> dict[str, str]:
         found = {}
@@ -93,6 +103,29 @@ class FormScreen(ModalScreen[dict[str, str]]):
             self.action_send()
         else:
             self.focus_next()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return self._field() is not None if action == "pick" else True
+
+    def _field(self) -> Field | None:
+        """The one in front, where it can be picked."""
+        id = self.focused.id if self.focused is not None else None
+        return next((field for field in self._fields if field.options and id == f"field-{field.name}"), None)
+
+    def action_pick(self) -> None:
+        from tui.screens.pick import PickScreen
+
+        field = self._field()
+        if field is None:
+            return
+        line = self.query_one(f"#field-{field.name}", Input)
+        chosen = [part.strip() for part in line.value.split(",") if part.strip()] if field.many else []
+
+        def picked(found: list[str] | None) -> None:
+            if found is not None:
+                line.value = ", ".join(found)
+
+        self.app.push_screen(PickScreen(field.label, field.options, chosen, many=field.many), picked)
 
     @on(Button.Pressed, "#send")
     def action_send(self) -> None:

@@ -1,0 +1,45 @@
+"""A secret that is shown once."""
+
+from __future__ import annotations
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal, Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Button, Static
+
+
+class SecretScreen(ModalScreen[None]):
+    """Neither `q` nor a click beside it closes this: the secret would be gone."""
+
+    AUTO_FOCUS = "#copy"
+    BINDINGS = [
+        Binding("y,c", "copy", "Copy", key_display="y"),
+        Binding("escape", "close", "Close"),
+    ]
+
+    def __init__(self, title: str, secret: str, words: str) -> None:
+        super().__init__()
+        self._title = title
+        self._secret = secret
+        self._words = words
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog") as dialog:
+            dialog.border_title = self._title
+            yield Static(self._secret, markup=False, classes="secret", id="secret")
+            yield Static(self._words, markup=False, classes="words")
+            with Horizontal(classes="buttons"):
+                yield Button("Copy (y)", variant="primary", id="copy", compact=True)
+                yield Button("Close (esc)", id="close", compact=True)
+
+    @on(Button.Pressed, "#copy")
+    def action_copy(self) -> None:
+        self.app.copy_to_clipboard(self._secret)
+        self.notify("Copied, where your terminal allows it.")
+
+    @on(Button.Pressed, "#close")
+    def action_close(self) -> None:
+        self._secret = ""
+        self.dismiss()
