@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote
 
 import orjson
 
-from nexeon.admin.service import GROUPS, READS, SUBJECTS, AdminService, operations
+from nexeon.admin.service import ALONE, GROUPS, READS, SUBJECTS, AdminService, operations
 from nexeon.errors import (
     AdminError,
     Conflict,
@@ -39,7 +39,7 @@ _STATUSES: Final[tuple[tuple[type[NexeonError], int], ...]] = (
     (AdminError, 400),
 )
 _VERBS: Final = {"list": "GET", "show": "GET", "update": "PATCH", "delete": "DELETE"} | dict.fromkeys(
-    ("create", "add", "explain"), "POST"
+    ("create", "add", "explain", "diff"), "POST"
 )
 _NUMBERS: Final = frozenset({"limit", "status", "span", "points"})
 _FLAGS: Final = frozenset({"failed"})
@@ -65,7 +65,7 @@ class Operation:
 
 
 def _operations() -> dict[str, Operation]:
-    found = [_operation(name, name, None, getattr(AdminService, name)) for name in ("status", "explain")]
+    found = [_operation(name, name, None, getattr(AdminService, name)) for name in ALONE]
     for group, kind in GROUPS.items():
         found += [_operation(f"{group}.{name}", name, group, getattr(kind, name)) for name in operations(kind)]
     return {operation.method: operation for operation in found}

@@ -32,6 +32,8 @@ PARAMETERS: Final[dict[str, dict[str, Any]]] = {
     "span": {"type": "integer", "minimum": 1, "maximum": 3600, "description": "seconds"},
     "overlap": {"type": "number", "minimum": 0, "description": "seconds"},
     "period": {"enum": ["day", "week", "month", None]},
+    "configuration": {"type": "object"},
+    "salt": _TEXT | {"description": "Any text."},
     "response": {"type": ["object", "null"], "description": "A provider's answer, in place of a request."},
     "secret": {"type": "string", "writeOnly": True},
     "status": {"type": "integer"},

@@ -75,6 +75,11 @@ class ProviderKeys:
         self._probe = probe
         self._pool = pool
 
+    def configure(self, providers: Mapping[str, Provider], probe: Probe | None) -> None:
+        """Goes by these providers from now on."""
+        self._providers = providers
+        self._probe = probe
+
     async def add(
         self,
         *,

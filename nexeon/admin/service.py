@@ -8,7 +8,7 @@ import inspect
 import logging
 import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from nexeon.admin.accounts import Accounts
 from nexeon.admin.audit import Audit, AuditLog
@@ -31,8 +31,26 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("nexeon.admin.audit")
 
+
+class Running(Protocol):
+    """What a gateway offers operators beside its store."""
+
+    async def reload(self, cause: str) -> object:
+        """Reads the configuration again; `state` tells how that went."""
+        ...
+
+    def state(self) -> View | None: ...
+
+    def diff(self, configuration: Mapping[str, Any], salt: str) -> list[View]:
+        """From what answers now to another one."""
+        ...
+
+
 Explain = Callable[..., list[View]]
 """What a request becomes for each target: called in a thread, with the parameters of `explain`. Raises LoadError."""
+
+ALONE: Final = ("status", "explain", "diff", "reload")
+"""Operations of no group."""
 
 GROUPS: Final[Mapping[str, type[Any]]] = {
     "accounts": Accounts,
@@ -47,7 +65,7 @@ GROUPS: Final[Mapping[str, type[Any]]] = {
     "routes": Routes,
     "configuration": Configuration,
 }
-READS: Final = frozenset({"list", "show", "ledger", "status", "explain"})
+READS: Final = frozenset({"list", "show", "ledger", "status", "explain", "diff"})
 SUBJECTS: Final = {"accounts": "account", "keys": "key", "credits": "account", "provider_keys": "key"} | {
     "requests": "request",
     "models": "model",
@@ -59,8 +77,8 @@ class AdminService:
     """An attribute for each of GROUPS holds its operations; the methods' names are `accounts.create` …
 
     `probe` tries a provider key upstream, `pool` is a gateway's knowledge of provider keys, `explain` knows the
-    mappings; whoever serves supplies them, and the log of requests. `config` is what is served now; `live.watched` is
-    the gateway that serves it.
+    mappings; whoever serves supplies them, the log of requests, and `running`. `config` is what is served now;
+    `live.watched` is the gateway that serves it.
     """
 
     def __init__(
@@ -95,15 +113,41 @@ class AdminService:
             for group, kind in GROUPS.items()
             for name in operations(kind)
         }
-        self._methods["status"] = self.status
-        self._methods["explain"] = self.explain
+        self._methods |= {name: getattr(self, name) for name in ALONE}
+        self.running: Running | None = None
         self._explain = explain
         self._log = requests
 
+    def configure(self, config: Config, *, probe: Probe | None = None, explain: Explain | None = None) -> None:
+        """Goes by this configuration from now on."""
+        self.config = config
+        self.provider_keys.configure(config.providers, probe)
+        self._explain = explain
+
     async def status(self) -> View:
         """What is being administered, by which process, and what the operator should know of: accounts below their
-        soft limits, provider keys that are left out, records that the log of requests could not keep."""
-        return {"store": self.store.url, "pid": os.getpid(), "warnings": await self._warnings()}
+        soft limits, provider keys that are left out, records that the log of requests could not keep, a configuration
+        that cannot be used. `reload` is how the last reading of the configuration went, null where there was none."""
+        reload = self.running.state() if self.running is not None else None
+        return {"store": self.store.url, "pid": os.getpid(), "warnings": await self._warnings(), "reload": reload}
+
+    async def diff(self, configuration: Any, salt: str) -> list[View]:
+        """What a configuration would change here: `{"path", "kind", "old", "new", "restart"}` each. It comes as JSON,
+        with marks that were made with this salt in the place of secrets."""
+        if not isinstance(configuration, dict) or not isinstance(salt, str):
+            raise AdminError("configuration must be a JSON object, salt a text")
+        return self._gateway().diff(configuration, salt)
+
+    async def reload(self) -> View:
+        """Reads the configuration again. `outcome` is applied, unchanged or refused (then nothing has changed, and
+        `problems` say why); `restart` are changes that only a new start takes up."""
+        await self._gateway().reload("admin")
+        return self._gateway().state() or {}
+
+    def _gateway(self) -> Running:
+        if self.running is None:
+            raise AdminError("no gateway is running here")
+        return self.running
 
     async def explain(
         self,
@@ -149,6 +193,11 @@ class AdminService:
                 warnings.append(f"provider key `{key}` is left out: {state.get('reason')}")
         if self._log is not None and self._log.dropped:
             warnings.append(f"the request log has dropped {self._log.dropped} records since the start")
+        last = self.running.state() if self.running is not None else None
+        if last is not None and last["outcome"] == "refused":
+            warnings += [f"the configuration was not taken up: {problem}" for problem in last["problems"]]
+        elif last is not None:
+            warnings += [f"not yet in force: {change}" for change in last["restart"]]
         return warnings
 
     async def call(self, method: str, params: Mapping[str, Any], *, actor: str) -> Any:
@@ -164,10 +213,12 @@ class AdminService:
         group, _, verb = method.rpartition(".")
         if verb in READS:
             return await run(**params)
-        before = await self._state(group, params.get(SUBJECTS[group]))
+        before = await self._state(group, params.get(SUBJECTS[group])) if group else None
         result = await run(**params)
         log.info("%s: %s %s", actor, method, result.get("id", ""))
-        after = None if verb == "delete" else await self._state(group, result.get("id")) or result
+        after = None if verb == "delete" else result
+        if group and after is not None:
+            after = await self._state(group, result.get("id")) or result
         try:
             await self._audit.write(actor, method, params, before, after)
         except StoreUnavailable as error:

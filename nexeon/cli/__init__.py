@@ -23,6 +23,8 @@ _VERBS: Final = {
     "usage": "Show what was used, by day, account, key, model or provider.",
     "requests": "Show the log of requests.",
     "audit": "Show who changed what.",
+    "reload": "Have the gateway read its configuration again.",
+    "diff": "Show what another configuration would change.",
     "status": "Show what is administered, and what needs attention.",
     "tui": "Open the admin terminal.",
 }

@@ -28,6 +28,7 @@ class Sandbox:
     def __init__(self) -> None:
         self._upstream = SandboxServer()
         self._config: Config | None = None
+        self._url = ""
         self._account = ""
         self._key = ""
 
@@ -37,10 +38,15 @@ class Sandbox:
             url = await self._upstream.start()
         except OSError as error:
             raise AdminError(f"the offline upstream cannot listen: {error.strerror or error}") from error
+        self._url = url
+        return self.over(config)
+
+    def over(self, config: Config) -> Config:
+        """The same for another configuration, once started."""
         providers = {
             name: replace(
                 provider,
-                base_url=f"{url}/{name}",
+                base_url=f"{self._url}/{name}",
                 api_key=_GUEST,
                 api_key_variable=None,
                 keys=(),

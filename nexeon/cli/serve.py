@@ -15,8 +15,13 @@ from nexeon.cli.options import config_option, given
 @click.option("--port", type=click.IntRange(0, 65535), metavar="P", help="The port to listen on; 0 takes a free one.")
 @click.option("--sandbox", is_flag=True, help="Answer every model offline; prints an account, a key and a curl line.")
 def command(host: str | None, port: int | None, sandbox: bool) -> None:
-    """Serve the gateway, until it is interrupted."""
-    config = given().config()
+    """Serve the gateway, until it is interrupted.
+
+    SIGHUP and `nexeon reload` read the configuration again, and so does a change of its files, of mappings or schemas.
+    SIGTERM lets what is running finish; a second one does not wait for it.
+    """
+    read = given().config
+    config = read()
     server = replace(
         config.server,
         host=config.server.host if host is None else host,
@@ -29,4 +34,4 @@ def command(host: str | None, port: int | None, sandbox: bool) -> None:
         overlay = Sandbox()
     from nexeon.gateway.serve import serve
 
-    serve(replace(config, server=server), overlay=overlay)
+    serve(replace(config, server=server), overlay=overlay, load=read, loaded=config)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -41,23 +41,29 @@ def compiled(library: Library, files: Mapping[Path, str] | None = None) -> Compi
     )
 
 
-def compile_folders(folders: Sequence[Path], before: Compiled | None = None) -> Compiled:
-    """`before` itself where no file of these folders has changed since.
+def compile_folders(
+    folders: Sequence[Path], before: Compiled | None = None, pause: Callable[[], None] = lambda: None
+) -> Compiled:
+    """`before` itself where no file of these folders has changed since. `pause` is called now and then, for a caller
+    that does this beside other work.
 
     Raises MappingError with every problem of every file.
     """
     files = digests(folders)
     if before is not None and before.library.folders == tuple(folders) and before.files == files:
         return before
-    return compiled(load_library(folders), files)
+    made = compiled(load_library(folders, pause=pause), files)
+    pause()
+    return made
 
 
 def digests(folders: Sequence[Path]) -> dict[Path, str]:
-    """Of every file that these folders, and the shipped schemas, give to a gateway."""
-    return {path: blake2b(path.read_bytes(), digest_size=16).hexdigest() for path in _files(folders)}
+    """Of each of `source_files`."""
+    return {path: blake2b(path.read_bytes(), digest_size=16).hexdigest() for path in source_files(folders)}
 
 
-def _files(folders: Sequence[Path]) -> Iterator[Path]:
+def source_files(folders: Sequence[Path]) -> Iterator[Path]:
+    """Every file that these folders, and the shipped schemas, give to a gateway."""
     for folder in folders:
         for part in _PARTS:
             yield from sorted((folder / part).glob("*.yaml"))

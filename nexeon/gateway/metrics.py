@@ -50,6 +50,8 @@ class Metrics:
         self._response_losses: defaultdict[str, int] = defaultdict(int)
         self._refusals: defaultdict[tuple[str, str], int] = defaultdict(int)
         self._replays: defaultdict[str, int] = defaultdict(int)
+        self._reloads: defaultdict[str, int] = defaultdict(int)
+        self._reload = (True, 0.0, 0.0)
         self._seconds = {name: defaultdict[tuple[str, str], _Histogram](_Histogram) for name in _DURATIONS}
 
     def answered(self, format_name: str, provider: str, model: str, status: int) -> None:
@@ -80,11 +82,17 @@ class Metrics:
         """How long a call took: `first` until the client could be given something, `whole` until it was settled."""
         self._seconds[what][provider, model].add(seconds)
 
+    def reloaded(self, outcome: str, at: float, seconds: float) -> None:
+        """The configuration was read again: applied, unchanged or refused, at a Unix time."""
+        self._reloads[outcome] += 1
+        self._reload = (outcome != "refused", at, seconds)
+
     def text(
         self,
         running: int,
         keys: Mapping[str, Mapping[str, int]] | None = None,
         circuits: Mapping[tuple[str, str], bool] | None = None,
+        generations: int = 1,
     ) -> str:
         """The exposition text; `running` requests are under way, `keys` counts provider keys by provider and state,
         `circuits` tells which (provider, target) is open."""
@@ -124,6 +132,19 @@ class Metrics:
         _family(lines, "nexeon_circuit_open", "Whether a target is left alone because it kept failing.", "gauge")
         for (provider, target), is_open in sorted((circuits or {}).items()):
             lines.append(f"nexeon_circuit_open{_labels(provider=provider, target=target)} {int(is_open)}")
+        _family(lines, "nexeon_reload_total", "Readings of the configuration.", "counter")
+        for outcome, count in sorted(self._reloads.items()):
+            lines.append(f"nexeon_reload_total{_labels(outcome=outcome)} {count}")
+        good, at, seconds = self._reload
+        for name, text, value in (
+            ("last_successful", "Whether the last reading could be used.", int(good)),
+            ("last_timestamp_seconds", "When the configuration was read again.", at),
+            ("last_duration_seconds", "How long that took.", seconds),
+        ):
+            _family(lines, f"nexeon_reload_{name}", text, "gauge")
+            lines.append(f"nexeon_reload_{name} {value}")
+        _family(lines, "nexeon_generations", "The configuration in force, and those before it with requests.", "gauge")
+        lines.append(f"nexeon_generations {generations}")
         _family(lines, "nexeon_requests_running", "Requests under way.", "gauge")
         lines.append(f"nexeon_requests_running {running}")
         return "\n".join(lines) + "\n"

@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from typing import Any, Final, Protocol
 
 import hypercorn.asyncio
@@ -19,14 +20,18 @@ import uvloop
 from quart import Quart
 
 from nexeon.admin import AdminHTTP, AdminServer, AdminService
-from nexeon.config import Config
+from nexeon.config import Config, load_config
 from nexeon.errors import ConfigError, Problem, StoreLocked
-from nexeon.gateway.app import create_app, services_of
+from nexeon.gateway.app import make_app
+from nexeon.gateway.changes import watch
+from nexeon.gateway.compiled import compile_folders
 from nexeon.gateway.explain import Explainer
+from nexeon.gateway.gateway import Gateway
 from nexeon.gateway.probe import probe
+from nexeon.gateway.reload import Reloader
+from nexeon.gateway.services import Services
 from nexeon.gateway.sharing import notice
 from nexeon.gateway.watch import Watch
-from nexeon.mapping import load_library
 from nexeon.store import Store, open_store
 from nexeon.store.requests import RequestLog
 
@@ -49,6 +54,10 @@ class Overlay(Protocol):
         """The configuration to serve instead."""
         ...
 
+    def over(self, config: Config) -> Config:
+        """The same for another one, once started."""
+        ...
+
     async def wrap(self, store: Store) -> Store:
         """The store to use instead; closing it closes the given one."""
         ...
@@ -60,8 +69,15 @@ class Overlay(Protocol):
     async def stop(self) -> None: ...
 
 
-def serve(config: Config, *, overlay: Overlay | None = None) -> None:
-    """Serves until SIGINT or SIGTERM; running requests get `server.drain` seconds to finish.
+def serve(
+    config: Config,
+    *,
+    overlay: Overlay | None = None,
+    load: Callable[[], Config] | None = None,
+    loaded: Config | None = None,
+) -> None:
+    """Serves until SIGINT or SIGTERM; running requests get `server.drain` seconds to finish. SIGHUP reads the
+    configuration again, with `load`; `loaded` is what it gave for `config`, where that is another.
 
     Raises ConfigError where the address is taken, MappingError, StoreError, AdminError.
     """
@@ -69,19 +85,28 @@ def serve(config: Config, *, overlay: Overlay | None = None) -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(run(config, overlay=overlay))
+        runner.run(run(config, overlay=overlay, load=load, loaded=loaded))
 
 
-async def run(config: Config, *, overlay: Overlay | None = None, stop: asyncio.Event | None = None) -> None:
+async def run(
+    config: Config,
+    *,
+    overlay: Overlay | None = None,
+    stop: asyncio.Event | None = None,
+    load: Callable[[], Config] | None = None,
+    loaded: Config | None = None,
+) -> None:
     """`serve` inside a running event loop. With `stop`, that ends it and signals are left alone."""
     asyncio.get_running_loop().set_exception_handler(_report)
+    loaded = loaded or config
+    files = config.files
     async with contextlib.AsyncExitStack() as stack:
         if overlay is not None:
             stack.push_async_callback(overlay.stop)
             config = await overlay.start(config)
         if words := notice(config):
             _log.warning("%s", words)
-        library = load_library(config.mappings)
+        made = compile_folders(config.mappings)
         listener = stack.enter_context(_listen(config.server.host, config.server.port))
         store, shared = await _open_store(config, overlay)
         if overlay is not None:
@@ -90,21 +115,25 @@ async def run(config: Config, *, overlay: Overlay | None = None, stop: asyncio.E
         log = RequestLog(store.place, **_log_options(config)) if config.log.enabled else None
         if log is not None:
             stack.push_async_callback(log.close)
-        app = create_app(config, library, store, log=log)
-        services = services_of(app)
-        service = AdminService(
-            store,
-            config,
-            probe=probe(config),
-            pool=services.pool,
-            requests=log,
-            explain=Explainer(config),
-        )
+        services = Services(config, store, log=log)
+        services.current = Gateway(config, made, services)
+        app = make_app(services)
+        service = AdminService(store, pool=services.pool, requests=log)
         stack.push_async_callback(service.close)
         services.admin = service
         service.live.watched = Watch(services, *listener.getsockname()[:2])
-        if config.admin.token is not None:
-            services.admin_http = AdminHTTP(service, config.admin.token)
+
+        def adopted(gateway: Gateway) -> None:
+            config = gateway.config
+            service.configure(config, probe=probe(config), explain=Explainer(config))
+            token = config.admin.token
+            services.admin_http = AdminHTTP(service, token) if token is not None else None
+            app.config["MAX_CONTENT_LENGTH"] = config.server.body_limit
+
+        adopted(services.current)
+        over = overlay.over if overlay is not None else lambda config: config
+        reloader = Reloader(services, load or partial(load_config, files), loaded, over=over, adopted=adopted)
+        service.running = reloader
         admin = AdminServer(service, folder=config.store.folder, socket=config.admin.socket)
         if shared:
             await admin.start()
@@ -112,10 +141,12 @@ async def run(config: Config, *, overlay: Overlay | None = None, stop: asyncio.E
         stack.push_async_callback(services.stop, _LAST_CALLS)
         if stop is None:
             stop = asyncio.Event()
-            stack.enter_context(_signals(stop.set))
+            stack.enter_context(_signals(stop.set, reloader.soon))
+        if config.server.watch:
+            stack.push_async_callback(_ended, asyncio.create_task(watch(reloader.files, reloader.by_file)))
         gc.collect()
         gc.freeze()
-        await _answer(app, config, listener, stop, overlay)
+        await _answer(app, services, listener, stop, overlay)
 
 
 def _log_options(config: Config) -> dict[str, Any]:
@@ -135,7 +166,7 @@ async def _open_store(config: Config, overlay: Overlay | None) -> tuple[Store, b
 
 
 async def _answer(
-    app: Quart, config: Config, listener: socket.socket, stop: asyncio.Event, overlay: Overlay | None
+    app: Quart, services: Services, listener: socket.socket, stop: asyncio.Event, overlay: Overlay | None
 ) -> None:
     """Hypercorn, until `stop` and the drain after it."""
     host, port = listener.getsockname()[:2]
@@ -148,15 +179,15 @@ async def _answer(
         print(f"nexeon answers at {url}", file=sys.stderr, flush=True)
         await stop.wait()
 
-    settings = hypercorn_config(config)
+    settings = hypercorn_config(services.current.config)
     settings.bind = [f"fd://{listener.detach()}"]
     serving = asyncio.create_task(hypercorn.asyncio.serve(app, settings, shutdown_trigger=until_stopped))
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if stopping.done():
-            await asyncio.wait({serving}, timeout=config.server.drain)
-            services_of(app).cut()
+            await asyncio.wait({serving}, timeout=services.current.config.server.drain)
+            services.cut()
             await asyncio.wait({serving}, timeout=_LAST_WORDS + _LAST_CALLS)
     finally:
         stopping.cancel()
@@ -188,16 +219,22 @@ def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def _signals(stop: Callable[[], None]) -> Iterator[None]:
+def _signals(stop: Callable[[], None], reload: Callable[[], None]) -> Iterator[None]:
     loop = asyncio.get_running_loop()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    for number in numbers:
-        loop.add_signal_handler(number, stop)
+    handlers = {signal.SIGINT: stop, signal.SIGTERM: stop, signal.SIGHUP: reload}
+    for number, handler in handlers.items():
+        loop.add_signal_handler(number, handler)
     try:
         yield
     finally:
-        for number in numbers:
+        for number in handlers:
             loop.remove_signal_handler(number)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -128,7 +128,8 @@ class Services:
     def measured(self) -> str:
         """Everything that is counted, in the Prometheus text format."""
         keys = {name: self.pool.counts(provider) for name, provider in self.current.config.providers.items()}
-        return self.metrics.text(self.running, keys, self.health.circuits()) + measures(self.windows)
+        text = self.metrics.text(self.running, keys, self.health.circuits(), len(self.retired) + 1)
+        return text + measures(self.windows)
 
     async def stop(self, timeout: float = 10.0) -> None:
         """Waits for charges that are being made, then lets go of every connection. The store stays open."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,14 +51,17 @@ class Library:
         return ModelDialect({}, wire, {part: [] for part in ("request", "response", "event", "error")})
 
 
-def load_library(folders: Sequence[Path], schema: Mapping[str, Any] | None = None) -> Library:
+def load_library(
+    folders: Sequence[Path], schema: Mapping[str, Any] | None = None, *, pause: Callable[[], None] = lambda: None
+) -> Library:
     """Compiles every file under `formats/` and `dialects/` of the folders; a later folder's file replaces an earlier
     one of the same format or dialect. Raises MappingError with every problem of every file.
 
-    `schema`: the mapping schema (`schemas/mapping.schema.json`), where files are to be validated first.
+    `schema`: the mapping schema (`schemas/mapping.schema.json`), where files are to be validated first. `pause` is
+    called between files, for whoever does this beside other work.
     """
     with _uncollected():
-        return _load(folders, schema)
+        return _load(folders, schema, pause)
 
 
 @contextmanager
@@ -73,16 +76,18 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _load(folders: Sequence[Path], schema: Mapping[str, Any] | None) -> Library:
+def _load(folders: Sequence[Path], schema: Mapping[str, Any] | None, pause: Callable[[], None]) -> Library:
     library = Library(folders=tuple(folders))
-    sources, problems = read_sources(folders, schema)
+    sources, problems = read_sources(folders, schema, pause)
     for name, source in sources["formats"].items():
+        pause()
         try:
             library.formats[name] = Format(source)
         except MappingError as error:
             problems += error.problems
     facts = {name: plain(source.root) for name, source in sources["formats"].items()}
     for name, source in sources["dialects"].items():
+        pause()
         try:
             library.dialects[name] = Dialect(source, facts)
         except MappingError as error:
@@ -93,7 +98,7 @@ def _load(folders: Sequence[Path], schema: Mapping[str, Any] | None) -> Library:
 
 
 def read_sources(
-    folders: Sequence[Path], schema: Mapping[str, Any] | None = None
+    folders: Sequence[Path], schema: Mapping[str, Any] | None = None, pause: Callable[[], None] = lambda: None
 ) -> tuple[dict[str, dict[str, Source]], list[Problem]]:
     """The files by `formats` or `dialects` and by the name that they give themselves, and what is wrong with them."""
     problems: list[Problem] = []
@@ -103,6 +108,7 @@ def read_sources(
             problems.append(Problem(f"no such folder: {folder}"))
         for part, key in (("formats", "format"), ("dialects", "dialect")):
             for path in sorted((folder / part).glob("*.yaml")):
+                pause()
                 try:
                     source = read(path, f"{part}/{path.name}")
                 except MappingError as error:

@@ -39,6 +39,9 @@ class Recorder:
 
     async def start(self, config: Config) -> Config:
         self.calls.append("start")
+        return self.over(config)
+
+    def over(self, config: Config) -> Config:
         return replace(config, server=replace(config.server, port=0))
 
     async def wrap(self, store: Store) -> Store:

@@ -1,0 +1,102 @@
+"""What two configurations say differently, and what of it takes a new start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from nexeon.config.model import Config
+
+FIXED: Final = (
+    "server.host",
+    "server.port",
+    "server.workers",
+    "server.watch",
+    "store",
+    "admin.socket",
+    "log",
+    "responses.ttl",
+    "responses.max_bytes",
+    "responses.account_bytes",
+    "limits.url",
+)
+"""What a running gateway cannot change."""
+
+_ABSENT: Final = object()
+_LONGEST: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """`kind` is added, removed or changed; `old` and `new` are JSON values, None where there is none. `restart`: a
+    running gateway does not take it up."""
+
+    path: str
+    kind: str
+    old: Any
+    new: Any
+    restart: bool
+
+    def __str__(self) -> str:
+        sign = {"added": "+", "removed": "-", "changed": "~"}[self.kind]
+        told = f"{sign} {self.path}"
+        if self.kind == "changed":
+            told += f": {_short(self.old)} → {_short(self.new)}"
+        elif not isinstance(self.new if self.kind == "added" else self.old, dict):
+            told += f": {_short(self.new if self.kind == 'added' else self.old)}"
+        return told + ("   (takes a new start)" if self.restart else "")
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
+    """Between what `plain` made of two configurations, in the order of the paths."""
+    return [
+        Change(
+            path,
+            "added" if before is _ABSENT else "removed" if after is _ABSENT else "changed",
+            None if before is _ABSENT else before,
+            None if after is _ABSENT else after,
+            _fixed(path),
+        )
+        for path, before, after in _walk("", old, new)
+    ]
+
+
+def kept(old: Config, new: Config) -> Config:
+    """The new configuration, with what only a new start changes as it is."""
+    here = old.server
+    return replace(
+        new,
+        server=replace(new.server, host=here.host, port=here.port, workers=here.workers, watch=here.watch),
+        limits=replace(new.limits, url=old.limits.url),
+        store=old.store,
+        admin=replace(new.admin, socket=old.admin.socket),
+        log=old.log,
+        responses=replace(
+            new.responses,
+            ttl=old.responses.ttl,
+            max_bytes=old.responses.max_bytes,
+            account_bytes=old.responses.account_bytes,
+        ),
+    )
+
+
+def _fixed(path: str) -> bool:
+    return any(path == name or path.startswith(name + ".") for name in FIXED)
+
+
+def _walk(path: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for name in [*old, *(name for name in new if name not in old)]:
+            below = f"{path}.{name}" if path else str(name)
+            yield from _walk(below, old.get(name, _ABSENT), new.get(name, _ABSENT))
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for place, (before, after) in enumerate(zip(old, new, strict=True)):
+            yield from _walk(f"{path}[{place}]", before, after)
+    elif old != new or type(old) is not type(new):
+        yield path, old, new
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

@@ -1,0 +1,62 @@
+"""Noticing that a file of the configuration has changed on disk."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import Any, Final
+
+_STEP: Final = 250
+"""Milliseconds without a further change after which a change is told: editors write in several steps."""
+
+_AGAIN: Final = 5_000
+"""Milliseconds after which files are looked at even where nothing was told."""
+
+_log = logging.getLogger("nexeon.gateway")
+
+State = dict[Path, tuple[int, int, int] | None]
+
+
+async def watch(files: Callable[[], Iterable[Path]], changed: Callable[[], Awaitable[Any]]) -> None:
+    """Calls `changed` whenever one of `files()` is another than before, until it is cancelled.
+
+    Their folders are watched, so that a file may be replaced, or linked to another one.
+    """
+    try:
+        watchfiles = await asyncio.to_thread(importlib.import_module, "watchfiles")
+        known = await asyncio.to_thread(_state, files)
+        while True:
+            folders = {path.parent for path in known if path.parent.is_dir()}
+            stop = asyncio.Event()
+            events = watchfiles.awatch(
+                *folders, watch_filter=None, step=_STEP, debounce=4 * _STEP, recursive=False, stop_event=stop,
+                rust_timeout=_AGAIN, yield_on_timeout=True,
+            )  # fmt: skip
+            try:
+                async for _ in events:
+                    now = await asyncio.to_thread(_state, files)
+                    if now != known:
+                        known = now
+                        await changed()
+                        known = await asyncio.to_thread(_state, files)
+                        break  # other files may belong to it now
+            finally:
+                stop.set()
+                await events.aclose()
+    except OSError as error:
+        _log.warning("changes of files are not noticed any more: %s; `nexeon reload` and SIGHUP work", error)
+
+
+def _state(files: Callable[[], Iterable[Path]]) -> State:
+    found: State = {}
+    for path in files():
+        try:
+            seen = path.stat()
+        except OSError:
+            found[path] = None
+        else:
+            found[path] = (seen.st_ino, seen.st_size, seen.st_mtime_ns)
+    return found
