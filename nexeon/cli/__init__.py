@@ -20,13 +20,18 @@ _VERBS: Final = {
     "keys": "Manage the keys of clients.",
     "credits": "Manage credit.",
     "provider-keys": "Manage the operator's keys at providers.",
+    "models": "Show the configured models.",
+    "routes": "Show where clients ask.",
+    "configuration": "Show the effective configuration.",
     "usage": "Show what was used, by day, account, key, model or provider.",
     "requests": "Show the log of requests.",
     "audit": "Show who changed what.",
     "reload": "Have the gateway read its configuration again.",
     "diff": "Show what another configuration would change.",
+    "live": "Show what happens now.",
     "status": "Show what is administered, and what needs attention.",
     "tui": "Open the admin terminal.",
+    "completion": "Print what makes a shell complete commands.",
 }
 
 

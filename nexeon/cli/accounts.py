@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from nexeon.cli.limits import limit_options, limit_values
-from nexeon.cli.options import shared_options
+from nexeon.cli.options import list_options, shared_options
 from nexeon.cli.output import confirmed, show, show_record, show_rows, tell
 from nexeon.cli.session import call, listing
 
@@ -33,24 +33,39 @@ def command() -> None:
 @limit_options
 @shared_options
 def create(name: str, **given: Any) -> None:
-    """Create an account; prints its id."""
+    """Create an account; prints its id.
+
+    \b
+    nexeon accounts create --name acme --soft-limit 10 --rpm 600
+    """
     made = call("accounts.create", name=name, **limit_values(given))
     show({"id": made["id"]}, made["id"])
     tell(f"account `{name}` created; give it credit: nexeon credits add {made['id']} USD")
 
 
 @command.command("list")
+@list_options("their name or id")
 @shared_options
-def list_() -> None:
-    """List accounts with their balances, in USD."""
-    show_rows(listing("accounts.list"), COLUMNS, empty="no accounts yet: nexeon accounts create --name NAME")
+def list_(search: str | None, limit: int | None) -> None:
+    """List accounts with their balances, in USD.
+
+    \b
+    nexeon accounts list --search acme
+    """
+    rows = listing("accounts.list", most=limit, search=search)
+    words = "no such account" if search else "no accounts yet: nexeon accounts create --name NAME"
+    show_rows(rows, COLUMNS, empty=words)
 
 
 @command.command("show")
 @click.argument("account")
 @shared_options
 def show_(account: str) -> None:
-    """Show one account."""
+    """Show one account.
+
+    \b
+    nexeon accounts show acme --json
+    """
     show_record(call("accounts.show", account=account))
 
 
@@ -63,7 +78,11 @@ def show_(account: str) -> None:
 @limit_options
 @shared_options
 def update(account: str, **given: Any) -> None:
-    """Rename, disable or enable an account, or change what it may overdraw."""
+    """Rename, disable or enable an account, or change what it may overdraw.
+
+    \b
+    nexeon accounts update acme --overdraft 5 --rpm none
+    """
     changed = limit_values(changes(given))
     if changed.get("soft_limit") == "none":
         changed["soft_limit"] = None
@@ -74,8 +93,24 @@ def update(account: str, **given: Any) -> None:
 @click.argument("account")
 @shared_options
 def disable(account: str) -> None:
-    """Refuse all keys of an account."""
+    """Refuse all keys of an account.
+
+    \b
+    nexeon accounts disable acme
+    """
     show_record(call("accounts.disable", account=account))
+
+
+@command.command()
+@click.argument("account")
+@shared_options
+def enable(account: str) -> None:
+    """Accept the keys of an account again.
+
+    \b
+    nexeon accounts enable acme
+    """
+    show_record(call("accounts.update", account=account, disabled=False))
 
 
 @command.command()
@@ -83,7 +118,11 @@ def disable(account: str) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @shared_options
 def delete(account: str, yes: bool) -> None:
-    """Delete an account, its keys and what is left of its credit. Its ledger stays."""
+    """Delete an account, its keys and what is left of its credit. Its ledger stays.
+
+    \b
+    nexeon accounts delete acme --yes
+    """
     confirmed(f"Delete account {account} with its keys and credit?", yes)
     gone = call("accounts.delete", account=account)
     show(gone, gone["id"])

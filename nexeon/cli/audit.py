@@ -29,7 +29,11 @@ def command() -> None:
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, metavar="N", help="The newest N.")
 @shared_options
 def list_(limit: int, **given: Any) -> None:
-    """List changes, newest first; with --json, as they were before and after."""
+    """List changes, newest first; with --json, as they were before and after.
+
+    \b
+    nexeon audit list --subject key_0123456789abcdef --json
+    """
     filters = {name: value for name, value in given.items() if value is not None}
     rows = listing("audit.list", most=limit, limit=min(limit, 1000), **filters)
     show_rows(rows, COLUMNS, empty="nothing was changed yet")

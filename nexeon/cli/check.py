@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nexeon.cli.options import config_option, given
+from nexeon.cli.options import config_option, given, json_option
 from nexeon.cli.output import tell
 
 if TYPE_CHECKING:
@@ -20,11 +20,17 @@ _NEWLINES = {"%": "%25", "\r": "%0D", "\n": "%0A"}
 @click.command("check")
 @config_option
 @click.option("--coverage", is_flag=True, help="Also find fields that have neither a mapping nor a policy.")
+@json_option
 @click.option(
     "--format", "form", type=click.Choice(["text", "json", "github"]), default="text", help="How findings are printed."
 )
 def command(coverage: bool, form: str) -> None:
-    """Check the configuration, schemas, mappings and mapping cases. Exit status 0 or 1."""
+    """Check the configuration, schemas, mappings and mapping cases. Exit status 0 or 1.
+
+    \b
+    nexeon check --coverage
+    nexeon check -c mine.yaml --format github
+    """
     from nexeon.data import data_path
     from nexeon.errors import ConfigError
     from nexeon.gateway.pagefiles import page_problems
@@ -40,7 +46,7 @@ def command(coverage: bool, form: str) -> None:
         report = check(config.mappings, schemas, with_coverage=coverage)
         problems = report.problems + (page_problems(report.library) if report.library is not None else [])
         looked = f"{report.formats} formats, {report.dialects} dialects, {report.cases} cases"
-    if form == "json":
+    if form == "json" or given().json:
         click.echo(json.dumps([asdict(problem) for problem in problems], ensure_ascii=False))
     else:
         for problem in problems:

@@ -33,7 +33,11 @@ def command() -> None:
 @click.option("--expires", metavar="ISO", help="When what is left of it is taken back: 2030-12-31T18:00:00Z.")
 @shared_options
 def add(account: str, usd: str, reason: str, expires: str | None) -> None:
-    """Grant credit. What expires first is spent first."""
+    """Grant credit. What expires first is spent first.
+
+    \b
+    nexeon credits add acme 5 --expires 2030-12-31 --reason trial
+    """
     _show(call("credits.add", account=account, usd=usd, reason=reason, expires=expires))
 
 
@@ -44,7 +48,11 @@ def add(account: str, usd: str, reason: str, expires: str | None) -> None:
 @click.option("--request", default="", help="The id of the call that it is for.")
 @shared_options
 def refund(account: str, usd: str, reason: str, request: str) -> None:
-    """Give credit back for a call."""
+    """Give credit back for a call.
+
+    \b
+    nexeon credits refund acme 0.02 --request req_0123456789abcdef --reason "cut short"
+    """
     _show(call("credits.refund", account=account, usd=usd, reason=reason, request=request))
 
 
@@ -55,7 +63,11 @@ def refund(account: str, usd: str, reason: str, request: str) -> None:
 @click.option("--reason", default="", help="Written to the ledger.")
 @shared_options
 def adjust(account: str, usd: str, reason: str) -> None:
-    """Correct a balance, up or down (-5.00)."""
+    """Correct a balance, up or down (-5.00).
+
+    \b
+    nexeon credits adjust acme -0.50 --reason "double grant"
+    """
     _show(call("credits.adjust", account=account, usd=usd, reason=reason))
 
 
@@ -64,7 +76,11 @@ def adjust(account: str, usd: str, reason: str) -> None:
 @click.option("--limit", type=click.IntRange(1), help="The newest N entries; all without this.", metavar="N")
 @shared_options
 def ledger(account: str, limit: int | None) -> None:
-    """List an account's ledger, newest first."""
+    """List an account's ledger, newest first.
+
+    \b
+    nexeon credits ledger acme --limit 20
+    """
     rows = listing("credits.ledger", most=limit, account=account, limit=min(limit or 1000, 1000))
     show_rows(rows, COLUMNS, empty=f"no entries yet: nexeon credits add {account} USD")
 

@@ -9,7 +9,7 @@ import click
 
 from nexeon.cli.accounts import changes
 from nexeon.cli.limits import limit_options
-from nexeon.cli.options import shared_options
+from nexeon.cli.options import list_options, shared_options
 from nexeon.cli.output import confirmed, show, show_record, show_rows, tell
 from nexeon.cli.session import call, listing
 
@@ -65,25 +65,40 @@ def command() -> None:
 @_limits
 @shared_options
 def create(account: str, name: str, **given: Any) -> None:
-    """Create a key; prints its secret, this once."""
+    """Create a key; prints its secret, this once.
+
+    \b
+    nexeon keys create --account acme --name ci --models 'small-*' --budget 20 --period month
+    nexeon keys create --account acme --name watch --scopes read,ip:10.0.0.0/8
+    """
     made = call("keys.create", account=account, name=name, **_values(given))
     _show_secret(made)
 
 
 @command.command("list")
 @click.option("--account", help="Of one account only, by id or name.")
+@list_options("their name, their id or their secret's last characters")
 @shared_options
-def list_(account: str | None) -> None:
-    """List keys."""
-    rows = listing("keys.list", account=account)
-    show_rows(rows, COLUMNS, empty="no keys yet: nexeon keys create --account ACCOUNT --name NAME")
+def list_(account: str | None, search: str | None, limit: int | None) -> None:
+    """List keys.
+
+    \b
+    nexeon keys list --account acme
+    """
+    rows = listing("keys.list", most=limit, account=account, search=search)
+    words = "no such key" if search else "no keys yet: nexeon keys create --account ACCOUNT --name NAME"
+    show_rows(rows, COLUMNS, empty=words)
 
 
 @command.command("show")
 @click.argument("key")
 @shared_options
 def show_(key: str) -> None:
-    """Show one key."""
+    """Show one key.
+
+    \b
+    nexeon keys show laptop
+    """
     show_record(call("keys.show", key=key))
 
 
@@ -94,7 +109,11 @@ def show_(key: str) -> None:
 @click.option("--disable/--enable", "disabled", default=None, help="Refuse or accept it.")
 @shared_options
 def update(key: str, **given: Any) -> None:
-    """Change a key; `none` takes a limit away."""
+    """Change a key; `none` takes a limit away.
+
+    \b
+    nexeon keys update laptop --rpm 60 --expires none
+    """
     show_record(call("keys.update", key=key, **_values(changes(given))))
 
 
@@ -102,8 +121,24 @@ def update(key: str, **given: Any) -> None:
 @click.argument("key")
 @shared_options
 def disable(key: str) -> None:
-    """Refuse a key."""
+    """Refuse a key.
+
+    \b
+    nexeon keys disable laptop
+    """
     show_record(call("keys.disable", key=key))
+
+
+@command.command()
+@click.argument("key")
+@shared_options
+def enable(key: str) -> None:
+    """Accept a key again.
+
+    \b
+    nexeon keys enable laptop
+    """
+    show_record(call("keys.update", key=key, disabled=False))
 
 
 @command.command()
@@ -111,7 +146,11 @@ def disable(key: str) -> None:
 @click.option("--overlap", type=float, default=0.0, metavar="SECONDS", help="How long the old secret stays good.")
 @shared_options
 def rotate(key: str, overlap: float) -> None:
-    """Give a key a new secret; prints it, this once."""
+    """Give a key a new secret; prints it, this once.
+
+    \b
+    nexeon keys rotate laptop --overlap 3600
+    """
     _show_secret(call("keys.rotate", key=key, overlap=overlap))
 
 
@@ -120,7 +159,11 @@ def rotate(key: str, overlap: float) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @shared_options
 def delete(key: str, yes: bool) -> None:
-    """Delete a key."""
+    """Delete a key.
+
+    \b
+    nexeon keys delete laptop --yes
+    """
     confirmed(f"Delete key {key}?", yes)
     gone = call("keys.delete", key=key)
     show(gone, gone["id"])

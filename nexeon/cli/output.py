@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import unicodedata
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 import click
 
@@ -23,12 +24,19 @@ def show(value: Any, text: str) -> None:
     click.echo(json.dumps(value, ensure_ascii=False) if given().json else text)
 
 
-def show_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, empty: str) -> None:
-    """A table of some columns, or a JSON array of everything. `empty` says what to do where there is nothing."""
+def show_rows(
+    rows: Sequence[Mapping[str, Any]],
+    columns: Sequence[str],
+    *,
+    empty: str,
+    shown: Sequence[Mapping[str, Any]] | None = None,
+) -> None:
+    """A table of some columns, or a JSON array of everything. `empty` says what to do where there is nothing; `shown`
+    are the rows for people, where those differ."""
     if given().json:
         click.echo(json.dumps(list(rows), ensure_ascii=False))
     elif rows:
-        click.echo(_table([[word(row[column]) for column in columns] for row in rows], columns))
+        click.echo(_table([[word(row[column]) for column in columns] for row in shown or rows], columns))
     else:
         tell(empty)
 
@@ -36,7 +44,8 @@ def show_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, empt
 def show_record(record: Mapping[str, Any]) -> None:
     """One name and value a line, or a JSON object."""
     width = max(map(len, record))
-    show(record, "\n".join(f"{name:<{width}}  {word(value)}".rstrip() for name, value in record.items()))
+    lines = [f"{_dim(f'{name:<{width}}')}  {_coloured(word(value), name)}".rstrip() for name, value in record.items()]
+    show(record, "\n".join(lines))
 
 
 def confirmed(question: str, yes: bool) -> None:
@@ -79,16 +88,46 @@ _NUMBERS = frozenset(
 )
 
 
+_COLOURS: Final = {
+    "active": "green", "ok": "green", "cooling": "yellow", "estimated": "yellow", "removed": "red", "disabled": "red",
+    "expired": "red", "open": "red",
+}  # fmt: skip
+_STATES: Final = frozenset({"state", "status"})
+_BAD: Final = frozenset({"disabled", "low"})
+"""Columns in which `yes` is bad news."""
+
+
 def _table(cells: list[list[str]], columns: Sequence[str]) -> str:
-    lines = [[column.upper() for column in columns], *cells]
-    widths = [max(_width(line[place]) for line in lines) for place in range(len(columns))]
-    return "\n".join(
-        "  ".join(
-            _pad(cell, width, right=column in _NUMBERS)
-            for cell, width, column in zip(line, widths, columns, strict=True)
-        ).rstrip()
-        for line in lines
-    )
+    heads = [column.upper() for column in columns]
+    widths = [max(_width(line[place]) for line in (heads, *cells)) for place in range(len(columns))]
+
+    def line(texts: list[str], paint: Callable[[str, str], str]) -> str:
+        padded = [
+            paint(_pad(text, width, right=column in _NUMBERS), column)
+            for text, width, column in zip(texts, widths, columns, strict=True)
+        ]
+        return "  ".join(padded).rstrip()
+
+    return "\n".join([line(heads, lambda text, _: _dim(text)), *(line(each, _coloured) for each in cells)])
+
+
+def _coloured(cell: str, column: str) -> str:
+    """By what it says, on a terminal that takes colours."""
+    text = cell.strip()
+    colour = None
+    if column in _STATES:
+        colour = _COLOURS.get(text) or ("red" if text.isdecimal() and int(text) >= 400 else None)
+    elif (column in _BAD and text == "yes") or (column in _NUMBERS and text.startswith("-") and len(text) > 1):
+        colour = "red"
+    return click.style(cell, fg=colour) if colour is not None and _takes_colours() else cell
+
+
+def _dim(text: str) -> str:
+    return click.style(text, dim=True) if _takes_colours() else text
+
+
+def _takes_colours() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def _pad(cell: str, width: int, *, right: bool) -> str:

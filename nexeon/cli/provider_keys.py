@@ -9,7 +9,7 @@ import click
 
 from nexeon.cli.accounts import changes
 from nexeon.cli.limits import limit_options, limit_values
-from nexeon.cli.options import shared_options
+from nexeon.cli.options import complete_providers, shared_options
 from nexeon.cli.output import confirmed, show, show_record, show_rows, tell
 from nexeon.cli.session import call, listing, with_client
 
@@ -32,14 +32,19 @@ def command() -> None:
 
 
 @command.command()
-@click.argument("provider")
+@click.argument("provider", shell_complete=complete_providers)
 @click.option("--account", default="default", show_default=True, help="The organisation at the provider.")
 @click.option("--label", default="", help="A name for people.")
 @click.option("--weight", type=int, default=1, show_default=True, help="Its share among the provider's keys.")
 @limit_options
 @shared_options
 def add(provider: str, **given: Any) -> None:
-    """Add a key of PROVIDER; the secret comes from stdin, or from a prompt on a terminal."""
+    """Add a key of PROVIDER; the secret comes from stdin, or from a prompt on a terminal.
+
+    \b
+    nexeon provider-keys add PROVIDER --label main < secret.txt
+    pass show provider | nexeon provider-keys add PROVIDER --weight 3 --rpm 500
+    """
     secret = click.prompt("Secret", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.read()
     made = call("provider_keys.add", provider=provider, secret=secret, **limit_values(given))
     show({"id": made["id"]}, made["id"])
@@ -47,19 +52,39 @@ def add(provider: str, **given: Any) -> None:
 
 
 @command.command("list")
-@click.option("--provider", help="Of one provider only.")
+@click.option("--provider", help="Of one provider only.", shell_complete=complete_providers)
 @shared_options
 def list_(provider: str | None) -> None:
-    """List the keys, with what a running gateway knows of them."""
+    """List the keys, with what a running gateway knows of them.
+
+    \b
+    nexeon provider-keys list --json
+    """
     rows = listing("provider_keys.list", provider=provider)
-    show_rows(rows, COLUMNS, empty="no provider keys in the store: nexeon provider-keys add PROVIDER")
+    show_rows(rows, COLUMNS, empty="no provider keys: nexeon provider-keys add PROVIDER")
+
+
+@command.command("show")
+@click.argument("key")
+@shared_options
+def show_(key: str) -> None:
+    """Show one key, and why it rests.
+
+    \b
+    nexeon provider-keys show pk_0123456789abcdef
+    """
+    show_record(call("provider_keys.show", key=key))
 
 
 @command.command()
 @click.argument("key")
 @shared_options
 def test(key: str) -> None:
-    """Try a key with one cheap call to the provider."""
+    """Try a key with one cheap call to the provider.
+
+    \b
+    nexeon provider-keys test pk_0123456789abcdef
+    """
     result: dict[str, Any] = with_client(lambda client: client.call("provider_keys.test", key=key), probe=_probe)
     show_record(result)
     if not result["ok"]:
@@ -71,10 +96,15 @@ def test(key: str) -> None:
 @click.option("--account", help="The organisation at the provider.")
 @click.option("--label", help="A name for people.")
 @click.option("--weight", type=int, help="Its share among the provider's keys.")
+@click.option("--enable/--disable", "enabled", default=None, help="Use it, or do not.")
 @limit_options
 @shared_options
 def update(key: str, **given: Any) -> None:
-    """Change what is noted about a key."""
+    """Change what is noted about a key.
+
+    \b
+    nexeon provider-keys update main --weight 3 --tpm none
+    """
     show_record(call("provider_keys.update", key=key, **limit_values(changes(given))))
 
 
@@ -82,7 +112,11 @@ def update(key: str, **given: Any) -> None:
 @click.argument("key")
 @shared_options
 def enable(key: str) -> None:
-    """Use a key again."""
+    """Use a key again, also where its provider has limited or refused it.
+
+    \b
+    nexeon provider-keys enable pk_0123456789abcdef
+    """
     show_record(call("provider_keys.enable", key=key))
 
 
@@ -90,7 +124,11 @@ def enable(key: str) -> None:
 @click.argument("key")
 @shared_options
 def disable(key: str) -> None:
-    """Do not use a key."""
+    """Do not use a key.
+
+    \b
+    nexeon provider-keys disable main
+    """
     show_record(call("provider_keys.disable", key=key))
 
 
@@ -99,7 +137,11 @@ def disable(key: str) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @shared_options
 def delete(key: str, yes: bool) -> None:
-    """Delete a key."""
+    """Delete a key.
+
+    \b
+    nexeon provider-keys delete main --yes
+    """
     confirmed(f"Delete provider key {key}?", yes)
     gone = call("provider_keys.delete", key=key)
     show(gone, gone["id"])

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from nexeon.cli.options import shared_options
+from nexeon.cli.options import complete_models, complete_providers, shared_options
 from nexeon.cli.output import show_record, show_rows
 from nexeon.cli.session import call, listing
 
@@ -27,15 +27,20 @@ def command() -> None:
 @command.command("list")
 @click.option("--account", metavar="ID", help="Of one account only.")
 @click.option("--key", metavar="ID", help="Of one key only.")
-@click.option("--model", help="Of one model only.")
-@click.option("--provider", help="Of one provider only.")
+@click.option("--model", help="Of one model only.", shell_complete=complete_models)
+@click.option("--provider", help="Of one provider only.", shell_complete=complete_providers)
 @click.option("--status", type=int, help="With that HTTP status only.")
+@click.option("--failed/--good", "failed", default=None, help="Those that failed only, or those that did not.")
 @click.option("--since", metavar="ISO", help="From that time on.")
 @click.option("--until", metavar="ISO", help="Up to before that time.")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, metavar="N", help="The newest N.")
 @shared_options
 def list_(limit: int, **given: Any) -> None:
-    """List requests, newest first."""
+    """List requests, newest first.
+
+    \b
+    nexeon requests list --failed --since 2030-01-01
+    """
     filters = {name: value for name, value in given.items() if value is not None}
     rows = listing("requests.list", most=limit, limit=min(limit, 1000), **filters)
     show_rows([dict.fromkeys(COLUMNS) | row for row in rows], COLUMNS, empty="no requests yet")
@@ -45,5 +50,9 @@ def list_(limit: int, **given: Any) -> None:
 @click.argument("request")
 @shared_options
 def show_(request: str) -> None:
-    """Show one request: its steps, attempts, usage and cost, and its bodies where they are kept."""
+    """Show one request: its steps, attempts, usage and cost, and its bodies where they are kept.
+
+    \b
+    nexeon requests show req_0123456789abcdef --json
+    """
     show_record(call("requests.show", request=request))

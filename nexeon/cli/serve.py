@@ -17,6 +17,11 @@ from nexeon.cli.options import config_option, given
 def command(host: str | None, port: int | None, sandbox: bool) -> None:
     """Serve the gateway, until it is interrupted.
 
+    \b
+    nexeon serve
+    nexeon serve --sandbox --port 0
+    nexeon serve -c gateway.yaml -c mine.yaml --host 0.0.0.0
+
     SIGHUP and `nexeon reload` read the configuration again, and so does a change of its files, of mappings or schemas.
     SIGTERM lets what is running finish; a second one does not wait for it.
     """

@@ -12,7 +12,12 @@ from nexeon.cli.session import call
 @click.command("status")
 @shared_options
 def command() -> None:
-    """Show what is administered, by which process, and what needs attention."""
+    """Show what is administered, by which process, and what needs attention.
+
+    \b
+    nexeon status
+    nexeon status --json | jq -e '.warnings == []'
+    """
     status = call("status")
     show(status, f"store  {status['store']}\npid    {status['pid']}")
     for warning in status["warnings"]:
