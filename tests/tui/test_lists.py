@@ -7,8 +7,8 @@ from fakes import FakeService, key
 from textual.pilot import Pilot
 from textual.widgets import Static
 
+from tui.screens.key import KeyScreen
 from tui.screens.keys import KeysScreen
-from tui.screens.record import RecordScreen
 from tui.widgets.search import PAUSE, SearchLine
 from tui.widgets.table import Column, fit
 
@@ -62,7 +62,7 @@ async def test_search_waits_for_a_pause_and_asks_the_service(open_app: Open, fak
         assert [item["name"] for item in screen.table.items] == ["web [prod]"]
         await pilot.press("enter", "enter")
         await settle(pilot)
-        assert isinstance(pilot.app.screen, RecordScreen)
+        assert isinstance(pilot.app.screen, KeyScreen)
         await pilot.press("q", "slash", "escape")
         await settle(pilot)
         assert len(screen.table.items) == 4

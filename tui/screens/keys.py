@@ -1,20 +1,30 @@
-"""Keys: what clients authenticate with."""
+"""Keys: what clients authenticate with; Enter opens one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from decimal import Decimal
 
 from rich.text import Text
 
 from tui import show
+from tui.screens.key_acts import KeyActs
 from tui.screens.listing import ListScreen
-from tui.screens.record import RecordScreen
 from tui.widgets.table import Cell, Column, Item
 
 
-class KeysScreen(ListScreen):
-    """Clients' keys. Their secrets are shown once, when they are made."""
+def budget_gauge(key: Item, width: int, tints: tuple[str, str, str]) -> Text:
+    """What of its budget a key has spent, as a bar in one of three colours (good, near its end, over)."""
+    if key["budget"] is None:
+        return Text(show.NONE, style="dim")
+    budget = Decimal(key["budget"])
+    share = float((Decimal(key["spent"]) + Decimal(key["reserved"])) / budget) if budget else 1.0
+    tint = tints[0] if share < 0.8 else tints[1] if share < 1 else tints[2]
+    return Text.assemble((show.gauge(share, width), tint), f" {show.money(key['budget'])}")
+
+
+class KeysScreen(KeyActs, ListScreen):
+    """Clients' keys. Their secrets are shown once, when they are made or rotated. Enter opens one."""
 
     method = "keys.list"
     columns = (
@@ -22,28 +32,34 @@ class KeysScreen(ListScreen):
         Column("Ends in", 8, drop=3),
         Column("State", 9),
         Column("Spent", 10, align="right"),
-        Column("Budget", 10, align="right", drop=2),
-        Column("Account", 16, drop=1),
-        Column("Id", 20, drop=4),
+        Column("Budget", 19, drop=2),
+        Column("Models", 16, drop=4, flex=True),
+        Column("Account", 20, drop=1),
     )
     searches = "a part of the name, the id, or the secret's last four"
-    nothing = "There is no key yet.\n\nMake one: nexeon keys create --account ACCOUNT --name NAME"
+    nothing = "There is no key yet.\n\nPress n to make one."
     every = 5.0
-
-    def params(self, text: str) -> dict[str, Any]:
-        return {"search": text} if text else {}
 
     def row(self, item: Item) -> Sequence[Cell]:
         state = item["state"]
+        tints = self.tint("success"), self.tint("warning"), self.tint("error")
         return (
             item["name"],
             Text(f"…{item['last4']}", style="dim"),
             Text(state, style="" if state == "active" else self.tint("error")),
             show.money(item["spent"]),
-            show.money(item["budget"]),
+            budget_gauge(item, 10, tints),
+            Text(", ".join(item["models"]) or "all", style="dim"),
             Text(item["account"], style="dim"),
-            Text(item["id"], style="dim"),
         )
 
     def opened(self, item: Item) -> None:
-        self.app.push_screen(RecordScreen(item["name"], item))
+        from tui.screens.key import KeyScreen
+
+        self.app.push_screen(KeyScreen(item))
+
+    def pointed(self, item: Item | None) -> None:
+        self.refresh_bindings()
+
+    def in_front(self) -> Item | None:
+        return self.table.item
