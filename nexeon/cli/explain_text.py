@@ -40,6 +40,8 @@ def show_requests(found: Sequence[Explained], given: Any) -> None:
             console.print(Text("refused: ", "bold red").append(target.refusal, "red").append(*_by(target.line)))
             continue
         console.print(Text(f"POST {target.url}"))
+        for name, value in target.headers.items():
+            console.print(Text(f"{name}: {value}"))
         _sides(console, ("client request", "upstream request"), given, target.body, target.values)
         for patch in target.patches:
             console.print(Text(f"patched: {patch}", "yellow"))

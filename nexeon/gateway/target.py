@@ -15,6 +15,7 @@ from nexeon.gateway.provider_keys import Lease
 from nexeon.gateway.several import MOST, answers_wanted, asking_for_one
 from nexeon.gateway.stash import Kept, Stash, call_ids, give_back
 from nexeon.gateway.validate import invalid
+from nexeon.gateway.wording import Wording
 from nexeon.mapping import MISSING, Format, Library, ModelDialect, new_context
 from nexeon.mapping.seals import open_envelope
 from nexeon.wire.json import dumps
@@ -83,6 +84,7 @@ class Preparer:
         self._token = token
         self._stash = stash
         self._materialiser = materialiser
+        self._words = Wording(exchange.format, exchange.body)
         self._fetched: dict[tuple[str, str], Fetched] = {}
         self._canonical: dict[str, Any] | None = None
         self._decode_losses: list[str] = []
@@ -256,6 +258,8 @@ class Preparer:
         body = pipe.set_facts(
             body, facts, model=plan.target.model, stream=exchange.stream, ask_usage=exchange.stream and not asked
         )
+        encoded = len(ctx["dropped"])
+        before = body
         try:
             body = plan.dialect.request(body, ctx)
             sent = dumps(body)
@@ -263,10 +267,16 @@ class Preparer:
                 ctx["headers"] = exchange.headers
             headers = plan.format.request_headers(body, ctx)
         except MappingFailure as failure:
-            raise invalid(failure.message, failure.path or None) from failure
+            path = failure.path if plan.piped else self._words.wire(failure.path, plan.format, before)
+            raise invalid(failure.message, path or None) from failure
+        except RequestError as error:
+            raise error if plan.piped else self._words.refusal(error, plan.format, before) from error.__cause__
         except TypeError as error:
             raise invalid(f"the request {error}") from None
-        dropped = [*lost, *ctx["dropped"]]
+        patched = ctx["dropped"][encoded:]
+        if patched and not plan.piped:
+            patched = [self._words.wire(path, plan.format, before) for path in patched]
+        dropped = [*lost, *ctx["dropped"][:encoded], *patched]
         ctx["dropped"] = []
         path = facts.url_path(plan.target.model, stream=exchange.stream)
         return Prepared(sent, path, ctx, plan.piped and not asked, copies, self._keep(ctx), headers), dropped
@@ -294,7 +304,9 @@ class Preparer:
         try:
             body = plan.format.encode_request(canonical, ctx)
         except MappingFailure as failure:
-            raise invalid(failure.message, client.param(failure.path) or None) from failure
+            raise invalid(failure.message, self._words.canonical(failure.path, canonical) or None) from failure
+        if ctx["dropped"]:
+            ctx["dropped"] = self._words.lost(ctx["dropped"], canonical)
         if not isinstance(body, dict):
             raise RequestError(500, "internal", "the mapping of this format gave no request")
         return body, [*self._decode_losses, *dropped]

@@ -151,6 +151,7 @@ class _Way:
             hide_usage=False,
             copies=1,
             keep=lambda response: None,
+            headers={},
         )
         self._told = 0
 

@@ -39,7 +39,7 @@ class Lost:
 
 @dataclass(slots=True)
 class Explained:
-    """One target's request. `patches` is what was changed in the client's own body, where the formats are the same.
+    """One target's request. `headers` are those that the body needs, beside the provider's own. `patches` is what was changed in the client's own body, where the formats are the same.
 
     `refusal` says why the target cannot be given the request, `line` who says so.
     """
@@ -49,6 +49,7 @@ class Explained:
     format: str
     piped: bool
     url: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
     body: Any = None
     patches: list[str] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
@@ -118,6 +119,7 @@ def explain_request(tracer: Tracer, plan: Plan, client: Format, model: Model, ra
         found.line = _refusing_line(error, patches, plan, client, preparer)
         return found
     found.url = plan.provider.base_url + prepared.path
+    found.headers = prepared.headers
     found.body = loads(prepared.body)
     found.patches = differences(given, found.body) if plan.piped else []
     found.dropped = exchange.dropped
