@@ -251,5 +251,6 @@ class AdminService:
 
 
 def operations(group: type[Any]) -> list[str]:
-    """The names of a group's operations."""
-    return [name for name, _ in inspect.getmembers(group, inspect.iscoroutinefunction) if not name.startswith("_")]
+    """The names of a group's operations; `close` is for the service alone."""
+    found = inspect.getmembers(group, inspect.iscoroutinefunction)
+    return [name for name, _ in found if not name.startswith("_") and name != "close"]

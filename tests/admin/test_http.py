@@ -13,7 +13,9 @@ from jsonschema import Draft202012Validator
 from nexeon.admin import AdminHTTP, AdminService
 from nexeon.admin.http import DESCRIPTION, OPERATIONS, PREFIX
 from nexeon.admin.openapi import PARAMETERS, describe
+from nexeon.admin.service import ALONE, READS
 from nexeon.store.guests import GuestStore
+from nexeon.store.records import ProviderKey
 from nexeon.store.requests import RequestLog
 from nexeon.store.tinydb_engine import TinyStore
 
@@ -119,6 +121,53 @@ async def test_every_change_is_audited_without_its_secret(http: AdminHTTP, servi
         "keys.rotate",
         "keys.create",
     ]
+
+
+CHANGES: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "accounts.create": ("POST", "/accounts", {"name": "other"}),
+    "accounts.update": ("PATCH", "/accounts/acme", {"rpm": 5}),
+    "accounts.disable": ("POST", "/accounts/acme/disable", {}),
+    "accounts.delete": ("DELETE", "/accounts/acme", {}),
+    "keys.create": ("POST", "/keys", {"account": "acme", "name": "second"}),
+    "keys.update": ("PATCH", "/keys/k", {"rpm": 5}),
+    "keys.disable": ("POST", "/keys/k/disable", {}),
+    "keys.rotate": ("POST", "/keys/k/rotate", {"overlap": 60}),
+    "keys.delete": ("DELETE", "/keys/k", {}),
+    "credits.add": ("POST", "/credits/acme/add", {"usd": "1", "reason": "a gift"}),
+    "credits.refund": ("POST", "/credits/acme/refund", {"usd": "1"}),
+    "credits.adjust": ("POST", "/credits/acme/adjust", {"usd": "1"}),
+    "provider_keys.add": ("POST", "/provider-keys", {"provider": "p", "secret": "of-another-provider"}),
+    "provider_keys.update": ("PATCH", "/provider-keys/main", {"weight": 2}),
+    "provider_keys.enable": ("POST", "/provider-keys/main/enable", {}),
+    "provider_keys.disable": ("POST", "/provider-keys/main/disable", {}),
+    "provider_keys.test": ("POST", "/provider-keys/main/test", {}),
+    "provider_keys.delete": ("DELETE", "/provider-keys/main", {}),
+}
+
+
+@pytest.mark.parametrize(
+    "method", [name for name in OPERATIONS if name.rpartition(".")[2] not in READS and name not in ALONE]
+)
+async def test_whatever_changes_something_is_in_the_audit_log(tmp_path: Path, method: str) -> None:
+    async def probe(key: ProviderKey, secret: str) -> dict[str, Any]:
+        return {"ok": True}
+
+    service = AdminService(await TinyStore.open(tmp_path), probe=probe)
+    http = AdminHTTP(service, TOKEN)
+    await ask(http, "POST", "/accounts", {"name": "acme"})
+    await ask(http, "POST", "/keys", {"account": "acme", "name": "k"})
+    await ask(http, "POST", "/provider-keys", {"provider": "p", "secret": "of-the-provider", "label": "main"})
+    before = len((await ask(http, "GET", "/audit"))[1]["items"])
+    verb, path, body = CHANGES[method]
+    status, answer = await ask(http, verb, path, body)
+    assert status == 200, answer
+    newest, *older = (await ask(http, "GET", "/audit"))[1]["items"]
+    assert len(older) == before
+    assert (newest["method"], newest["actor"]) == (method, "alice? (10.0.0.1)")
+    assert newest["subject"] == answer["id"]
+    assert {name: value for name, value in body.items() if name != "secret"}.items() <= newest["params"].items()
+    await service.close()
+    await service.store.close()
 
 
 async def charge(service: AdminService, account: str, key: str, amount: int, model: str) -> None:

@@ -102,6 +102,37 @@ async def test_the_cost_is_told_on_demand(opened: Opener) -> None:
     assert asked.headers["x-nexeon-cost"] == str(Decimal(-charge.amount) / USD).rstrip("0")
 
 
+async def test_a_charge_keeps_the_price_that_it_was_made_at(opened: Opener) -> None:
+    """The tier that held for its input and service tier; whatever the configuration says later."""
+
+    def change(value: dict[str, Any]) -> None:
+        value["models"]["plain"]["price"] = {"input": 1, "output": 2, "tiers": [{"above": 9, "input": 3, "output": 4}]}
+        value["models"]["strict"]["price"] = {"input": 1, "output": 2, "tiers": [{"above": 10, "input": 3}]}
+        value["models"]["noted"]["price"] = {"input": 1, "output": 2, "request": 0.5, "web_search": 0.1}
+
+    gate = await opened(change)
+    gate.upstream.plays(talks())
+    for model, stream, price, amount in (
+        ("plain", False, (3, 4), 50_000),
+        ("plain", True, (3, 4), 50_000),
+        ("strict", False, (1, 2), COST),
+    ):
+        await gate.talk(model, stream=stream)
+        charge = await gate.last_charge()
+        assert -charge.amount == amount
+        assert (charge.price["input"], charge.price["output"]) == (price[0] * USD, price[1] * USD)
+    gate.upstream.plays(notes())
+    await gate.talk("noted")
+    charge = await gate.last_charge()
+    assert (-charge.amount, charge.price["request"]) == (COST + USD // 2, USD // 2)
+    cheaper = await opened(lambda value: value["models"]["plain"].update(price={"input": 0, "output": 0}))
+    cheaper.upstream.plays(talks())
+    await cheaper.talk()
+    assert (await cheaper.last_charge()).price == {}
+    kept = [entry.price for entry in await gate.store.ledger(gate.account) if entry.model == "plain"]
+    assert [(price["input"], price["output"]) for price in kept] == [(3 * USD, 4 * USD)] * 2
+
+
 async def test_a_call_without_usage_costs_what_it_produced(opened: Opener) -> None:
     gate = await opened()
     gate.upstream.plays(says({**SAID, "text": "x" * 400, "usage": None}), streams({"text": "y"}, {"end": "stop"}))
