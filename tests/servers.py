@@ -90,7 +90,11 @@ class PostgresServer:
                 cwd=self.folder,
                 **self._identity,
             )
-        _wait(lambda: _answers(self.port), self.process, self.folder / "log")
+        _wait(self._ready, self.process, self.folder / "log")
+
+    def _ready(self) -> bool:
+        command = [self._programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        return subprocess.run(command, check=False).returncode == 0
 
     def stop(self, number: int = signal.SIGINT) -> None:
         """SIGINT: at once and in order; SIGQUIT: as in a crash."""

@@ -112,4 +112,6 @@ async def readyz(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path:
 
 
 async def metrics(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path: Mapping[str, str]) -> Reply:
-    return Reply(200, gateway.services.measured().encode(), "text/plain; version=0.0.4; charset=utf-8")
+    services = gateway.services
+    text = services.measured() if services.siblings is None else await services.siblings.measured()
+    return Reply(200, text.encode(), "text/plain; version=0.0.4; charset=utf-8")

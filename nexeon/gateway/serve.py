@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -31,7 +31,9 @@ from nexeon.gateway.probe import probe
 from nexeon.gateway.reload import Reloader
 from nexeon.gateway.services import Services
 from nexeon.gateway.sharing import notice
+from nexeon.gateway.siblings import Siblings
 from nexeon.gateway.watch import Watch
+from nexeon.gateway.workers import Seat, Supervisor
 from nexeon.store import Store, open_store
 from nexeon.store.requests import RequestLog
 
@@ -84,8 +86,20 @@ def serve(
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(run(config, overlay=overlay, load=load, loaded=loaded))
+    if config.server.workers > 1 and overlay is not None:
+        print("one process serves this: what is made for its life is in its memory", file=sys.stderr, flush=True)
+        config = replace(config, server=replace(config.server, workers=1))
+    if words := notice(config):
+        _log.warning("%s", words)
+
+    def work(seat: Seat | None = None) -> None:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run(config, overlay=overlay, load=load, loaded=loaded, seat=seat))
+
+    if config.server.workers > 1:
+        Supervisor(config, work).run()
+    else:
+        work()
 
 
 async def run(
@@ -95,8 +109,10 @@ async def run(
     stop: asyncio.Event | None = None,
     load: Callable[[], Config] | None = None,
     loaded: Config | None = None,
+    seat: Seat | None = None,
 ) -> None:
-    """`serve` inside a running event loop. With `stop`, that ends it and signals are left alone."""
+    """`serve` inside a running event loop. With `stop`, that ends it and signals are left alone. In a `seat` it is one
+    of several workers."""
     asyncio.get_running_loop().set_exception_handler(_report)
     loaded = loaded or config
     files = config.files
@@ -104,10 +120,10 @@ async def run(
         if overlay is not None:
             stack.push_async_callback(overlay.stop)
             config = await overlay.start(config)
-        if words := notice(config):
-            _log.warning("%s", words)
         made = compile_folders(config.mappings)
-        listener = stack.enter_context(_listen(config.server.host, config.server.port))
+        listener = stack.enter_context(
+            _listen(config.server.host, config.server.port) if seat is None else seat.listener
+        )
         store, shared = await _open_store(config, overlay)
         if overlay is not None:
             store = await overlay.wrap(store)
@@ -135,6 +151,11 @@ async def run(
         reloader = Reloader(services, load or partial(load_config, files), loaded, over=over, adopted=adopted)
         service.running = reloader
         admin = AdminServer(service, folder=config.store.folder, socket=config.admin.socket)
+        if seat is not None:
+            services.siblings = Siblings(seat.folder, seat.number, seat.count, services.measured)
+            await services.siblings.start()
+            stack.push_async_callback(services.siblings.stop)
+            shared = seat.number == 0
         if shared:
             await admin.start()
             stack.push_async_callback(admin.stop)
@@ -142,11 +163,13 @@ async def run(
         if stop is None:
             stop = asyncio.Event()
             stack.enter_context(_signals(stop.set, reloader.soon))
+            if seat is not None:
+                seat.watch_parent(stop.set)
         if config.server.watch:
             stack.push_async_callback(_ended, asyncio.create_task(watch(reloader.files, reloader.by_file)))
         gc.collect()
         gc.freeze()
-        await _answer(app, services, listener, stop, overlay)
+        await _answer(app, services, listener, stop, overlay, seat)
 
 
 def _log_options(config: Config) -> dict[str, Any]:
@@ -166,7 +189,12 @@ async def _open_store(config: Config, overlay: Overlay | None) -> tuple[Store, b
 
 
 async def _answer(
-    app: Quart, services: Services, listener: socket.socket, stop: asyncio.Event, overlay: Overlay | None
+    app: Quart,
+    services: Services,
+    listener: socket.socket,
+    stop: asyncio.Event,
+    overlay: Overlay | None,
+    seat: Seat | None,
 ) -> None:
     """Hypercorn, until `stop` and the drain after it."""
     host, port = listener.getsockname()[:2]
@@ -176,7 +204,10 @@ async def _answer(
         """Hypercorn waits for this once it accepts connections."""
         if overlay is not None:
             await overlay.listening(url)
-        print(f"nexeon answers at {url}", file=sys.stderr, flush=True)
+        if seat is None:
+            print(f"nexeon answers at {url}", file=sys.stderr, flush=True)
+        else:
+            seat.ready()
         await stop.wait()
 
     settings = hypercorn_config(services.current.config)

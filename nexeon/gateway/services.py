@@ -22,6 +22,7 @@ from nexeon.gateway.settle import HOLD, Settler
 from nexeon.gateway.shared_rests import SharedRests
 from nexeon.gateway.shared_windows import SharedWindows
 from nexeon.gateway.sharing import measures
+from nexeon.gateway.siblings import Siblings
 from nexeon.gateway.stash import Stash
 from nexeon.gateway.upstream import TransportFactory
 from nexeon.gateway.windows import MemoryWindows, Windows
@@ -48,7 +49,8 @@ class Services:
     """What every configuration of one process shares. `current` is the gateway that answers what comes now, `retired`
     are those before it whose requests have not ended.
 
-    `log` takes a record of every request, `admin` answers what owners of keys ask of their usage, `admin_http` serves
+    `siblings` are the other workers of this address, where there are any; `log` takes a record of every request,
+    `admin` answers what owners of keys ask of their usage, `admin_http` serves
     operators; whoever serves sets them.
     """
 
@@ -71,7 +73,7 @@ class Services:
         )
         self.repeats = Repeats(config.idempotency, store.place, self.metrics)
         url = config.limits.url
-        self.windows: Windows = MemoryWindows()
+        self.windows: Windows = MemoryWindows(parts=config.server.workers)
         others: SharedRests | None = None
         if url is not None:
             self.windows = shared = SharedWindows(url)
@@ -81,6 +83,7 @@ class Services:
         self.started = time.time()
         self.ready = False
         self.ending = False
+        self.siblings: Siblings | None = None
         self.admin: AdminService | None = None
         self.admin_http: AdminHTTP | None = None
         self.retired: list[Gateway] = []

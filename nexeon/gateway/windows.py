@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from nexeon.errors import NexeonError
@@ -95,8 +95,10 @@ class MemoryWindows:
     shared = False
     reachable = True
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, *, parts: int = 1) -> None:
+        """Of every limit, one of so many `parts` is let in here, but one at least: the others are other processes'."""
         self._clock = clock
+        self._parts = parts
         self._counters: dict[tuple[str, float], _Window | _Held] = {}
         self._takes = 0
 
@@ -120,14 +122,13 @@ class MemoryWindows:
         counters = [self._counter(claim) for claim in claims]
         refused: Exceeded | None = None
         for claim, counter in zip(claims, counters, strict=True):
-            wait = counter.wait(now, claim)
+            wait = counter.wait(now, self._own(claim))
             if wait > 0 and (refused is None or wait > refused.wait):
-                refused = Exceeded(counter.level(now, claim), wait)
+                refused = Exceeded(self._level(claim, now), wait)
         if refused is not None:
             raise refused
         marks = [counter.add(now, claim.amount) for claim, counter in zip(claims, counters, strict=True)]
-        levels = [counter.level(now, claim) for claim, counter in zip(claims, counters, strict=True)]
-        return Taken(claims, levels, marks)
+        return Taken(claims, [self._level(claim, now) for claim in claims], marks)
 
     def settle_now(self, taken: Taken, amounts: Sequence[int]) -> None:
         now = self._clock()
@@ -139,7 +140,17 @@ class MemoryWindows:
     def levels(self, claims: Sequence[Claim]) -> list[Level]:
         """Where the counters stand, with nothing taken."""
         now = self._clock()
-        return [self._counter(claim).level(now, claim) for claim in claims]
+        return [self._level(claim, now) for claim in claims]
+
+    def _own(self, claim: Claim) -> Claim:
+        """With this process's part of the limit."""
+        if self._parts == 1 or claim.limit <= 0:
+            return claim
+        return replace(claim, limit=max(claim.limit // self._parts, 1))
+
+    def _level(self, claim: Claim, now: float) -> Level:
+        level = self._counter(claim).level(now, self._own(claim))
+        return level if level.claim is claim else replace(level, claim=claim)
 
     def _counter(self, claim: Claim) -> _Window | _Held:
         key = (claim.name, claim.seconds)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
-from nexeon.errors import StoreError, StoreLocked
+from nexeon.errors import StoreError, StoreLocked, StoreUnavailable
 from nexeon.store.money import to_nano, to_usd
 from nexeon.store.protocol import Store
 from nexeon.store.records import (
@@ -38,7 +40,7 @@ __all__ = [
 
 async def open_store(url: str, *, wait: float = 0.0) -> Store:
     """`tinydb:FOLDER` (made where it is missing), `postgresql://…` or `memory:`. Waits up to `wait` seconds for another
-    holder.
+    holder, or a database that is starting.
 
     Raises StoreError for another URL, or a database that refuses; StoreLocked (names the holder), StoreCorrupt,
     StoreUnavailable.
@@ -49,7 +51,7 @@ async def open_store(url: str, *, wait: float = 0.0) -> Store:
             from nexeon.store.postgres.engine import PostgresStore
         except ModuleNotFoundError as error:
             raise StoreError(f"store.url: this engine needs {error.name}: pip install 'nexeon[postgres]'") from None
-        return await PostgresStore.open(url)
+        return await _patiently(partial(PostgresStore.open, url), StoreUnavailable, wait)
     if scheme == "memory":
         from nexeon.store.memory import MemoryStore
 
@@ -58,11 +60,15 @@ async def open_store(url: str, *, wait: float = 0.0) -> Store:
         raise StoreError(f"store.url: no engine is called `{scheme}`: use tinydb:FOLDER, postgresql://… or memory:")
     from nexeon.store.tinydb_engine import TinyStore
 
+    return await _patiently(partial(TinyStore.open, Path(rest)), StoreLocked, wait)
+
+
+async def _patiently(open_it: Callable[[], Awaitable[Store]], hindrance: type[StoreError], wait: float) -> Store:
     deadline = time.monotonic() + wait
     while True:
         try:
-            return await TinyStore.open(Path(rest))
-        except StoreLocked:
+            return await open_it()
+        except hindrance:
             if time.monotonic() >= deadline:
                 raise
         await asyncio.sleep(0.05)

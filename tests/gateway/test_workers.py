@@ -1,0 +1,190 @@
+"""Several processes at one address: they answer, one that dies is replaced, signals reach all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from fleet import SECRET_KEY
+from upstream import Upstream
+
+from nexeon.gateway.siblings import labelled
+from nexeon.gateway.windows import Claim, Exceeded, MemoryWindows
+from nexeon.store.postgres.engine import PostgresStore
+from nexeon.store.records import Account, ApiKey
+from nexeon.store.secrets import VARIABLE, digest, last4, new_secret
+from tests.servers import free_port, need_postgres, schema_url
+
+ROOT = Path(__file__).parents[2]
+
+
+class Served:
+    """A parent with its workers."""
+
+    def __init__(self, process: subprocess.Popen[str], url: str, key: str, errors: Path) -> None:
+        self.process = process
+        self.url = url
+        self.key = key
+        self.errors = errors
+
+    def workers(self) -> list[int]:
+        pid = self.process.pid
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    async def until_told(self, words: str) -> None:
+        async with asyncio.timeout(90):
+            while words not in self.errors.read_text():
+                assert self.process.poll() is None, self.errors.read_text()
+                await asyncio.sleep(0.1)
+
+    def ask(self) -> int:
+        """On a connection of its own, since the kernel shares out connections."""
+        body = {"model": "plain", "say": [{"who": "user", "text": "hi"}]}
+        return httpx.post(
+            f"{self.url}/talk", json=body, headers={"authorization": f"Bearer {self.key}"}, timeout=20
+        ).status_code
+
+
+def start(folder: Path, config: dict[str, object]) -> tuple[subprocess.Popen[str], Path]:
+    file, errors = folder / "workers.yaml", folder / "errors.txt"
+    file.write_text(yaml.safe_dump(config))
+    with errors.open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "nexeon.cli", "serve", "-c", str(file)],
+            stderr=log,
+            stdout=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT), VARIABLE: SECRET_KEY},
+        )
+    return process, errors
+
+
+@pytest.fixture
+async def served(upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Served]:
+    from conftest import settings
+
+    monkeypatch.setenv(VARIABLE, SECRET_KEY)
+    url = await schema_url(tmp_path)
+    secret = new_secret()
+    store = await PostgresStore.open(url)
+    await store.add(Account("acc_1", "acme", 0.0))
+    await store.add(ApiKey("key_1", "acc_1", "k", 0.0, digest(secret), last4(secret)))
+    await store.post("acc_1", "grant", 10**12)
+    await store.close()
+    port = free_port()
+    config = {**settings(upstream.url), "store": {"url": url}, "server": {"port": port, "workers": 2, "drain": 5}}
+    process, errors = start(tmp_path, config)
+    found = Served(process, f"http://127.0.0.1:{port}", secret, errors)
+    try:
+        await found.until_told("nexeon answers at")
+        yield found
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            await asyncio.to_thread(process.wait, 30)
+
+
+@pytest.mark.timeout(240)
+async def test_workers_answer_are_replaced_and_end_together(served: Served, upstream: Upstream) -> None:
+    from scripts import talks
+
+    upstream.plays(talks())
+    assert "lets in its share of every limit" in served.errors.read_text()
+    before = served.workers()
+    assert len(before) == 2
+    statuses = await asyncio.gather(*(asyncio.to_thread(served.ask) for _ in range(24)))
+    assert set(statuses) == {200}
+    text = (await asyncio.to_thread(httpx.get, f"{served.url}/metrics")).text
+    counts = {
+        line.split('worker="')[1][0]: int(line.rpartition(" ")[2])
+        for line in text.splitlines()
+        if line.startswith("nexeon_requests_total{") and 'status="200"' in line and 'model="plain"' in line
+    }
+    assert sum(counts.values()) == 24
+    assert set(counts) == {"0", "1"}, "both got some of 24 connections"
+    os.kill(before[1], signal.SIGKILL)
+    await served.until_told("another takes its place")
+    async with asyncio.timeout(60):
+        while len(served.workers()) < 2 or "1" not in await workers_of(served):  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+    assert set(await asyncio.gather(*(asyncio.to_thread(served.ask) for _ in range(12)))) == {200}
+    after = served.workers()
+    began = time.monotonic()
+    served.process.terminate()
+    assert await asyncio.to_thread(served.process.wait, 30) == 0
+    assert time.monotonic() - began < 15
+    assert not [pid for pid in after if running(pid)]
+
+
+async def workers_of(served: Served) -> set[str]:
+    """Those whose measures are told."""
+    try:
+        text = (await asyncio.to_thread(httpx.get, f"{served.url}/metrics", timeout=5)).text
+    except httpx.HTTPError:
+        return set()
+    return {line.split('worker="')[1][0] for line in text.splitlines() if 'worker="' in line}
+
+
+@pytest.mark.timeout(240)
+async def test_workers_end_when_their_parent_is_killed(served: Served) -> None:
+    workers = served.workers()
+    served.process.kill()
+    served.process.wait()
+    async with asyncio.timeout(30):
+        while any(running(pid) for pid in workers):  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+
+
+def running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.timeout(120)
+async def test_what_keeps_all_from_starting_is_told_once(tmp_path: Path) -> None:
+    need_postgres()
+    config = {
+        "store": {"url": f"postgresql://127.0.0.1:{free_port()}/nowhere"},
+        "server": {"port": free_port(), "workers": 2},
+    }
+    process, errors = start(tmp_path, {**json.loads(json.dumps(config)), "routes": [], "providers": {}, "models": {}})
+    assert await asyncio.to_thread(process.wait, 90) == 1
+    text = errors.read_text()
+    assert "cannot be used now" in text
+    assert "nexeon: no worker could be started" in text
+    assert "Traceback" not in text
+
+
+def test_series_are_labelled_by_worker() -> None:
+    text = '# HELP a Words.\n# TYPE a counter\na{x="}\\" 1"} 5\n# HELP b More.\n# TYPE b gauge\nb 2\n'
+    assert labelled({"0": text, "1": text.replace("5", "7")}) == (
+        '# HELP a Words.\n# TYPE a counter\na{x="}\\" 1",worker="0"} 5\na{x="}\\" 1",worker="1"} 7\n'
+        '# HELP b More.\n# TYPE b gauge\nb{worker="0"} 2\nb{worker="1"} 2\n'
+    )
+
+
+def test_a_worker_lets_in_its_part_of_a_limit() -> None:
+    windows = MemoryWindows(parts=4)
+    claims = [Claim("k", 10, 60), Claim("one", 1, 0.0)]
+    taken = [windows.take_now(claims[:1]) for _ in range(2)]
+    assert taken[1].levels[0].claim is claims[0]
+    assert taken[1].levels[0].left == 0
+    with pytest.raises(Exceeded) as refusal:
+        windows.take_now(claims[:1])
+    assert refusal.value.level.claim is claims[0]
+    assert windows.take_now(claims[1:]).levels[0].left == 0, "one at least"
