@@ -27,7 +27,7 @@ from nexeon.gateway.errors import error_body, error_headers
 from nexeon.gateway.gateway import Gateway
 from nexeon.gateway.router import Found
 from nexeon.gateway.services import Services, shutting_down
-from nexeon.gateway.upstream import TransportFactory
+from nexeon.gateway.transport import TransportFactory
 from nexeon.gateway.way import Incoming, Reply, generate
 from nexeon.mapping import Format, Library
 from nexeon.store import Store

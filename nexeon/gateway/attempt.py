@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-import httpx
-
 from nexeon.errors import MappingFailure, RequestError
 from nexeon.gateway import pipe
 from nexeon.gateway.exchange import Exchange
@@ -26,7 +24,8 @@ from nexeon.gateway.reader import Reader
 from nexeon.gateway.relay import Pipe, Relay, Translation
 from nexeon.gateway.several import at_once, together
 from nexeon.gateway.target import Context, Plan, Prepared
-from nexeon.gateway.upstream import Upstream, UpstreamFailure, close
+from nexeon.gateway.transport import Answer, close
+from nexeon.gateway.upstream import Upstream, UpstreamFailure
 from nexeon.wire.json import JSONError, dumps, loads
 from nexeon.wire.sse import SSEError, SSEParser
 
@@ -158,7 +157,7 @@ class Attempt:
         except RequestError as error:
             raise AttemptFailed(Blame.BROKEN, error) from error
 
-    async def _send(self, *, stream: bool) -> httpx.Response:
+    async def _send(self, *, stream: bool) -> Answer:
         """The answer with status 2xx, unread."""
         prepared = self.prepared
         try:
@@ -171,7 +170,7 @@ class Attempt:
             return response
         raise self._refusal(response, await self._read_refusal(response))
 
-    async def _read(self, response: httpx.Response) -> bytes:
+    async def _read(self, response: Answer) -> bytes:
         try:
             return await self.upstream.read(response)
         except UpstreamFailure as failure:
@@ -180,14 +179,14 @@ class Attempt:
             await close(response)
             raise
 
-    async def _read_refusal(self, response: httpx.Response) -> bytes:
+    async def _read_refusal(self, response: Answer) -> bytes:
         """What the provider says of its refusal; nothing where it breaks off: the status says enough."""
         try:
             return await self.upstream.read(response)
         except UpstreamFailure:
             return b""
 
-    def _refusal(self, response: httpx.Response, raw: bytes) -> AttemptFailed:
+    def _refusal(self, response: Answer, raw: bytes) -> AttemptFailed:
         status = response.status_code
         said: Any
         try:
@@ -219,7 +218,7 @@ class Attempt:
         if said and not any(_says_something(block) for block in canonical.get("blocks", ())):
             raise stream_error(self.plan.name, self._decode_error(body, 200))
 
-    def _parse(self, raw: bytes, response: httpx.Response) -> Any:
+    def _parse(self, raw: bytes, response: Answer) -> Any:
         try:
             return loads(raw)
         except JSONError:

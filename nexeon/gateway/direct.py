@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from nexeon.gateway.deadline import Deadline, Late
 from nexeon.gateway.way import Incoming, Reply
 
 Message = MutableMapping[str, Any]
@@ -20,6 +21,9 @@ Answer = Callable[[Incoming], Awaitable[Reply]]
 
 _SOON: Final = 0.05
 """Seconds after which it matters whether the client is still there: to watch costs more than a short answer."""
+
+_DRAIN_SECONDS: Final = 1.0
+_DRAIN_BYTES: Final = 16 * 1024 * 1024
 
 _END: Final[Message] = {"type": "http.response.body", "body": b"", "more_body": False}
 
@@ -75,8 +79,8 @@ class Call:
                 self._declared = int(value)
         try:
             reply = await self._answer(incoming_from(scope, self._body))
-            if not self._whole:  # an early refusal: what else comes is read, so that the client gets to its answer
-                self._watch()
+            if not self._whole:
+                await self._drain()
             await self._reply(reply)
         except Left:
             return
@@ -101,9 +105,9 @@ class Call:
         data: bytes = message.get("body", b"")
         if message.get("more_body", False):
             data = await self._more(data)
+        self._whole = True
         if len(data) > self._limit:
             raise RequestEntityTooLarge
-        self._whole = True
         self._timer = asyncio.get_running_loop().call_later(_SOON, self._watch)
         return data
 
@@ -123,6 +127,24 @@ class Call:
         else:
             raise RequestEntityTooLarge
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def _drain(self) -> None:
+        """Reads what else comes of a request that is refused early: a connection that is closed on a client that still
+        writes takes the answer with it."""
+        size = 0
+        try:
+            with Deadline(_DRAIN_SECONDS):
+                while size < _DRAIN_BYTES:
+                    message = await self._receive()
+                    size += len(message.get("body", b""))
+                    if message["type"] == "http.disconnect":
+                        raise Left
+                    if not message.get("more_body", False):
+                        self._whole = True
+                        return
+        except Late:
+            pass
+        self._watch()
 
     def _watch(self) -> None:
         if self._watcher is None:

@@ -10,7 +10,7 @@ import httpx
 from nexeon.admin.provider_keys import Probe
 from nexeon.config import Config, Provider
 from nexeon.errors import AdminError
-from nexeon.gateway.upstream import TRANSPORT_ERRORS, TransportFactory, aiohttp_transport
+from nexeon.gateway.transport import TRANSPORT_ERRORS, TransportFactory, aiohttp_transport
 from nexeon.store import ProviderKey
 
 _PATIENCE: Final = 20.0

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-import httpx
-
 from nexeon.errors import NexeonError
-from nexeon.gateway.upstream import TRANSPORT_ERRORS, Upstream, close
+from nexeon.gateway.transport import TRANSPORT_ERRORS, Answer, close
+from nexeon.gateway.upstream import Upstream
 
 _AHEAD: Final = 16
 """Pieces that may wait for a slow client before reading stops: back-pressure reaches the provider."""
@@ -31,7 +30,7 @@ class Reader:
         "_running", "_silence", "_stopped", "_task", "_timer", "_upstream", "_waiter",
     )  # fmt: skip
 
-    def __init__(self, upstream: Upstream, response: httpx.Response, *, keepalive: float) -> None:
+    def __init__(self, upstream: Upstream, response: Answer, *, keepalive: float) -> None:
         self._loop = asyncio.get_running_loop()
         self._upstream = upstream
         self._response = response

@@ -25,6 +25,7 @@ from nexeon.errors import ConfigError, Problem, StoreLocked
 from nexeon.gateway.app import make_app
 from nexeon.gateway.changes import watch
 from nexeon.gateway.compiled import compile_folders
+from nexeon.gateway.connection import install
 from nexeon.gateway.explain import Explainer
 from nexeon.gateway.gateway import Gateway
 from nexeon.gateway.probe import probe
@@ -230,6 +231,7 @@ async def _answer(
 
 def hypercorn_config(config: Config) -> hypercorn.config.Config:
     """No limit that could cut a long stream; idle connections outlive the keep-alive of usual clients and proxies."""
+    install()
     settings = hypercorn.config.Config()
     settings.accesslog = None
     settings.errorlog = logging.getLogger("nexeon.http")

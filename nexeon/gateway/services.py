@@ -24,7 +24,7 @@ from nexeon.gateway.shared_windows import SharedWindows
 from nexeon.gateway.sharing import measures
 from nexeon.gateway.siblings import Siblings
 from nexeon.gateway.stash import Stash
-from nexeon.gateway.upstream import TransportFactory
+from nexeon.gateway.transport import TransportFactory
 from nexeon.gateway.windows import MemoryWindows, Windows
 from nexeon.store import Store
 from nexeon.store.answers import AnswerStore, SQLiteAnswers

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import ipaddress
-import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
-from functools import lru_cache
+from collections.abc import Mapping
 from typing import Final
 
 import aiohttp
 import httpx
-from httpx_aiohttp import AiohttpTransport
 
 from nexeon.config import Provider
 from nexeon.errors import NexeonError
+from nexeon.gateway.deadline import Deadline, Late
+from nexeon.gateway.transport import TRANSPORT_ERRORS, Answer, close, line
 
-TransportFactory = Callable[[Provider], httpx.AsyncBaseTransport]
-
-_KEEP_ALIVE: Final = 60.0
 MAX_ANSWER: Final = 256 * 1024 * 1024
 """Bytes of one JSON answer."""
-
-_PIECE: Final = 256 * 1024
-
-TRANSPORT_ERRORS: Final = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, aiohttp.ClientError, OSError)
-"""What sending and reading may raise, whichever transport is below."""
 
 _UNCONNECTED: Final = (
     aiohttp.ClientConnectorError,
@@ -49,75 +38,60 @@ class UpstreamFailure(NexeonError):
 
 
 class Upstream:
-    """A provider's connection pool. Give `transport` to tests; without it httpx speaks through aiohttp."""
+    """A provider's connection pool. Give `transport` to tests."""
 
     def __init__(self, provider: Provider, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self.provider = provider
         self._timeouts = provider.timeouts
         self._users = 0
-        self._url = lru_cache(maxsize=1024)(lambda path: httpx.URL(provider.base_url + path))
-        self._headers = {
+        self._line = line(provider, transport)
+        common = {
             "user-agent": "nexeon",
             "content-type": "application/json",
             **{name.lower(): value for name, value in provider.headers.items()},
         }
+        self._for_json = {**common, "accept": "application/json", "accept-encoding": "gzip, deflate"}
+        self._for_stream = {**common, "accept": "text/event-stream", "accept-encoding": "identity"}
         self._key_header = provider.auth.header.lower()
-        # the other time limits are kept here: a client's read limit would cut a long wait for the first byte as well
-        limits = httpx.Timeout(None, connect=provider.timeouts.connect)
-        self._extensions = {"timeout": limits.as_dict()}
-        # no client around it: what it adds (cookies, redirects, authentication, hooks) is not wanted, and costs as much
-        # as the transport itself
-        self._transport = aiohttp_transport(provider) if transport is None else transport
 
-    async def send(
-        self, path: str, body: bytes, *, key: str, stream: bool, headers: Mapping[str, str]
-    ) -> httpx.Response:
+    async def send(self, path: str, body: bytes, *, key: str, stream: bool, headers: Mapping[str, str]) -> Answer:
         """The answer, its body still unread: whoever gets it must read it to the end or `aclose()` it.
 
         Raises UpstreamFailure. No exception holds the key.
         """
         sent = {
-            **self._headers,
+            **(self._for_stream if stream else self._for_json),
             **headers,
-            "accept": "text/event-stream" if stream else "application/json",
-            "accept-encoding": "identity" if stream else "gzip, deflate",
             self._key_header: self.provider.auth.render(key),
         }
-        content: bytes | AsyncIterator[bytes] = body
-        if len(body) > _PIECE:  # written in one go it would hold up every other request
-            content = _pieces(body)
-            sent["content-length"] = str(len(body))
-        request = httpx.Request("POST", self._url(path), content=content, headers=sent, extensions=self._extensions)
         try:
-            async with asyncio.timeout(self._timeouts.first_byte):
-                return await self._transport.handle_async_request(request)
-        except TimeoutError:
+            with Deadline(self._timeouts.first_byte):
+                return await self._line.post(path, body, sent)
+        except Late:
             raise UpstreamFailure(
                 f"provider `{self.provider.name}` did not answer within {self._timeouts.first_byte:g} s", timeout=True
             ) from None
         except TRANSPORT_ERRORS as error:
             raise self.broken(error) from None
 
-    async def read(self, response: httpx.Response) -> bytes:
+    async def read(self, answer: Answer) -> bytes:
         """The whole body; the connection goes back to the pool. Raises UpstreamFailure."""
-        loop = asyncio.get_running_loop()
-        idle = self._timeouts.idle
         chunks: list[bytes] = []
         size = 0
         try:
-            async with asyncio.timeout(idle) as deadline:
-                async for chunk in response.aiter_bytes():
-                    deadline.reschedule(loop.time() + idle)
+            with Deadline(self._timeouts.idle) as deadline:
+                async for chunk in answer.aiter_bytes():
+                    deadline.push()
                     chunks.append(chunk)
                     size += len(chunk)
                     if size > MAX_ANSWER:
                         raise UpstreamFailure(f"the answer of provider `{self.provider.name}` is too large")
-        except TimeoutError:
+        except Late:
             raise self.silent() from None
         except TRANSPORT_ERRORS as error:
             raise self.broken(error) from None
         finally:
-            await close(response)
+            await close(answer)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def silent(self) -> UpstreamFailure:
@@ -128,9 +102,9 @@ class Upstream:
     def broken(self, error: BaseException) -> UpstreamFailure:
         """The client library's error in our words. Its class mixes up refusals and time-outs; its cause does not."""
         name = self.provider.name
-        cause = error.__cause__ or error
-        late = isinstance(cause, (TimeoutError, httpx.TimeoutException))
-        if isinstance(cause, _UNCONNECTED):
+        causes = error, error.__cause__ or error
+        late = any(isinstance(cause, (TimeoutError, httpx.TimeoutException)) for cause in causes[1:])
+        if any(isinstance(cause, _UNCONNECTED) for cause in causes):
             if late:
                 limit = self._timeouts.connect
                 return UpstreamFailure(
@@ -153,7 +127,7 @@ class Upstream:
     async def aclose(self) -> None:
         self._users -= 1
         if self._users <= 0:
-            await self._transport.aclose()
+            await self._line.aclose()
 
 
 def _way_to(provider: Provider) -> tuple[object, ...]:
@@ -166,46 +140,3 @@ def _way_to(provider: Provider) -> tuple[object, ...]:
         provider.proxy,
         provider.max_connections,
     )
-
-
-async def _pieces(body: bytes) -> AsyncIterator[bytes]:
-    for start in range(0, len(body), _PIECE):
-        yield body[start : start + _PIECE]
-
-
-async def close(response: httpx.Response) -> None:
-    """Gives the connection up; what closing may raise is of no use to anyone."""
-    try:
-        await response.aclose()
-    except TRANSPORT_ERRORS:
-        return
-
-
-def aiohttp_transport(provider: Provider) -> AiohttpTransport:
-    """httpx over aiohttp. The session is made here because the transport's own keeps cookies and a limit of 100."""
-    secure = provider.base_url.startswith("https:")
-    context: ssl.SSLContext | bool = _tls() if secure else False
-
-    def session() -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=provider.max_connections, keepalive_timeout=_KEEP_ALIVE, ssl=context),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
-            trust_env=provider.proxy is None and not _is_local(provider.base_url),
-        )
-
-    proxy = httpx.Proxy(provider.proxy) if provider.proxy else None
-    return AiohttpTransport(verify=context, proxy=proxy, client=session)
-
-
-@lru_cache(maxsize=1)
-def _tls() -> ssl.SSLContext:
-    return httpx.create_ssl_context()
-
-
-def _is_local(url: str) -> bool:
-    host = httpx.URL(url).host
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -13,8 +13,10 @@ def new_context(**facts: Any) -> dict[str, Any]:
     `token` and `now` are made where they are not given. `dropped` collects what was lost.
     """
     ctx: dict[str, Any] = {name: value for name, value in facts.items() if value is not None}
-    ctx.setdefault("token", secrets.token_hex(12))
-    ctx.setdefault("now", int(time.time()))
+    if "token" not in ctx:
+        ctx["token"] = secrets.token_hex(12)
+    if "now" not in ctx:
+        ctx["now"] = int(time.time())
     ctx.setdefault("format", "")
     ctx["dropped"] = []
     ctx["lost"] = []

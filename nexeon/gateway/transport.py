@@ -1,0 +1,174 @@
+"""How requests reach a provider: aiohttp, spoken to directly where nothing needs httpx in between."""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping
+from functools import lru_cache
+from typing import Any, Final, Protocol
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+from yarl import URL
+
+from nexeon.config import Provider
+
+TransportFactory = Callable[[Provider], httpx.AsyncBaseTransport]
+
+_KEEP_ALIVE: Final = 60.0
+_PIECE: Final = 256 * 1024
+
+TRANSPORT_ERRORS: Final = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, aiohttp.ClientError, OSError)
+"""What sending and reading may raise, whichever transport is below."""
+
+
+class Answer(Protocol):
+    """A provider's answer, its body still unread. Header names may be asked for in lower case."""
+
+    @property
+    def status_code(self) -> int: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+    def aiter_bytes(self) -> AsyncIterator[bytes]:
+        """The body as it comes, decompressed."""
+        ...
+
+    async def aclose(self) -> None:
+        """Lets go of the connection; it can be used again only where the body was read to its end."""
+        ...
+
+
+class Line(Protocol):
+    """The connections to one provider. Both methods may raise TRANSPORT_ERRORS."""
+
+    async def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> Answer: ...
+
+    async def aclose(self) -> None: ...
+
+
+def line(provider: Provider, transport: httpx.AsyncBaseTransport | None = None) -> Line:
+    """Through `transport` where one is given."""
+    if transport is None and provider.proxy is None:
+        return DirectLine(provider)
+    return HTTPXLine(provider, aiohttp_transport(provider) if transport is None else transport)
+
+
+class DirectLine:
+    """aiohttp itself: httpx's request and response objects cost a third of what sending and reading does."""
+
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+        self._session: aiohttp.ClientSession | None = None
+        self._timeout = aiohttp.ClientTimeout(sock_connect=provider.timeouts.connect)
+        self._url = lru_cache(maxsize=1024)(lambda path: URL(str(httpx.URL(provider.base_url + path))))
+
+    async def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> DirectAnswer:
+        session = self._session
+        if session is None:
+            session = self._session = _session(self._provider)
+        data: Any = body
+        if len(body) > _PIECE:  # written in one go it would hold up every other request
+            data = _pieces(body)
+            headers = {**headers, "content-length": str(len(body))}
+        return DirectAnswer(
+            await session.post(
+                self._url(path), data=data, headers=headers, allow_redirects=False, timeout=self._timeout
+            )
+        )
+
+    async def aclose(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+
+class DirectAnswer:
+    """Implements `Answer`."""
+
+    __slots__ = ("_response", "headers", "status_code")
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+        self.status_code = response.status
+        self.headers: Mapping[str, str] = response.headers
+
+    async def aiter_bytes(self) -> AsyncIterator[bytes]:
+        content = self._response.content
+        while chunk := await content.readany():
+            yield chunk
+
+    async def aclose(self) -> None:
+        self._response.release()
+
+
+class HTTPXLine:
+    """A transport of httpx, without a client around it: what that adds (cookies, redirects, authentication, hooks) is
+    not wanted, and costs as much as the transport itself."""
+
+    def __init__(self, provider: Provider, transport: httpx.AsyncBaseTransport) -> None:
+        self._transport = transport
+        self._url = lru_cache(maxsize=1024)(lambda path: httpx.URL(provider.base_url + path))
+        # a client's read limit would cut a long wait for the first byte as well
+        self._extensions = {"timeout": httpx.Timeout(None, connect=provider.timeouts.connect).as_dict()}
+
+    async def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        content: bytes | AsyncIterator[bytes] = body
+        if len(body) > _PIECE:
+            content = _pieces(body)
+            headers = {**headers, "content-length": str(len(body))}
+        request = httpx.Request("POST", self._url(path), content=content, headers=headers, extensions=self._extensions)
+        return await self._transport.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
+
+
+async def _pieces(body: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(body), _PIECE):
+        yield body[start : start + _PIECE]
+
+
+async def close(answer: Answer) -> None:
+    """Gives the connection up; what closing may raise is of no use to anyone."""
+    try:
+        await answer.aclose()
+    except TRANSPORT_ERRORS:
+        return
+
+
+def aiohttp_transport(provider: Provider) -> AiohttpTransport:
+    """httpx over aiohttp. The session is made here because the transport's own keeps cookies and a limit of 100."""
+    proxy = httpx.Proxy(provider.proxy) if provider.proxy else None
+    return AiohttpTransport(verify=_tls_for(provider), proxy=proxy, client=lambda: _session(provider))
+
+
+def _session(provider: Provider) -> aiohttp.ClientSession:
+    """Needs a running event loop."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(
+            limit=provider.max_connections, keepalive_timeout=_KEEP_ALIVE, ssl=_tls_for(provider)
+        ),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+        trust_env=provider.proxy is None and not _is_local(provider.base_url),
+    )
+
+
+def _tls_for(provider: Provider) -> ssl.SSLContext | bool:
+    return _tls() if provider.base_url.startswith("https:") else False
+
+
+@lru_cache(maxsize=1)
+def _tls() -> ssl.SSLContext:
+    return httpx.create_ssl_context()
+
+
+def _is_local(url: str) -> bool:
+    host = httpx.URL(url).host
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
