@@ -16,6 +16,10 @@ def command() -> None:
 
     What cannot be used changes nothing: the problems are told, and the exit status is 1. What takes a new start, such
     as another port, is told as well.
+
+    \b
+    nexeon reload
+    nexeon reload --json | jq .restart
     """
     outcome = call("reload")
     show(outcome, "\n".join([outcome["outcome"], *outcome["changes"], *outcome["restart"]]))
