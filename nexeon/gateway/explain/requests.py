@@ -39,9 +39,11 @@ class Lost:
 
 @dataclass(slots=True)
 class Explained:
-    """One target's request. `headers` are those that the body needs, beside the provider's own. `patches` is what was changed in the client's own body, where the formats are the same.
+    """One target's request.
 
-    `refusal` says why the target cannot be given the request, `line` who says so.
+    `headers` are those that the body needs, beside the provider's own; `patches` is what was changed in the client's
+    own body, where the formats are the same. `refusal` says why the target cannot be given the request, `line` where
+    that is said.
     """
 
     provider: str
