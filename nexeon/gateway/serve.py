@@ -21,7 +21,8 @@ from quart import Quart
 
 from nexeon.admin import AdminHTTP, AdminServer, AdminService
 from nexeon.config import Config, load_config
-from nexeon.errors import ConfigError, Problem, StoreLocked
+from nexeon.config.differences import kept
+from nexeon.errors import ConfigError, LoadError, Problem, StoreLocked
 from nexeon.gateway.app import make_app
 from nexeon.gateway.changes import watch
 from nexeon.gateway.compiled import compile_folders
@@ -34,7 +35,7 @@ from nexeon.gateway.services import Services
 from nexeon.gateway.sharing import notice
 from nexeon.gateway.siblings import Siblings
 from nexeon.gateway.watch import Watch
-from nexeon.gateway.workers import Seat, Supervisor
+from nexeon.gateway.workers import Everywhere, Seat, Supervisor
 from nexeon.store import Store, open_store
 from nexeon.store.requests import RequestLog
 
@@ -94,6 +95,9 @@ def serve(
         _log.warning("%s", words)
 
     def work(seat: Seat | None = None) -> None:
+        nonlocal config, loaded
+        if seat is not None and seat.again and load is not None:
+            config, loaded = _anew(config, loaded or config, load)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run(config, overlay=overlay, load=load, loaded=loaded, seat=seat))
 
@@ -150,7 +154,7 @@ async def run(
         adopted(services.current)
         over = overlay.over if overlay is not None else lambda config: config
         reloader = Reloader(services, load or partial(load_config, files), loaded, over=over, adopted=adopted)
-        service.running = reloader
+        service.running = reloader if seat is None else Everywhere(reloader)
         admin = AdminServer(service, folder=config.store.folder, socket=config.admin.socket)
         if seat is not None:
             services.siblings = Siblings(seat.folder, seat.number, seat.count, services.measured)
@@ -171,6 +175,16 @@ async def run(
         gc.collect()
         gc.freeze()
         await _answer(app, services, listener, stop, overlay, seat)
+
+
+def _anew(config: Config, loaded: Config, load: Callable[[], Config]) -> tuple[Config, Config]:
+    """What a worker begins with in the place of one that died: what the others have taken up since."""
+    try:
+        loaded = load()
+    except LoadError as error:
+        _log.error("the configuration cannot be read again, what was read at the start holds: %s", error)
+        return config, loaded
+    return kept(config, loaded), loaded
 
 
 def _log_options(config: Config) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from typing import Final, NoReturn
 
 from nexeon.config import Config
 from nexeon.errors import ConfigError, NexeonError, Problem
+from nexeon.gateway.reload import Reloader
 
 _log = logging.getLogger("nexeon.gateway")
 
@@ -38,14 +39,15 @@ _LAST: Final = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """One worker's place. `folder` is where the workers find each other; `parent` can be read
-    once the parent is gone."""
+    """One worker's place. `folder` is where the workers find each other; `parent` can be read once the parent is gone;
+    `again`: another was here before."""
 
     number: int
     count: int
     listener: socket.socket
     folder: Path
     parent: int
+    again: bool = False
 
     def watch_parent(self, stop: Callable[[], None]) -> None:
         """Calls `stop` when the parent ends, however it ends."""
@@ -58,6 +60,21 @@ class Seat:
     def ready(self) -> None:
         """Requests are answered from now on."""
         (self.folder / f"ready-{self.number}").touch()
+
+
+class Everywhere:
+    """What operators ask of one worker's configuration; what it takes up all of them do."""
+
+    def __init__(self, reloader: Reloader) -> None:
+        self.state = reloader.state
+        self.diff = reloader.diff
+        self._reloader = reloader
+
+    async def reload(self, cause: str) -> object:
+        outcome = await self._reloader.reload(cause)
+        if outcome.outcome == "applied":
+            os.kill(os.getppid(), signal.SIGHUP)
+        return outcome
 
 
 @dataclass(slots=True)
@@ -191,7 +208,16 @@ class Supervisor:
                 if other != number:
                     listener.close()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)
-            self._work(Seat(number, len(self._listeners), self._listeners[number], self._folder, self._pipe[0]))
+            self._work(
+                Seat(
+                    number,
+                    len(self._listeners),
+                    self._listeners[number],
+                    self._folder,
+                    self._pipe[0],
+                    again=self._is_ready(number),
+                )
+            )
             code = 0
         except NexeonError as error:
             print(f"nexeon: {error}", file=sys.stderr, flush=True)

@@ -50,9 +50,9 @@ class Served:
                 assert self.process.poll() is None, self.errors.read_text()
                 await asyncio.sleep(0.1)
 
-    def ask(self) -> int:
+    def ask(self, model: str = "plain") -> int:
         """On a connection of its own, since the kernel shares out connections."""
-        body = {"model": "plain", "say": [{"who": "user", "text": "hi"}]}
+        body = {"model": model, "say": [{"who": "user", "text": "hi"}]}
         return httpx.post(
             f"{self.url}/talk", json=body, headers={"authorization": f"Bearer {self.key}"}, timeout=20
         ).status_code
@@ -85,7 +85,12 @@ async def served(upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyP
     await store.post("acc_1", "grant", 10**12)
     await store.close()
     port = free_port()
-    config = {**settings(upstream.url), "store": {"url": url}, "server": {"port": port, "workers": 2, "drain": 5}}
+    config = {
+        **settings(upstream.url),
+        "store": {"url": url},
+        "server": {"port": port, "workers": 2, "drain": 5, "watch": False},
+        "admin": {"http": {"token": "a token of tests only"}},
+    }
     process, errors = start(tmp_path, config)
     found = Served(process, f"http://127.0.0.1:{port}", secret, errors)
     try:
@@ -136,6 +141,33 @@ async def workers_of(served: Served) -> set[str]:
     except httpx.HTTPError:
         return set()
     return {line.split('worker="')[1][0] for line in text.splitlines() if 'worker="' in line}
+
+
+@pytest.mark.timeout(240)
+async def test_what_one_worker_takes_up_all_do_and_those_after_them(served: Served, upstream: Upstream) -> None:
+    from scripts import talks
+
+    upstream.plays(talks())
+    file = served.errors.parent / "workers.yaml"
+    config = yaml.safe_load(file.read_text())
+    config["models"]["fresh"] = config["models"]["plain"]
+    file.write_text(yaml.safe_dump(config))
+    assert served.ask("fresh") == 404
+    headers = {"authorization": "Bearer a token of tests only"}
+    told = await asyncio.to_thread(httpx.post, f"{served.url}/admin/v1/reload", headers=headers, timeout=30)
+    assert told.status_code == 200, told.text
+
+    async def all_know() -> bool:
+        return set(await asyncio.gather(*(asyncio.to_thread(served.ask, "fresh") for _ in range(12)))) == {200}
+
+    async with asyncio.timeout(60):
+        while not await all_know():  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+    os.kill(served.workers()[0], signal.SIGKILL)
+    async with asyncio.timeout(60):
+        while len(served.workers()) < 2 or await workers_of(served) != {"0", "1"}:  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+    assert await all_know()
 
 
 @pytest.mark.timeout(240)
