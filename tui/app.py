@@ -17,6 +17,7 @@ from nexeon.errors import NexeonError
 from tui.commands import AdminCommands
 from tui.link import Connect, Link
 from tui.places import PLACES
+from tui.screens.base import AdminScreen
 from tui.themes import DARK, LIGHT
 
 _RETRY = 2.0
@@ -39,6 +40,7 @@ class AdminApp(App[None]):
     }
     DEFAULT_MODE = PLACES[0].mode
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (36, "-tall")]
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(place.key, f"go('{place.mode}')", place.title, show=False) for place in PLACES),
         Binding("question_mark", "help", "Help", key_display="?"),
@@ -92,6 +94,14 @@ class AdminApp(App[None]):
         if mode != self.current_mode and not self.screen.is_modal:
             self._visited.append(self.current_mode)
             self.switch_mode(mode)
+
+    async def visit(self, mode: str, wanted: str) -> None:
+        """To another screen, for a record there."""
+        if mode != self.current_mode:
+            self._visited.append(self.current_mode)
+            await self.switch_mode(mode)
+        if isinstance(self.screen, AdminScreen):
+            self.screen.seek(wanted)
 
     async def action_back(self) -> None:
         """To the screen below, else to the one before, else out."""

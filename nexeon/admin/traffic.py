@@ -90,8 +90,8 @@ class Traffic:
 
     def _view(self, now: float, span: int, points: int) -> View:
         length = span / points
-        # The second that runs is not whole yet, and would look like a fall.
-        end = int(now)
+        # The part that runs is not whole yet, and would look like a fall; whole parts stay the same from look to look.
+        end = now // length * length
         start = end - span
         slots: list[list[Second]] = [[] for _ in range(points)]
         parts: dict[tuple[str, str], list[int]] = {}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
+import fake_traffic
+
 from nexeon.errors import AdminError, AdminUnreachable, NexeonError
 
 NOW = 1_900_000_000.0
@@ -127,6 +129,7 @@ class FakeService:
             for number, method, changed in ((2, "keys.update", ["rpm"]), (1, "keys.rotate", []), (0, "keys.create", []))
         ]
         self.answers: dict[str, Answer] = {
+            "live.show": fake_traffic.live,
             "status": lambda params: {"store": "tinydb:/var/lib/nexeon", "pid": 4242, "warnings": []},
             "accounts.list": lambda params: page(self.accounts, params, "name", "id"),
             "accounts.show": lambda params: self._one(self.accounts, params["account"]),

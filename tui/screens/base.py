@@ -85,6 +85,9 @@ class AdminScreen(Screen[R]):
     def answered(self, job: str, result: Any) -> None:
         """What a job of this screen was answered."""
 
+    def seek(self, wanted: str) -> None:
+        """Somebody came here for a record: its id, or a text that finds it."""
+
     def acts(self) -> Iterable[tuple[str, str, Callable[[], Any]]]:
         """Title, words and act of what the command palette offers here."""
         return ()

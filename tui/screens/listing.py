@@ -44,8 +44,13 @@ class ListScreen(AdminScreen[None]):
         raise NotImplementedError
 
     def params(self, text: str) -> dict[str, Any]:
-        """The parameters of `method` for a search; what it cannot say may be narrowed in `matches`."""
+        """The parameters of `method` for a search; what it cannot say, a list that is not
+        paged narrows in `matches`."""
         return {"search": text} if text else {}
+
+    def matches(self, item: Item, text: str) -> bool:
+        """Whether a record of a list that is not paged is among what is looked for."""
+        return True
 
     def opened(self, item: Item) -> None:
         """Enter on a record."""
@@ -69,6 +74,13 @@ class ListScreen(AdminScreen[None]):
         yield RecordTable(self.columns, self.row, id="list")
         yield Static(id="nothing", markup=False)
 
+    def seek(self, wanted: str) -> None:
+        """Searches for it, where the search line shows what is looked for."""
+        line = self.query_one(SearchLine)
+        line.display = True
+        line.value = wanted
+        line.tell()
+
     def load(self) -> None:
         """The first page again, as long as what has been paged through."""
         params = self.params(self.looking_for)
@@ -89,9 +101,11 @@ class ListScreen(AdminScreen[None]):
             case "load":
                 # A list that was paged further than what is loaded again keeps its end.
                 self._next = result["next"]
-                self.table.show(result["items"], follow=self.live)
+                wanted = self.looking_for
+                items = [item for item in result["items"] if not wanted or self.matches(item, wanted)]
+                self.table.show(items, follow=self.live)
                 self._tell_nothing()
-                if not result["items"]:
+                if not items:
                     self.pointed(None)
             case "more":
                 self._next = result["next"]

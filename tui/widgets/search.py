@@ -46,9 +46,10 @@ class SearchLine(Input):
         event.stop()
         if self._pause is not None:
             self._pause.stop()
-        self._pause = self.set_timer(PAUSE, self._tell)
+        self._pause = self.set_timer(PAUSE, self.tell)
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
+        """What stands there is to be looked for now."""
         text = self.value.strip()
         if text != self._told:
             self._told = text
@@ -56,12 +57,12 @@ class SearchLine(Input):
 
     def action_leave(self) -> None:
         self.value = ""
-        self._tell()
+        self.tell()
         self.display = False
         self.post_message(self.Left())
 
     def action_done(self) -> None:
-        self._tell()
+        self.tell()
         if not self.value.strip():
             self.display = False
         self.post_message(self.Left())

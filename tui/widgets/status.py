@@ -9,7 +9,7 @@ from textual.widgets import Footer, Static
 
 from tui import show
 
-_SIGNS = {"connecting": ("◌", "$text-muted"), "up": ("●", "$success"), "lost": ("✖", "$error")}
+_SIGNS = {"connecting": ("◌", "dim"), "up": ("●", "$success"), "lost": ("✖", "$error")}
 
 
 class StatusBar(Horizontal):
@@ -29,5 +29,5 @@ class StatusBar(Horizontal):
         if state == "up" and room > 6:
             words += " " + show.tail(place, room)
         self.query_one("#where", Static).update(
-            Content.assemble((f"{sign} ", style), (words, "$error" if state == "lost" else "$text-muted"))
+            Content.assemble((f"{sign} ", style), (words, "$error" if state == "lost" else "dim"))
         )

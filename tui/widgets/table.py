@@ -89,7 +89,7 @@ class RecordTable(DataTable[Text]):
         key: Callable[[Item], str] = lambda item: str(item["id"]),
         id: str | None = None,
     ) -> None:
-        super().__init__(cursor_type="row", zebra_stripes=False, id=id, cell_padding=1)
+        super().__init__(cursor_type="row", cursor_foreground_priority="renderable", id=id, cell_padding=1)
         self.specs = tuple(columns)
         self.items: list[Item] = []
         self._row = row
@@ -149,7 +149,7 @@ class RecordTable(DataTable[Text]):
         return text
 
     def on_resize(self, event: events.Resize) -> None:
-        shown = fit(self.specs, event.size.width - self.scrollbar_size_vertical)
+        shown = fit(self.specs, self.container_size.width - self.styles.gutter.width - self.scrollbar_size_vertical)
         if shown == self._shown:
             return
         self._shown = shown
