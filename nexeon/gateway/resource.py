@@ -11,7 +11,7 @@ include: what may be asked for
 shown: template over `view` (item, include): the item as who asked for that sees it
 define: …
 input: template over `body`: a request's input as a list of items
-echo: template over `turn` (store, background, previous): what each answer says of these
+echo: template over `turn` (store, background, previous, body): what each answer says of these
 states: {queued, in_progress, cancelled, failed: template over `state` (message)}
 begin: template over `state` (answer): the events that a stream in the background begins with; begun: its answer's own
        types of events that they stand for

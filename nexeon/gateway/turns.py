@@ -82,7 +82,7 @@ class Turn:
             changed = changed or len(short) < len(self.items)
             self.items = short
         self.body = request["input"].put(body, self.items) if changed else body
-        shown = {"store": keep, "background": background, "previous": self.previous}
+        shown = {"store": keep, "background": background, "previous": self.previous, "body": self.own}
         self._echo: dict[str, Any] = resource.make(
             "echo", {name: value for name, value in shown.items() if value is not None}
         )

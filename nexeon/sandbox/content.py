@@ -33,6 +33,7 @@ _SEPARATOR = re.compile(r"\s*(?:,\s*(?:and\s+)?|and\s+|&\s*)", re.IGNORECASE)
 _WORDS = ("The", " quick", " brown", " fox", " jumps", " over", " the", " lazy", " dog", ".")
 _THOUGHT = ("Read", "ing", " the", " last", " turn", ".")
 _REFUSAL = ("I", " can", "not", " help", " with", " that", ".")
+_FREE = 'example "text"\nin two lines'
 _MOST_TEXT = 10
 _JSON_PIECE = 8
 _numbers = count(1)
@@ -56,7 +57,9 @@ class Ask:
     """What the system says, in formats whose providers get an output schema in words."""
     images: int = 0
     tools: dict[str, Any] = field(default_factory=dict)
-    """The function tools that may be called now: name to JSON schema (None where it has none)."""
+    """The tools that may be called now: name to JSON schema (None where it has none)."""
+    custom: frozenset[str] = frozenset()
+    """Those among them that take free text rather than arguments."""
     must_call: bool = False
     parallel: bool = True
     schema: Any = None
@@ -73,6 +76,8 @@ class Ask:
     """Whether the reasoning's text is shown."""
     sealed: bool = True
     """Whether the reasoning's seal is given."""
+    logprobs: bool = False
+    """Whether each token's probability is told, in formats that do."""
     settings: dict[str, Any] = field(default_factory=dict)
     """What the answer repeats of the request, in formats that do."""
     provider: str = ""
@@ -81,12 +86,14 @@ class Ask:
 
 @dataclass(slots=True)
 class Call:
-    """One tool call; `arguments` is JSON text, `pieces` the same in the fragments of a stream."""
+    """One tool call; `arguments` is JSON text, or free text of a `custom` tool; `pieces` the same in the fragments of a
+    stream."""
 
     id: str
     name: str
     arguments: str
     pieces: list[str]
+    custom: bool = False
 
 
 @dataclass(slots=True)
@@ -117,7 +124,7 @@ def make_plan(ask: Ask) -> Plan:
     reasoning = _reasoning(ask, directives)
     refused = directives.refuse
     names = [] if refused or directives.tokens is not None else _called(ask, prompt)
-    calls = [_call(f"{digest[:20]}{n:04x}", name, ask.tools[name]) for n, name in enumerate(names)]
+    calls = [_call(f"{digest[:20]}{n:04x}", name, ask) for n, name in enumerate(names)]
     text = [] if calls else _text(ask, directives, prompt)
     text, stop_sequence = _stopped(text, ask.stops) if ask.stops and not refused else (text, None)
     finish = "calls" if calls else "refusal" if refused else "stop_sequence" if stop_sequence is not None else "stop"
@@ -203,9 +210,11 @@ def _offered(word: str, tools: dict[str, Any]) -> str | None:
     return None
 
 
-def _call(identity: str, name: str, schema: Any) -> Call:
+def _call(identity: str, name: str, ask: Ask) -> Call:
+    if name in ask.custom:
+        return Call(identity, name, _FREE, _pieces(_FREE), custom=True)
     try:
-        arguments = example(schema, as_object=True)
+        arguments = example(ask.tools[name], as_object=True)
     except NoExample as problem:
         message = f"Tool {name!r}: no arguments fit its schema: {problem}"
         raise RequestError(400, "invalid_request", message, param="tools") from None

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from nexeon.sandbox.content import ANY_OBJECT, Ask, Plan, text_tokens
+from nexeon.sandbox.content import ANY_OBJECT, Ask, Call, Plan, text_tokens
 from nexeon.sandbox.wire import data, invalid, need_list, need_model, size, whole
 
 _FINISH = {"stop": "stop", "stop_sequence": "stop", "length": "length", "calls": "tool_calls", "refusal": "stop"}
@@ -68,13 +68,19 @@ class OpenAIChat:
 
     def _tools(self, ask: Ask, body: dict[str, Any]) -> None:
         offered = {}
+        custom = set()
         for n, tool in enumerate(body.get("tools") or ()):
             if not isinstance(tool, dict):
                 raise invalid(f"'tools[{n}]' must be an object", f"tools[{n}]")
             if tool.get("type") == "function" and isinstance(tool.get("function"), dict):
                 offered[tool["function"].get("name")] = tool["function"].get("parameters")
+            elif tool.get("type") == "custom" and isinstance(tool.get("custom"), dict):
+                offered[tool["custom"].get("name")] = None
+                custom.add(tool["custom"].get("name"))
+        ask.custom = frozenset(custom)
         choice = body.get("tool_choice")
-        apply_choice(ask, offered, choice, choice.get("function") if isinstance(choice, dict) else None)
+        named = (choice.get("function") or choice.get("custom")) if isinstance(choice, dict) else None
+        apply_choice(ask, offered, choice, named)
         if choice == "required" and not body.get("tools"):
             raise invalid("'tool_choice' asks for a call, but no tool is offered", "tool_choice")
         ask.parallel = body.get("parallel_tool_calls") is not False
@@ -89,8 +95,7 @@ class OpenAIChat:
             message |= _reasoning(ask, plan, "".join(plan.reasoning), last=True)
         if plan.calls:
             message["tool_calls"] = [
-                {"id": f"call_{c.id}", "type": "function", "function": {"name": c.name, "arguments": c.arguments}}
-                for c in plan.calls
+                {"id": f"call_{call.id}", **_called(call, call.arguments, call.name)} for call in plan.calls
             ]
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _FINISH[plan.finish]}
         return orjson.dumps(_head(ask, plan, "chat.completion") | {"choices": [choice], "usage": _usage(ask, plan)})
@@ -113,11 +118,10 @@ class OpenAIChat:
         for piece in plan.text:
             yield chunk({key: piece})
         for n, call in enumerate(plan.calls):
-            function = {"name": call.name, "arguments": ""}
-            opening = {"index": n, "id": f"call_{call.id}", "type": "function", "function": function}
+            opening = {"index": n, "id": f"call_{call.id}", **_called(call, "", call.name)}
             yield chunk({"tool_calls": [opening]})
             for piece in call.pieces:
-                yield chunk({"tool_calls": [{"index": n, "function": {"arguments": piece}}]})
+                yield chunk({"tool_calls": [{"index": n, **_called(call, piece)}]})
         if ask.usage_in_stream and ask.provider == "deepseek":  # which has no chunk of its own for it
             head["usage"] = _usage(ask, plan)
             yield chunk({"content": ""}, _FINISH[plan.finish])
@@ -180,7 +184,7 @@ def apply_choice(ask: Ask, offered: dict[str, Any], choice: Any, named: Any) -> 
         if choice.get("type") == "allowed_tools":
             nested = choice.get("allowed_tools")
             allowed = nested if isinstance(nested, dict) else choice
-            names = [t.get("name") or (t.get("function") or {}).get("name") for t in allowed.get("tools") or ()]
+            names = [(t.get("function") or t.get("custom") or t).get("name") for t in allowed.get("tools") or ()]
             ask.tools = {name: offered[name] for name in names if name in offered}
             ask.must_call = allowed.get("mode") == "required"
         elif isinstance(named, dict) and "name" in named:
@@ -188,6 +192,12 @@ def apply_choice(ask: Ask, offered: dict[str, Any], choice: Any, named: Any) -> 
             if name not in offered:
                 raise invalid(f"Tool choice '{name}' not found in 'tools' parameter.", "tool_choice")
             ask.tools, ask.must_call = {name: offered[name]}, True
+
+
+def _called(call: Call, text: str, name: str | None = None) -> dict[str, Any]:
+    """A call, or, without its name, a piece of it."""
+    kind, field = ("custom", "input") if call.custom else ("function", "arguments")
+    return {kind: {field: text}} if name is None else {"type": kind, kind: {"name": name, field: text}}
 
 
 def _reasons(body: dict[str, Any]) -> bool:

@@ -47,7 +47,9 @@ class OpenAIResponses:
         length += self._input(ask, body.get("input"))
         ask.input_tokens += text_tokens(length)
 
-        offered = {t.get("name"): t.get("parameters") for t in body.get("tools") or () if t.get("type") == "function"}
+        tools = [t for t in body.get("tools") or () if t.get("type") in ("function", "custom")]
+        offered = {t.get("name"): t.get("parameters") for t in tools}
+        ask.custom = frozenset(t.get("name") for t in tools if t["type"] == "custom")
         choice = body.get("tool_choice")
         apply_choice(ask, offered, choice, choice if isinstance(choice, dict) else None)
         if choice == "required" and not body.get("tools"):
@@ -58,6 +60,7 @@ class OpenAIResponses:
         effort = reasoning.get("effort")
         ask.reasoning = effort != "none" and bool(effort or reasoning.get("summary"))
         ask.sealed = "reasoning.encrypted_content" in (body.get("include") or ())
+        ask.logprobs = "message.output_text.logprobs" in (body.get("include") or ())
         ask.limit = whole(body.get("max_output_tokens"))
         ask.settings = {k: body[k] if body.get(k) is not None else v for k, v in _REPEATED.items()} | {
             "reasoning": {"effort": effort, "summary": reasoning.get("summary")},
@@ -148,6 +151,8 @@ def _final(ask: Ask, plan: Plan, created: int) -> dict[str, Any]:
         response["output"].append(_reasoning_item(ask, plan, done=True))
     if plan.text:
         part = _part(plan, "".join(plan.text))
+        if ask.logprobs and "logprobs" in part:
+            part["logprobs"] = [log for piece in plan.text for log in _logprobs(piece)]
         response["output"].append(_message(plan, [part], "incomplete" if cut else "completed"))
     response["output"].extend(_call_item(call, call.arguments, "completed") for call in plan.calls)
     response["usage"] = {
@@ -178,7 +183,14 @@ def _part(plan: Plan, text: str) -> dict[str, Any]:
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
 
 
+def _logprobs(piece: str) -> list[dict[str, Any]]:
+    return [{"token": piece, "bytes": list(piece.encode()), "logprob": -0.5, "top_logprobs": []}]
+
+
 def _call_item(call: Call, arguments: str, status: str) -> dict[str, Any]:
+    if call.custom:
+        kind = {"id": f"ctc_{call.id}", "type": "custom_tool_call", "status": status, "call_id": f"call_{call.id}"}
+        return {**kind, "name": call.name, "input": arguments}
     return {
         "id": f"fc_{call.id}",
         "type": "function_call",
@@ -199,7 +211,7 @@ def _events(ask: Ask, plan: Plan) -> Iterator[dict[str, Any]]:
         if item["type"] == "reasoning":
             yield from _reasoning_events(ask, plan, item, index)
         elif item["type"] == "message":
-            yield from _message_events(plan, item, index)
+            yield from _message_events(ask, plan, item, index)
         else:
             call = plan.calls[index - len(final["output"]) + len(plan.calls)]
             yield from _call_events(call, item, index)
@@ -219,16 +231,18 @@ def _reasoning_events(ask: Ask, plan: Plan, item: dict[str, Any], index: int) ->
     yield {"type": "response.output_item.done", "output_index": index, "item": item}
 
 
-def _message_events(plan: Plan, item: dict[str, Any], index: int) -> Iterator[dict[str, Any]]:
+def _message_events(ask: Ask, plan: Plan, item: dict[str, Any], index: int) -> Iterator[dict[str, Any]]:
     place = {"item_id": item["id"], "output_index": index, "content_index": 0}
     refused = plan.finish == "refusal"
     prefix = "response.refusal." if refused else "response.output_text."
-    more: dict[str, Any] = {} if refused else {"logprobs": []}
+    logged = ask.logprobs and not refused
+    more: dict[str, Any] = {} if refused else {"logprobs": item["content"][0]["logprobs"]}
     text = "".join(plan.text)
     yield {"type": "response.output_item.added", "output_index": index, "item": _message(plan, [], "in_progress")}
     yield {"type": "response.content_part.added", **place, "part": _part(plan, "")}
     for piece in plan.text:
-        yield {"type": prefix + "delta", **place, "delta": piece, **more}
+        logprobs = {"logprobs": _logprobs(piece) if logged else []}
+        yield {"type": prefix + "delta", **place, "delta": piece, **({} if refused else logprobs)}
     yield {"type": prefix + "done", **place, ("refusal" if refused else "text"): text, **more}
     yield {"type": "response.content_part.done", **place, "part": item["content"][0]}
     yield {"type": "response.output_item.done", "output_index": index, "item": item}
@@ -238,8 +252,9 @@ def _call_events(call: Call, item: dict[str, Any], index: int) -> Iterator[dict[
     place = {"item_id": item["id"], "output_index": index}
     added = _call_item(call, "", "in_progress")
     yield {"type": "response.output_item.added", "output_index": index, "item": added}
+    prefix = "response.custom_tool_call_input." if call.custom else "response.function_call_arguments."
     for piece in call.pieces:
-        yield {"type": "response.function_call_arguments.delta", **place, "delta": piece}
-    done = {"type": "response.function_call_arguments.done", **place, "arguments": call.arguments, "name": call.name}
-    yield done
+        yield {"type": prefix + "delta", **place, "delta": piece}
+    said = {"input": call.arguments} if call.custom else {"arguments": call.arguments, "name": call.name}
+    yield {"type": prefix + "done", **place, **said}
     yield {"type": "response.output_item.done", "output_index": index, "item": item}

@@ -35,6 +35,18 @@ def stream_problem(format: str, events: list[Event], *, usage: bool = True) -> s
     return None
 
 
+def responses_problem(events: list[Event], *, background: bool = False, failed: bool = False) -> str | None:
+    """The same of a Responses stream that was queued first, or that breaks off with an error."""
+    try:
+        _need(events, "no events at all")
+        _Responses(events, background=background, failed=failed)
+    except Broken as broken:
+        return str(broken)
+    except (KeyError, IndexError, TypeError) as error:
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
 # Chat Completions
 
 
@@ -166,24 +178,45 @@ _RUN_THERE = ("mcp_call", "code_interpreter_call", "web_search_call", "file_sear
 
 
 class _Responses:
-    def __init__(self, events: list[Event]) -> None:
+    """`background`: it was queued first; `failed`: it breaks off with an error."""
+
+    def __init__(self, events: list[Event], *, background: bool = False, failed: bool = False) -> None:
         self.items: list[Event] = []
         self.done: dict[int, Event] = {}
         self.texts: dict[tuple[str, int, int], str] = {}
         self.texts_done: dict[tuple[str, int, int], str] = {}
         self.parts: dict[tuple[str, int, int], Event | None] = {}
         _need([event["sequence_number"] for event in events] == list(range(len(events))), "sequence_number")
-        _need([e["type"] for e in events[:2]] == ["response.created", "response.in_progress"], "the first two events")
+        begins = [f"response.{name}" for name in ("created", *(["queued"] if background else []), "in_progress")]
+        ends = 2 if failed else 1
+        first = [event["type"] for event in events[: min(len(begins), len(events) - ends)]]
+        _need(first == begins or (failed and first == begins[:-1]), f"the first events are {first}")
         _need(events[0]["response"]["status"] in ("in_progress", "queued"), "created with a final status")
         _need(events[0]["response"]["output"] == [], "created with output")
         last = events[-1]
-        _need(last["type"] in ("response.completed", "response.incomplete"), f"the last event is {last['type']}")
+        finals = ["response.failed"] if failed else ["response.completed", "response.incomplete"]
+        _need(last["type"] in finals, f"the last event is {last['type']}")
         _need(last["type"] == f"response.{last['response']['status']}", "the status is not the last event's")
+        if failed:
+            _need(events[-2]["type"] == "error", f"{events[-2]['type']} before the failure")
+            _need(events[-2]["message"] and "code" in events[-2], "an error without its message or code")
+            _need(last["response"]["error"]["message"], "a failure without its message")
         ids = {event["response"]["id"] for event in events if "response" in event}
         _need(len(ids) == 1, "the response's id changes")
-        for event in events[2:-1]:
+        for event in events[len(first) : -ends]:
             self.take(event)
-        self.end(last["response"])
+        if failed:
+            self.broken_off(last["response"])
+        else:
+            self.end(last["response"])
+
+    def broken_off(self, final: Event) -> None:
+        """Every item that began is there, the finished ones as they were told; some providers tell none."""
+        if not final["output"]:
+            return
+        _need([item["id"] for item in final["output"]] == [item["id"] for item in self.items], "the failed output")
+        for index, item in self.done.items():
+            _need(final["output"][index] == item, "a finished item is another one in the failed output")
 
     def take(self, event: Event) -> None:
         kind = event["type"]
