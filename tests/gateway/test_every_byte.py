@@ -49,6 +49,11 @@ def once(value: dict[str, Any]) -> None:
     value["breaker"] = {"failures": 0}
 
 
+def impatient(value: dict[str, Any]) -> None:
+    once(value)
+    value["providers"]["one"]["timeouts"] = {"connect": 5, "first_byte": 5, "idle": 0.5}
+
+
 def body(path: str, cut: int) -> bytes:
     say = f"cut at {cut:03}"
     translated = {"lines": [say]}
@@ -65,9 +70,9 @@ def place(request: bytes | str) -> int:
 
 
 @pytest.mark.parametrize("path", ["/talk", "/notes/plain/stream?as=sse"])
-@pytest.mark.parametrize("way", ["reset", "end", "error", "left"])
+@pytest.mark.parametrize("way", ["reset", "end", "error", "left", "silence"])
 async def test_a_stream_that_ends_anywhere_costs_what_came(opened: Opener, way: str, path: str) -> None:
-    gate = await opened(once)
+    gate = await opened(impatient if way == "silence" else once)
     sent = {cut: asyncio.Event() for cut in range(len(WHOLE) + 1)}
 
     async def ends(call: Call) -> None:
@@ -76,7 +81,7 @@ async def test_a_stream_that_ends_anywhere_costs_what_came(opened: Opener, way: 
         if cut:
             await call.chunk(WHOLE[:cut])
         sent[cut].set()
-        if way == "left":
+        if way in ("left", "silence"):
             await call.wait_left()
             return
         # What was sent is read before the connection breaks.
