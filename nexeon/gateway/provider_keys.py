@@ -80,9 +80,11 @@ class _Rest:
 @dataclass(slots=True)
 class _Health:
     """What is known of one key. `share` is how much it has served, by its weight; `mark` tells its secret from another
-    one."""
+    one. `calls` began since the start, `errors` of them met a limit or a refusal."""
 
     running: int = 0
+    calls: int = 0
+    errors: int = 0
     share: float = 0.0
     mark: str = ""
     rests: dict[str, _Rest] = field(default_factory=dict)
@@ -213,6 +215,7 @@ class KeyPool:
                 return None
         health = self._of(lease.id)
         health.running += 1
+        health.calls += 1
         health.share += 1 / lease.weight
         rest = self._rest(lease.id, model)
         if rest is not None:
@@ -235,6 +238,7 @@ class KeyPool:
 
     def limited(self, lease: Lease, model: str, wait: float | None) -> None:
         """The key met a rate limit with this model; `wait` seconds as the provider said."""
+        self._of(lease.id).errors += 1
         if not lease.rests:
             return
         rests, now = self._of(lease.id).rests, self._clock()
@@ -245,6 +249,7 @@ class KeyPool:
 
     def refused(self, lease: Lease, model: str, reason: str, *, only_model: bool) -> None:
         """The provider does not accept the key; `only_model`: perhaps it accepts it for other models."""
+        self._of(lease.id).errors += 1
         if not lease.rests:
             return
         rests, now = self._of(lease.id).rests, self._clock()
@@ -257,7 +262,8 @@ class KeyPool:
         self._rests(lease, place, _Rest("removed", reason, now, now + trial, count, now + resort))
 
     def states(self) -> dict[str, dict[str, Any]]:
-        """By key id, for operators: `{"state", "reason", "model", "wait", "running"}`; `wait` in seconds."""
+        """By key id, for operators: `{"state", "reason", "model", "wait", "running", "calls", "errors"}`; `wait` in
+        seconds, calls and errors since the start."""
         now = self._clock()
         found: dict[str, dict[str, Any]] = {}
         for key, health in self._health.items():
@@ -269,6 +275,8 @@ class KeyPool:
                 "model": model,
                 "wait": round(max(worst.until - now, 0.0), 1) if worst is not None else 0.0,
                 "running": health.running,
+                "calls": health.calls,
+                "errors": health.errors,
             }
         return found
 

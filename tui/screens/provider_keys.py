@@ -1,52 +1,207 @@
-"""Provider keys: the operator's keys, and how a running gateway finds each."""
+"""Provider keys: the operator's keys, how a running gateway finds each, and why one is left out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar, Final
 
 from rich.text import Text
+from textual.binding import Binding, BindingType
 
-from tui import show
+from nexeon.errors import NexeonError
+from tui import checks, show
+from tui.screens.acts import ActScreen
+from tui.screens.base import Answered
+from tui.screens.form import Field, FormScreen
+from tui.screens.limits import limit_fields, limit_values
 from tui.screens.listing import ListScreen
 from tui.screens.record import RecordScreen
 from tui.widgets.table import Cell, Column, Item
 
 _TINTS = {"active": "success", "cooling": "warning", "removed": "error", "disabled": "text-muted"}
+_SIGNS = {"active": "●", "cooling": "◐", "removed": "✖", "disabled": "○"}
+_FORM: Final = "form"
+_TESTED: Final = "tested:"
+_ADDED: Final = "added:"
+_SEARCHED: Final = ("provider", "label", "id", "last4", "state", "reason", "account")
 
 
-class ProviderKeysScreen(ListScreen):
-    """The keys at providers: which work, which rest, and why."""
+def name_of(key: Item) -> str:
+    """As people know it: `alpine main`."""
+    return f"{key['provider']} {key['label'] or key['id']}"
 
+
+class ProviderKeysScreen(ActScreen, ListScreen):
+    """The keys at providers: which work, which rest until when, which were refused and why.
+
+    Keys of the configuration are here too; what they are is changed there. Calls and errors are those since the
+    gateway began.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("n", "add", "Add"),
+        Binding("t", "test", "Test"),
+        Binding("e", "edit", "Edit"),
+        Binding("d", "switch", "Disable/enable"),
+        Binding("x", "delete", "Delete"),
+    ]
+    of_record = frozenset({"test", "edit", "switch", "delete"})
     method = "provider_keys.list"
     paged = False
     columns = (
-        Column("Provider", 14),
-        Column("Label", 14, flex=True),
+        Column("Provider", 12),
+        Column("Label", 12, flex=True),
         Column("Ends in", 8, drop=2),
-        Column("State", 10),
-        Column("Why", 16, flex=True),
-        Column("Weight", 6, align="right", drop=1),
-        Column("Running", 7, align="right", drop=3),
+        Column("State", 16),
+        Column("Why", 16, flex=True, drop=3),
+        Column("Weight", 6, align="right", drop=5),
+        Column("Now", 4, align="right", drop=4),
+        Column("Calls", 6, align="right"),
+        Column("Errors", 6, align="right"),
     )
-    searches = "a provider's name"
-    nothing = "There is no provider key yet.\n\nAdd one: nexeon provider-keys add PROVIDER"
+    searches = "a part of the provider, the label, the state or the reason"
+    nothing = "There is no provider key yet.\n\nPress n to add one: the secret is kept encrypted."
     every = 2.0
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._test_too = False
+
     def params(self, text: str) -> dict[str, Any]:
-        return {"provider": text} if text else {}
+        return {}
+
+    def matches(self, item: Item, text: str) -> bool:
+        wanted = text.casefold()
+        return any(wanted in str(item[name]).casefold() for name in _SEARCHED)
 
     def row(self, item: Item) -> Sequence[Cell]:
         live = item["live"] or {}
+        state = item["state"]
+        errors = live.get("errors") or 0
         return (
             item["provider"],
             item["label"] or item["id"],
             Text(f"…{item['last4']}" if item["last4"] else show.NONE, style="dim"),
-            Text(item["state"], style=self.tint(_TINTS.get(item["state"], ""))),
+            Text(f"{_SIGNS.get(state, ' ')} {self._state(item)}", style=self.tint(_TINTS.get(state, ""))),
             item["reason"],
-            str(item["weight"]),
+            f"{item['weight']:g}",
             show.count(live.get("running")),
+            show.count(live.get("calls")),
+            Text(show.count(live.get("errors")), style=self.tint("error") if errors else ""),
         )
 
+    def _state(self, item: Item) -> str:
+        wait = (item["live"] or {}).get("wait") or 0
+        if item["state"] == "cooling":
+            return f"cools {show.seconds(wait)}"
+        return str(item["state"])
+
     def opened(self, item: Item) -> None:
-        self.app.push_screen(RecordScreen(f"{item['provider']} {item['label'] or item['id']}", item))
+        self.app.push_screen(RecordScreen(name_of(item), item))
+
+    def pointed(self, item: Item | None) -> None:
+        self.refresh_bindings()
+
+    def in_front(self) -> Item | None:
+        return self.table.item
+
+    def answered(self, job: str, result: Any) -> None:
+        if job == _FORM:
+            self._add(result)
+        elif job.startswith(_ADDED):
+            name = job.removeprefix(_ADDED)
+            self.notify(f"Added {name}", markup=False)
+            self.load()
+            if self._test_too:
+                self.ask(_TESTED + name, "provider_keys.test", key=result["id"])
+        elif job.startswith(_TESTED):
+            good = result["ok"]
+            words = result.get("message") or ("the provider took it" if good else "the provider refused it")
+            title = f"{job.removeprefix(_TESTED)}: {'works' if good else 'does not work'}"
+            self.notify(str(words), title=title, severity="information" if good else "error", timeout=8, markup=False)
+            self.load()
+        else:
+            super().answered(job, result)
+
+    # Acts
+
+    def action_add(self) -> None:
+        self.run_worker(self._providers(), group=_FORM, exclusive=True)
+
+    async def _providers(self) -> None:
+        """The providers there are, none where nothing here knows the configuration."""
+        try:
+            found = list((await self.admin.link.call("configuration.show")).get("providers") or ())
+        except NexeonError:
+            found = []
+        self.post_message(Answered(_FORM, found))
+
+    def _add(self, providers: list[str]) -> None:
+        provider = providers[0] if len(providers) == 1 else ""
+        fields = (
+            Field("provider", "Provider", provider, "its key under `providers:`", required=True, options=providers),
+            Field("secret", "Secret", kind="secret", required=True),
+            Field("label", "Label", hint="main"),
+            Field("account", "Organisation", "default", "sealed reasoning stays within one"),
+            Field("weight", "Weight", "1", check=checks.positive),
+            Field("test", "Test it", "true", kind="switch"),
+            *limit_fields({}),
+        )
+
+        def filled(values: dict[str, str]) -> None:
+            self._test_too = values["test"] == "true"
+            name = f"{values['provider']} {values['label']}".strip()
+            limits: dict[str, Any] = {name: value for name, value in limit_values(values).items() if value is not None}
+            params: dict[str, Any] = {name: values[name] for name in ("provider", "secret", "label")}
+            params |= {"account": values["account"] or "default", "weight": int(values["weight"] or 1)}
+            self.ask(_ADDED + name, "provider_keys.add", **params, **limits)
+
+        words = "The secret is kept encrypted and never shown. A test makes one cheap call upstream."
+        self.fill(FormScreen("Add a provider key", fields, act="Add", words=words), filled)
+
+    def action_test(self) -> None:
+        key = self.record()
+        self.notify(f"Testing {name_of(key)} …", markup=False, timeout=2)
+        self.ask(_TESTED + name_of(key), "provider_keys.test", key=key["id"])
+
+    def action_edit(self) -> None:
+        key = self.record()
+        fields = (
+            Field("label", "Label", key["label"]),
+            Field("account", "Organisation", key["account"], required=True),
+            Field("weight", "Weight", f"{key['weight']:g}", required=True, check=checks.positive),
+            *limit_fields(key),
+        )
+
+        def filled(values: dict[str, str]) -> None:
+            params: dict[str, Any] = {"label": values["label"], "account": values["account"]}
+            params |= {"weight": int(values["weight"]), **limit_values(values)}
+            self.do(f"Changed {name_of(key)}", "provider_keys.update", key=key["id"], **params)
+
+        self.fill(FormScreen(f"Provider key {name_of(key)}", fields), filled)
+
+    def action_switch(self) -> None:
+        key = self.record()
+        name, id = name_of(key), key["id"]
+        if key["state"] == "active":
+            self.ask_and_do(
+                "Disable",
+                f"provider key `{name}`",
+                "Requests go to the provider's other keys, or are refused where there is none.",
+                f"Disabled {name}",
+                "provider_keys.disable",
+                key=id,
+            )
+        else:
+            self.do(f"Enabled {name}: it is used again", "provider_keys.enable", key=id)
+
+    def action_delete(self) -> None:
+        key = self.record()
+        self.ask_and_do(
+            "Delete",
+            f"provider key `{name_of(key)}` (…{key['last4']})",
+            "Its secret is gone for good here; at the provider it stays as it is.",
+            f"Deleted {name_of(key)}",
+            "provider_keys.delete",
+            key=key["id"],
+        )
