@@ -1,11 +1,12 @@
 """The error table: what each client format says of each kind of error, as a golden file.
 
-`python tests/gateway/test_errors.py` writes it anew.
+`UPDATE_GOLDEN=1` writes it anew.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,6 +36,7 @@ ERRORS: Final = [
     RequestError(500, "internal", "the gateway failed at this request", code="internal_error"),
     RequestError(502, "upstream", "provider `p` failed", code="upstream_error"),
     RequestError(502, "overloaded", "provider `p` failed", code="upstream_error"),
+    RequestError(503, "overloaded", "provider `p` is overloaded"),
     RequestError(503, "unavailable", "no active key for provider `p`", code="no_active_provider_key"),
     RequestError(504, "upstream_timeout", "provider `p` did not answer within 1 s", code="upstream_timeout"),
 ]
@@ -68,6 +70,8 @@ def shown(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_the_table_is_the_golden_one() -> None:
+    if os.environ.get("UPDATE_GOLDEN"):
+        GOLDEN.write_text(json.dumps(table(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     assert table() == json.loads(GOLDEN.read_text(encoding="utf-8"))
 
 
@@ -84,7 +88,3 @@ def test_each_body_is_what_its_format_calls_an_error() -> None:
             if name != "headers":
                 file = data_path("schemas") / "formats" / name / "error.json"
                 jsonschema.validate(said["body"], json.loads(file.read_text(encoding="utf-8")))
-
-
-if __name__ == "__main__":
-    GOLDEN.write_text(json.dumps(table(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
