@@ -83,6 +83,8 @@ class _App(Quart):
         self._services = services
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if self._services.draining and scope["type"] == "http" and scope["http_version"].startswith("1"):
+            send = _closing(send)
         if scope["type"] == "http" and scope["method"] == "POST":
             gateway = self._services.current
             found = gateway.router.generation(scope["path"], generate)
@@ -91,6 +93,17 @@ class _App(Quart):
                 await Call(partial(_reply, gateway, found=found), receive, send, limit=limit).run(scope)
                 return
         await super().__call__(scope, receive, send)
+
+
+def _closing(send: Any) -> Any:
+    """Tells the client to connect anew for its next request."""
+
+    async def closing(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
+        await send(message)
+
+    return closing
 
 
 def services_of(app: Quart) -> Services:

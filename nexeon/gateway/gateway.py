@@ -86,7 +86,7 @@ class Gateway:
 
     @property
     def ready(self) -> bool:
-        return self.services.ready
+        return self.services.ready and not self.services.draining
 
     @property
     def ending(self) -> bool:

@@ -14,7 +14,6 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, Final, Protocol
 
-import hypercorn.asyncio
 import hypercorn.config
 import uvloop
 from quart import Quart
@@ -27,8 +26,10 @@ from nexeon.gateway.app import make_app
 from nexeon.gateway.changes import watch
 from nexeon.gateway.compiled import compile_folders
 from nexeon.gateway.connection import install
+from nexeon.gateway.drain import LAST_CALLS, Ending, drain
 from nexeon.gateway.explain import Explainer
 from nexeon.gateway.gateway import Gateway
+from nexeon.gateway.listener import Listener
 from nexeon.gateway.probe import probe
 from nexeon.gateway.reload import Reloader
 from nexeon.gateway.services import Services
@@ -43,12 +44,6 @@ _log = logging.getLogger("nexeon.gateway")
 
 _STORE_WAIT: Final = 5.0
 """Seconds that a store held by another process (a command that is about to end) is waited for."""
-
-_LAST_WORDS: Final = 1.0
-"""Seconds after the drain for streams to tell their clients that they are cut."""
-
-_LAST_CALLS: Final = 10.0
-"""Seconds after the drain for charges that are still being made."""
 
 
 class Overlay(Protocol):
@@ -164,17 +159,17 @@ async def run(
         if shared:
             await admin.start()
             stack.push_async_callback(admin.stop)
-        stack.push_async_callback(services.stop, _LAST_CALLS)
+        stack.push_async_callback(services.stop, LAST_CALLS)
+        ending = Ending(stop)
         if stop is None:
-            stop = asyncio.Event()
-            stack.enter_context(_signals(stop.set, reloader.soon))
+            stack.enter_context(_signals(ending, reloader.soon))
             if seat is not None:
-                seat.watch_parent(stop.set)
+                seat.watch_parent(ending.gently)
         if config.server.watch:
             stack.push_async_callback(_ended, asyncio.create_task(watch(reloader.files, reloader.by_file)))
         gc.collect()
         gc.freeze()
-        await _answer(app, services, listener, stop, overlay, seat)
+        await _answer(app, services, listener, ending, overlay, seat)
 
 
 def _anew(config: Config, loaded: Config, load: Callable[[], Config]) -> tuple[Config, Config]:
@@ -206,41 +201,27 @@ async def _open_store(config: Config, overlay: Overlay | None) -> tuple[Store, b
 async def _answer(
     app: Quart,
     services: Services,
-    listener: socket.socket,
-    stop: asyncio.Event,
+    sock: socket.socket,
+    ending: Ending,
     overlay: Overlay | None,
     seat: Seat | None,
 ) -> None:
-    """Hypercorn, until `stop` and the drain after it."""
-    host, port = listener.getsockname()[:2]
+    """Until the end, and the drain after it."""
+    host, port = sock.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-
-    async def until_stopped() -> None:
-        """Hypercorn waits for this once it accepts connections."""
+    listener = Listener(app, hypercorn_config(services.current.config), sock)
+    await listener.start()
+    try:
         if overlay is not None:
             await overlay.listening(url)
         if seat is None:
             print(f"nexeon answers at {url}", file=sys.stderr, flush=True)
         else:
             seat.ready()
-        await stop.wait()
-
-    settings = hypercorn_config(services.current.config)
-    settings.bind = [f"fd://{listener.detach()}"]
-    serving = asyncio.create_task(hypercorn.asyncio.serve(app, settings, shutdown_trigger=until_stopped))
-    stopping = asyncio.create_task(stop.wait())
-    try:
-        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if stopping.done():
-            await asyncio.wait({serving}, timeout=services.current.config.server.drain)
-            services.cut()
-            await asyncio.wait({serving}, timeout=_LAST_WORDS + _LAST_CALLS)
+        await ending.begun.wait()
+        await drain(listener, services, ending)
     finally:
-        stopping.cancel()
-        serving.cancel()
-        # what was still running after the drain is cancelled, and Hypercorn passes that on
-        with contextlib.suppress(asyncio.CancelledError):
-            await serving
+        await listener.finish()
 
 
 def hypercorn_config(config: Config) -> hypercorn.config.Config:
@@ -254,7 +235,6 @@ def hypercorn_config(config: Config) -> hypercorn.config.Config:
     settings.keep_alive_timeout = 120
     settings.keep_alive_max_requests = 1_000_000_000
     settings.h11_max_incomplete_size = 64 * 1024
-    settings.graceful_timeout = config.server.drain + _LAST_WORDS
     settings.backlog = 1024
     return settings
 
@@ -266,9 +246,9 @@ def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def _signals(stop: Callable[[], None], reload: Callable[[], None]) -> Iterator[None]:
+def _signals(ending: Ending, reload: Callable[[], None]) -> Iterator[None]:
     loop = asyncio.get_running_loop()
-    handlers = {signal.SIGINT: stop, signal.SIGTERM: stop, signal.SIGHUP: reload}
+    handlers = {signal.SIGINT: ending.now, signal.SIGTERM: ending.gently, signal.SIGHUP: reload}
     for number, handler in handlers.items():
         loop.add_signal_handler(number, handler)
     try:

@@ -82,6 +82,7 @@ class Services:
         self.health = TargetHealth(config.breaker)
         self.started = time.time()
         self.ready = False
+        self.draining = False
         self.ending = False
         self.siblings: Siblings | None = None
         self.admin: AdminService | None = None

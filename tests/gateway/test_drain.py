@@ -1,0 +1,249 @@
+"""The end of a server, told by signals to a process of its own; and a rolling restart behind nginx."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from conftest import settings
+from scripts import EVENTS, talks
+from upstream import Call, Upstream
+
+from nexeon.admin import connect
+
+BODY = {"model": "plain", "say": [{"who": "user", "text": "hi"}]}
+NGINX = shutil.which("nginx") or ("/usr/sbin/nginx" if Path("/usr/sbin/nginx").exists() else None)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port: int = sock.getsockname()[1]
+        return port
+
+
+class Process:
+    """`nexeon serve` on a port and a store of its own."""
+
+    def __init__(self, folder: Path, upstream: str, **server: Any) -> None:
+        folder.mkdir()
+        self.folder = folder
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        value = settings(upstream)
+        value["server"] |= {"port": self.port, "watch": False, **server}
+        value["store"] = {"url": f"tinydb:{folder / 'data'}"}
+        self.file = folder / "gateway.yaml"
+        self.file.write_text(yaml.safe_dump(value))
+        self.key = ""
+        self.process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        with (self.folder / "stderr").open("a") as told:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "nexeon.cli", "serve", "-c", str(self.file), stderr=told
+            )
+        async with httpx.AsyncClient() as http, asyncio.timeout(30):
+            while True:
+                try:
+                    if (await http.get(self.url + "/readyz")).status_code == 200:
+                        break
+                except httpx.TransportError:
+                    assert self.process.returncode is None, (self.folder / "stderr").read_text()
+                await asyncio.sleep(0.02)
+        if not self.key:
+            client = await connect(f"tinydb:{self.folder / 'data'}")
+            try:
+                await client.call("accounts.create", name="a")
+                await client.call("credits.add", account="a", usd="1000")
+                self.key = (await client.call("keys.create", account="a", name="k"))["key"]
+            finally:
+                await client.close()
+
+    def signal(self, number: int) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    async def ended(self) -> int:
+        assert self.process is not None
+        return await asyncio.wait_for(self.process.wait(), 30)
+
+    async def balance(self) -> tuple[str, str]:
+        """Balance and what is reserved, from the store itself."""
+        client = await connect(f"tinydb:{self.folder / 'data'}")
+        try:
+            account = await client.call("accounts.show", account="a")
+            return account["balance"], account["reserved"]
+        finally:
+            await client.close()
+
+
+@pytest.fixture
+async def processes(tmp_path: Path, upstream: Upstream) -> AsyncIterator[list[Process]]:
+    made = [Process(tmp_path / name, upstream.url, linger=2, drain=2) for name in ("one", "two")]
+    yield made
+    for each in made:
+        if each.process is not None and each.process.returncode is None:
+            each.process.kill()
+            await each.process.wait()
+
+
+async def endless(call: Call) -> None:
+    await call.begin_stream()
+    for event in EVENTS[:2]:
+        await call.event(event)
+    await call.wait_left()
+
+
+async def test_sigterm_lets_clients_notice_and_streams_end(processes: list[Process], upstream: Upstream) -> None:
+    server = processes[0]
+    await server.start()
+    go = asyncio.Event()
+
+    async def slow(call: Call) -> None:
+        await call.begin_stream()
+        await call.event(EVENTS[0])
+        await go.wait()
+        for event in (*EVENTS[1:], b"[END]"):
+            await call.event(event)
+        await call.end_stream()
+
+    upstream.plays(slow, talks())
+    headers = {"x-api-key": server.key}
+    async with httpx.AsyncClient(base_url=server.url, headers=headers, timeout=20) as http:
+        await http.get("/readyz")
+        async with http.stream("POST", "/talk", json={**BODY, "stream": True}) as stream:
+            lines = stream.aiter_lines()
+            await anext(lines)
+            server.signal(signal.SIGTERM)
+            await asyncio.sleep(0.2)
+            ready = await http.get("/readyz")
+            assert (ready.status_code, ready.headers["connection"]) == (503, "close")
+            late = await http.post("/talk", json=BODY)
+            assert (late.status_code, late.headers["connection"]) == (200, "close")
+            go.set()
+            assert "lo" in "".join([line async for line in lines])
+        assert await server.ended() == 0
+    balance, reserved = await server.balance()
+    assert (float(balance) < 1000, float(reserved)) == (True, 0.0)
+
+
+async def test_what_does_not_end_in_time_is_told_and_charged(processes: list[Process], upstream: Upstream) -> None:
+    server = processes[0]
+    await server.start()
+    upstream.plays(endless)
+    async with (
+        httpx.AsyncClient(base_url=server.url, headers={"x-api-key": server.key}, timeout=20) as http,
+        http.stream("POST", "/talk", json={**BODY, "stream": True}) as stream,
+    ):
+        lines = stream.aiter_lines()
+        await anext(lines)
+        server.signal(signal.SIGTERM)
+        assert "shutting down" in "".join([line async for line in lines])
+    assert await server.ended() == 0
+    balance, reserved = await server.balance()
+    assert (float(balance) < 1000, float(reserved)) == (True, 0.0)
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+async def test_a_second_signal_does_not_wait(processes: list[Process], upstream: Upstream, second: int) -> None:
+    server = processes[0]
+    await server.start()
+    upstream.plays(endless)
+    async with (
+        httpx.AsyncClient(base_url=server.url, headers={"x-api-key": server.key}, timeout=20) as http,
+        http.stream("POST", "/talk", json={**BODY, "stream": True}) as stream,
+    ):
+        lines = stream.aiter_lines()
+        await anext(lines)
+        server.signal(signal.SIGTERM)
+        await asyncio.sleep(0.3)
+        began = asyncio.get_running_loop().time()
+        server.signal(second)
+        assert "shutting down" in "".join([line async for line in lines])
+    assert await server.ended() == 0
+    assert asyncio.get_running_loop().time() - began < 1.5
+    assert float((await server.balance())[0]) < 1000
+
+
+CONFIGURATION = """
+daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; worker_processes 1;
+events {{ worker_connections 256; }}
+http {{
+  access_log off;
+  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
+  fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+  upstream gateways {{
+    server 127.0.0.1:{one} max_fails=1 fail_timeout=1s;
+    server 127.0.0.1:{two} max_fails=1 fail_timeout=1s;
+    keepalive 32;
+  }}
+  server {{
+    listen 127.0.0.1:{port};
+    location / {{
+      proxy_pass http://gateways; proxy_http_version 1.1; proxy_set_header Connection "";
+      proxy_buffering off; proxy_next_upstream error timeout;
+    }}
+  }}
+}}
+"""
+
+
+@pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
+async def test_a_rolling_restart_behind_nginx_loses_no_request(
+    processes: list[Process], upstream: Upstream, tmp_path: Path
+) -> None:
+    """Each has a store of its own, so each client sends both keys, one in each place that a key may stand in."""
+    upstream.plays(talks())
+    for server in processes:
+        await server.start()
+    port = free_port()
+    file = tmp_path / "nginx.conf"
+    one, two = (server.port for server in processes)
+    file.write_text(CONFIGURATION.format(folder=tmp_path, one=one, two=two, port=port))
+    nginx = await asyncio.create_subprocess_exec(str(NGINX), "-c", str(file), "-p", str(tmp_path))
+    headers = {"authorization": f"Bearer {processes[0].key}", "x-api-key": processes[1].key}
+    told: list[str] = []
+    stopping = False
+
+    async def ask(http: httpx.AsyncClient, number: int) -> None:
+        while not stopping:
+            body = {**BODY, "stream": number % 2 == 0}
+            try:
+                answer = await http.post("/talk", json=body)
+                whole = "[END]" in answer.text or not body["stream"]
+                told.append("whole" if answer.status_code == 200 and whole else f"{answer.status_code} {answer.text}")
+            except httpx.TransportError as error:
+                told.append(repr(error))
+
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=20) as http:
+            async with asyncio.timeout(10):
+                while True:
+                    try:
+                        await http.get("/healthz")
+                        break
+                    except httpx.TransportError:
+                        await asyncio.sleep(0.05)
+            asking = [asyncio.create_task(ask(http, number)) for number in range(8)]
+            for server in (*processes, *processes):
+                await asyncio.sleep(0.5)
+                server.signal(signal.SIGTERM)
+                assert await server.ended() == 0
+                await server.start()
+                await asyncio.sleep(1.2)
+            stopping = True
+            await asyncio.gather(*asking)
+    finally:
+        nginx.terminate()
+        await nginx.wait()
+    assert len(told) > 200
+    assert [each for each in told if each != "whole"] == []
