@@ -127,7 +127,10 @@ class Attempt:
             if "json" in kind:
                 self._look_for_error(self._parse(raw, response), {})
             raise self._useless(f"{kind.partition(';')[0]} where a stream was asked for")
-        reader = Reader(self.upstream, response, keepalive=keepalive)
+        kept = self.exchange.kept
+        reader = Reader(
+            self.upstream, response, keepalive=keepalive, tap=kept.heard.extend if kept is not None else None
+        )
         try:
             return await self._begin(reader)
         except BaseException:
@@ -160,6 +163,8 @@ class Attempt:
     async def _send(self, *, stream: bool) -> Answer:
         """The answer with status 2xx, unread."""
         prepared = self.prepared
+        if self.exchange.kept is not None:
+            self.exchange.kept.attempt(prepared.body)
         try:
             response = await self.upstream.send(
                 prepared.path, prepared.body, key=self.lease.secret, stream=stream, headers=prepared.headers
@@ -172,7 +177,7 @@ class Attempt:
 
     async def _read(self, response: Answer) -> bytes:
         try:
-            return await self.upstream.read(response)
+            return self._heard(await self.upstream.read(response))
         except UpstreamFailure as failure:
             raise from_failure(failure) from failure
         except BaseException:
@@ -182,9 +187,14 @@ class Attempt:
     async def _read_refusal(self, response: Answer) -> bytes:
         """What the provider says of its refusal; nothing where it breaks off: the status says enough."""
         try:
-            return await self.upstream.read(response)
+            return self._heard(await self.upstream.read(response))
         except UpstreamFailure:
             return b""
+
+    def _heard(self, raw: bytes) -> bytes:
+        if self.exchange.kept is not None:
+            self.exchange.kept.heard.extend(raw)
+        return raw
 
     def _refusal(self, response: Answer, raw: bytes) -> AttemptFailed:
         status = response.status_code

@@ -33,6 +33,22 @@ class Tried:
 
 
 @dataclass(slots=True)
+class Bodies:
+    """What went over the wire, for the log of requests: `asked` and `told` by and to the client, `sent` and `heard` to
+    and from the provider, of the last attempt."""
+
+    asked: bytes
+    told: bytearray = field(default_factory=bytearray)
+    sent: bytes = b""
+    heard: bytearray = field(default_factory=bytearray)
+
+    def attempt(self, body: bytes) -> None:
+        """A provider is asked."""
+        self.sent = body
+        self.heard.clear()
+
+
+@dataclass(slots=True)
 class Exchange:
     """What is known of a request; each step of the way fills in its part.
 
@@ -79,7 +95,7 @@ class Exchange:
     steps: dict[str, float] = field(default_factory=dict)
     answered: bool = False
     failure: RequestError | None = None
-    kept: tuple[bytes, bytearray] | None = None
+    kept: Bodies | None = None
     turn: Turn | None = None
     maker: Mapping[str, Any] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -99,7 +115,7 @@ class Exchange:
     def keep(self, out: bytes) -> None:
         """Notes what the client is sent, where bodies are kept."""
         if self.kept is not None:
-            self.kept[1].extend(out)
+            self.kept.told.extend(out)
 
     def lost(self) -> list[str]:
         """What of the answer could not be said to the client."""

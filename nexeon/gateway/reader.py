@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from nexeon.errors import NexeonError
@@ -27,11 +28,21 @@ class Reader:
 
     __slots__ = (
         "_chunks", "_discard", "_ended", "_failure", "_heard", "_idle", "_keepalive", "_loop", "_response", "_room",
-        "_running", "_silence", "_stopped", "_task", "_timer", "_upstream", "_waiter",
+        "_running", "_silence", "_stopped", "_tap", "_task", "_timer", "_upstream",
+        "_waiter",
     )  # fmt: skip
 
-    def __init__(self, upstream: Upstream, response: Answer, *, keepalive: float) -> None:
+    def __init__(
+        self,
+        upstream: Upstream,
+        response: Answer,
+        *,
+        keepalive: float,
+        tap: Callable[[bytes], None] | None = None,
+    ) -> None:
+        """`tap` is given what `read` gives."""
         self._loop = asyncio.get_running_loop()
+        self._tap = tap
         self._upstream = upstream
         self._response = response
         self._idle = upstream.provider.timeouts.idle
@@ -68,7 +79,10 @@ class Reader:
         if self._room is not None and not self._room.done():
             self._heard = self._loop.time()  # the wait was ours, not the provider's
             self._room.set_result(None)
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        if self._tap is not None:
+            self._tap(data)
+        return data
 
     def spoke(self) -> None:
         """The client was given something: its silence begins anew."""

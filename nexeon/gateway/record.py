@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from nexeon.gateway.exchange import Exchange
+from nexeon.gateway.exchange import Bodies, Exchange
 from nexeon.store.requests import RequestLog
 
 
@@ -20,7 +20,7 @@ class Recorder:
     def watch(self, exchange: Exchange, raw: bytes) -> None:
         """Keeps the bodies of an exchange that has just begun, where the log wants them."""
         if self._log is not None and self._log.bodies:
-            exchange.kept = (raw, bytearray())
+            exchange.kept = Bodies(raw)
 
     def settled(self, exchange: Exchange, usage: Mapping[str, Any], *, estimated: bool) -> None:
         """Never waits and never fails."""
@@ -56,5 +56,8 @@ def _record(exchange: Exchange, usage: Mapping[str, Any], estimated: bool) -> di
         "dropped": list(exchange.dropped),
     }
     if exchange.kept is not None:
-        record["request"], record["response"] = exchange.kept[0], bytes(exchange.kept[1])
+        bodies = exchange.kept
+        record["request"], record["response"] = bodies.asked, bytes(bodies.told)
+        if bodies.sent:
+            record["upstream_request"], record["upstream_response"] = bodies.sent, bytes(bodies.heard)
     return record

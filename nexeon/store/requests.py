@@ -2,8 +2,8 @@
 
 A record is a dict with `id` and what else is known of: `started`, `ended` (Unix seconds), `steps` (seconds since the
 start by step), `account`, `key`, `model`, `provider`, `format`, `status` (HTTP), `error`, `stream`, `attempts`,
-`usage`, `cost` (nano-USD), `estimated`, `dropped`; `request` and `response` are bodies (bytes), kept only where that is
-switched on.
+`usage`, `cost` (nano-USD), `estimated`, `dropped`. BODIES are bytes, kept only where that is switched on: the client's
+request and its answer, and those of the provider that was asked last.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ FILE: Final = "requests.sqlite3"
 COLUMNS: Final = ("account", "key", "model", "provider", "status")
 """What a listing can be narrowed by."""
 
+BODIES: Final = ("request", "response", "upstream_request", "upstream_response")
+_TABLES: Final = {"bodies": BODIES[:2], "upstream_bodies": BODIES[2:]}
+
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS requests (
     number INTEGER PRIMARY KEY, id TEXT NOT NULL, started REAL NOT NULL, account TEXT, key TEXT, model TEXT,
@@ -39,6 +42,7 @@ CREATE INDEX IF NOT EXISTS requests_key ON requests (key, number);
 CREATE INDEX IF NOT EXISTS requests_model ON requests (model, number);
 CREATE INDEX IF NOT EXISTS requests_failed ON requests (number) WHERE status >= 400;
 CREATE TABLE IF NOT EXISTS bodies (number INTEGER PRIMARY KEY, request BLOB, response BLOB);
+CREATE TABLE IF NOT EXISTS upstream_bodies (number INTEGER PRIMARY KEY, request BLOB, response BLOB);
 """
 _WAIT: Final = 0.2
 _BATCH: Final = 1000
@@ -153,9 +157,9 @@ class RequestLog:
             number = _number(connection, request)
             (facts,) = connection.execute("SELECT facts FROM requests WHERE number = ?", (number,)).fetchone()
             found: Row = orjson.loads(facts)
-            bodies = connection.execute("SELECT request, response FROM bodies WHERE number = ?", (number,)).fetchone()
-            if bodies is not None:
-                for name, body in zip(("request", "response"), bodies, strict=True):
+            for table, names in _TABLES.items():
+                query = f"SELECT request, response FROM {table} WHERE number = ?"
+                for name, body in zip(names, connection.execute(query, (number,)).fetchone() or (), strict=False):
                     found[name] = zlib.decompress(body).decode() if body is not None else None
             return found
 
@@ -199,7 +203,7 @@ class RequestLog:
 
     def _insert_rows(self, connection: sqlite3.Connection, batch: Rows) -> None:
         for record in batch:
-            facts = {name: value for name, value in record.items() if name not in ("request", "response")}
+            facts = {name: value for name, value in record.items() if name not in BODIES}
             row = (
                 record["id"],
                 record.get("started", self._clock()),
@@ -210,9 +214,10 @@ class RequestLog:
             columns = ", ".join(("id", "started", *COLUMNS, "facts"))
             query = f"INSERT INTO requests ({columns}) VALUES ({marks}) RETURNING number"
             (number,) = connection.execute(query, row).fetchone()
-            bodies = [self._body(record.get(name)) for name in ("request", "response")]
-            if any(body is not None for body in bodies):
-                connection.execute("INSERT INTO bodies VALUES (?, ?, ?)", (number, *bodies))
+            for table, names in _TABLES.items():
+                bodies = [self._body(record.get(name)) for name in names]
+                if any(body is not None for body in bodies):
+                    connection.execute(f"INSERT INTO {table} VALUES (?, ?, ?)", (number, *bodies))
 
     def _body(self, body: Any) -> bytes | None:
         if not self.bodies or not isinstance(body, bytes):
@@ -228,7 +233,8 @@ class RequestLog:
             query = "SELECT number FROM requests WHERE started < ? LIMIT ?"
             numbers = connection.execute(query, (oldest, _PRUNE_AT_ONCE)).fetchall()
             connection.executemany("DELETE FROM requests WHERE number = ?", numbers)
-            connection.executemany("DELETE FROM bodies WHERE number = ?", numbers)
+            for table in _TABLES:
+                connection.executemany(f"DELETE FROM {table} WHERE number = ?", numbers)
             return len(numbers)
 
         try:

@@ -25,6 +25,9 @@ async def test_an_answer_is_recorded_with_its_bodies(gate: Gate) -> None:
     shown = await gate.log.show(record["id"])
     assert '"text":"hi"' in shown["request"]
     assert '"hello"' in shown["response"]
+    assert '"plain-up"' in shown["upstream_request"]
+    assert "provider-secret" not in shown["upstream_request"]
+    assert '"hello"' in shown["upstream_response"]
 
 
 async def test_a_stream_is_recorded_with_what_was_sent(gate: Gate) -> None:
@@ -33,6 +36,17 @@ async def test_a_stream_is_recorded_with_what_was_sent(gate: Gate) -> None:
     record = await gate.log.show(answer.headers["x-request-id"])
     assert (record["status"], record["error"], record["stream"], record["cost"]) == (200, "", True, COST)
     assert record["response"].count("data:") == answer.text.count("data:")
+    assert '"plain-up"' in record["upstream_request"]
+    assert record["upstream_response"].count("data:") == len(EVENTS) + 2  # usage, and the end
+
+
+async def test_the_bodies_of_the_last_attempt_are_those_of_the_provider(gate: Gate) -> None:
+    gate.upstream.plays(says({"oops": "the first"}, 500), talks())
+    answer = await gate.talk()
+    record = await gate.log.show(answer.headers["x-request-id"])
+    assert len(record["attempts"]) == 2
+    assert "the first" not in record["upstream_response"]
+    assert '"hello"' in record["upstream_response"]
 
 
 async def test_a_client_that_leaves_is_recorded_with_its_estimate(gate: Gate) -> None:
