@@ -114,6 +114,17 @@ class Breaker:
 
 
 @dataclass(frozen=True, slots=True)
+class Overload:
+    """What is taken at once: requests that generate something, and bytes of their bodies. Beyond it, `queue` of them
+    wait for up to `wait` seconds."""
+
+    running: int = 4096
+    bodies: int = 512 * 1024 * 1024
+    queue: int = 1024
+    wait: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
 class Idempotency:
     """Answers kept for requests with an idempotency key: for `hours`, at most so many and so large."""
 
@@ -304,6 +315,7 @@ class Config:
     retry: Retry = Retry()
     breaker: Breaker = Breaker()
     idempotency: Idempotency = Idempotency()
+    overload: Overload = Overload()
     log: Log = Log()
     responses: Responses = Responses()
 

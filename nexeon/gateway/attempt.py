@@ -259,6 +259,7 @@ class Attempt:
             canonical = self.plan.format.decode_response(patched, self.prepared.context)
         except MappingFailure:
             self._look_for_error(body, {})
+            self.exchange.unknown += 1
             return {"blocks": [{"type": "unknown", "text": "…"}]}
         return canonical if isinstance(canonical, dict) else {}
 

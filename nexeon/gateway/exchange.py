@@ -59,6 +59,7 @@ class Exchange:
     the call's money is settled, with what it used. `steps` are moments by step; `answered`, once a stream has begun;
     `failure` is what the client was told in the end; `kept` are the bodies, where the log of requests wants them.
     `turn` is there where the answer is kept or continues one, `maker` is the context of the target asked last.
+    `unknown` counts events that were given through without being understood.
     `tell_cost`: the client wants to know the charge.
     `headers` are those of the client's own that its format's mapping reads.
     """
@@ -98,6 +99,7 @@ class Exchange:
     kept: Bodies | None = None
     turn: Turn | None = None
     maker: Mapping[str, Any] | None = None
+    unknown: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)
     tell_cost: bool = False
 
@@ -107,6 +109,10 @@ class Exchange:
             return self.target.price
         assert self.model is not None
         return self.model.price
+
+    def spoke(self) -> None:
+        """Notes when the answer's first words came; once."""
+        self.steps.setdefault("spoke", time.monotonic())
 
     def step(self, name: str) -> None:
         """Notes when a step of the way was done."""

@@ -200,9 +200,11 @@ class Failover:
                 raise failed.error
             case Blame.KEY:
                 only_model = failed.status == 403 or failed.kind == "permission"
+                self._metrics.rested(plan.name, "removed")
                 self._pool.refused(lease, plan.target.model, f"{failed.status} {failed.kind}", only_model=only_model)
                 return True
             case Blame.LIMITED:
+                self._metrics.rested(plan.name, "cooling")
                 self._pool.limited(lease, plan.target.model, failed.retry_after)
                 return True
             case Blame.TARGET:

@@ -45,6 +45,7 @@ class Gateway:
         self.repeats = services.repeats
         self.pool = services.pool
         self.health = services.health
+        self.admission = services.admission
         self.materialiser = Materialiser(config.materialise)
         self.key_headers = self.library.key_headers
         self.router = make_router(config, made)

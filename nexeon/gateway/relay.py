@@ -197,8 +197,9 @@ class Translation(Relay):
     def _pieces(self, pieces: list[dict[str, Any]], out: list[bytes]) -> None:
         if not pieces:
             return
-        if not self.spoken:
-            self.spoken = any(piece["type"] in _CONTENT for piece in pieces)
+        if not self.spoken and any(piece["type"] in _CONTENT for piece in pieces):
+            self.spoken = True
+            self.exchange.spoke()
         last = pieces[-1]["type"]
         if last == "error":  # told by whoever knows whether another target can still help
             pieces = pieces[:-1]
@@ -288,6 +289,8 @@ class Pipe(Relay):
         try:
             pieces = self.decoder.feed(body)
         except MappingFailure:  # what the mapping does not know passes all the same
+            self.exchange.unknown += 1
             return
-        if not self.spoken:
-            self.spoken = any(piece["type"] in _CONTENT for piece in pieces)
+        if not self.spoken and any(piece["type"] in _CONTENT for piece in pieces):
+            self.spoken = True
+            self.exchange.spoke()

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Final
 from nexeon.admin import AdminHTTP, AdminService
 from nexeon.config import Config
 from nexeon.errors import RequestError, StoreError
+from nexeon.gateway.admission import Admission
 from nexeon.gateway.behind import Behind
+from nexeon.gateway.gauges import gauges
 from nexeon.gateway.health import TargetHealth
 from nexeon.gateway.idempotency import Repeats
 from nexeon.gateway.metrics import Metrics
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
 _SWEEP: Final = 60.0
 _LOOK: Final = 0.5
 """Seconds between two looks at whether the requests of an earlier configuration have ended."""
+
+_BEAT: Final = 0.25
+"""Seconds between two measures of the event loop."""
 
 _log = logging.getLogger("nexeon.gateway")
 
@@ -80,6 +85,7 @@ class Services:
             others = SharedRests(shared)
         self.pool = KeyPool(store, rests=RestStore(store.place), windows=self.windows, others=others)
         self.health = TargetHealth(config.breaker)
+        self.admission = Admission(config.overload, self.metrics, lambda: len(self.behind.running))
         self.started = time.time()
         self.ready = False
         self.draining = False
@@ -90,6 +96,7 @@ class Services:
         self.retired: list[Gateway] = []
         self._sweeper: asyncio.Task[None] | None = None
         self._counter: asyncio.Task[None] | None = None
+        self._beat: asyncio.TimerHandle | None = None
         self._reaper: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -99,6 +106,7 @@ class Services:
         self.current.open()
         await self.pool.open()
         self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
+        self._watch_loop()
         self.ready = True
 
     def swap(self, gateway: Gateway) -> None:
@@ -110,6 +118,7 @@ class Services:
         config = gateway.config
         self.health.adopt(config.breaker, [target for model in config.models.values() for target in model.targets])
         self.repeats.settings = config.idempotency
+        self.admission.settings = config.overload
         if self._reaper is None or self._reaper.done():
             self._reaper = asyncio.get_running_loop().create_task(self._reap())
 
@@ -131,13 +140,13 @@ class Services:
 
     def measured(self) -> str:
         """Everything that is counted, in the Prometheus text format."""
-        keys = {name: self.pool.counts(provider) for name, provider in self.current.config.providers.items()}
-        text = self.metrics.text(self.running, keys, self.health.circuits(), len(self.retired) + 1)
-        return text + measures(self.windows)
+        return self.metrics.text(gauges(self)) + measures(self.windows)
 
     async def stop(self, timeout: float = 10.0) -> None:
         """Waits for charges that are being made, then lets go of every connection. The store stays open."""
         self.ready = False
+        if self._beat is not None:
+            self._beat.cancel()
         await self.behind.stop(timeout)
         await self.settler.drain(timeout)
         for task in (self._sweeper, self._counter, self._reaper):
@@ -161,6 +170,17 @@ class Services:
             for exchange in list(gateway.calls.values()):
                 if exchange.reservation is not None and not exchange.closed and now - exchange.started > older:
                     await self.store.renew(exchange.reservation, HOLD)
+
+    def _watch_loop(self) -> None:
+        """Measures how late the event loop is, now and then."""
+        loop = asyncio.get_running_loop()
+        due = loop.time() + _BEAT
+
+        def beat() -> None:
+            self.metrics.lagged(max(0.0, loop.time() - due))
+            self._watch_loop()
+
+        self._beat = loop.call_at(due, beat)
 
     async def _sweep(self) -> None:
         while True:

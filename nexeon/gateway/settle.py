@@ -67,6 +67,11 @@ class Settler:
             used, estimated = await self._charge(exchange, reservation)
         finally:
             exchange.step("settled")
+            self._metrics.tried(len(exchange.attempts))
+            if exchange.dropped:
+                self._metrics.dropped(exchange.provider, exchange.dropped)
+            if exchange.unknown:
+                self._metrics.unknown(exchange.provider, exchange.unknown)
             self._recorder.settled(exchange, used, estimated=estimated)
 
     async def _charge(self, exchange: Exchange, reservation: Reservation | None) -> tuple[dict[str, Any], bool]:
@@ -94,11 +99,23 @@ class Settler:
             "price": price_note(exchange.price, usage),
         }
         await self._store.settle(reservation, amount, detail=detail, estimated=estimated)
-        self._metrics.charged(exchange.provider, detail["model"], usage, amount)
+        self._metrics.charged(exchange.provider, detail["model"], usage, amount, estimated=estimated)
         if lost := exchange.lost():
             self._metrics.lost(exchange.provider, len(lost))
-        self._metrics.took("whole", exchange.provider, detail["model"], time.monotonic() - exchange.started)
+        self._measure(exchange, detail["model"], usage)
         return usage, estimated
+
+    def _measure(self, exchange: Exchange, model: str, usage: Mapping[str, Any]) -> None:
+        now = time.monotonic()
+        metrics, provider = self._metrics, exchange.provider
+        metrics.took("whole", provider, model, now - exchange.started)
+        spoke = exchange.steps.get("spoke")
+        if spoke is None:
+            return
+        metrics.took("token", provider, model, spoke - exchange.started)
+        tokens = usage.get("output")
+        if type(tokens) is int and tokens > 1:
+            metrics.took("gap", provider, model, (now - spoke) / (tokens - 1))
 
 
 async def _finish(exchange: Exchange, usage: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from nexeon.config import Model
 from nexeon.errors import RequestError, StoreError
+from nexeon.gateway.admission import declared_size
 from nexeon.gateway.admit import estimate, groups, not_available, reserve, resolve
 from nexeon.gateway.affinity import LEAST, conversation
 from nexeon.gateway.attempt import StreamAnswer
@@ -67,10 +68,33 @@ class Reply:
 
 
 async def generate(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path: Mapping[str, str]) -> Reply:
-    """Answers one generation request, or gives the first answer again to one that repeats its idempotency key.
+    """Answers one generation request, once there is room for it. Raises RequestError for whatever ends it early."""
+    admission = gateway.admission
+    size = declared_size(incoming.headers, gateway.config.server.body_limit)
+    if not admission.enter(size):
+        authenticate(gateway, incoming, endpoint.format.wire.request.key_query, write=True)  # strangers do not wait
+        await admission.wait(size)
+    try:
+        reply = await _once(gateway, incoming, endpoint, path)
+    except BaseException:
+        admission.leave(size)
+        raise
+    if isinstance(reply.body, bytes):
+        admission.leave(size)
+        return reply
+    close = reply.close
 
-    Raises RequestError for whatever ends it early.
-    """
+    def leave() -> None:
+        admission.leave(size)
+        if close is not None:
+            close()
+
+    reply.close = leave
+    return reply
+
+
+async def _once(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path: Mapping[str, str]) -> Reply:
+    """An answer, or the first one again to a request that repeats its idempotency key."""
     name = incoming.headers.get(HEADER)
     if name is None or not gateway.repeats.active:
         return await _answer(gateway, incoming, endpoint, path)

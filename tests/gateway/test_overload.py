@@ -1,0 +1,168 @@
+"""Too much to do: a bounded queue, refusals that say when to come again, and clients that do not read."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from typing import Any
+
+import pytest
+from conftest import Gate, Opener, until
+from scripts import says, talks
+from upstream import Call
+
+from nexeon.config import Overload
+from nexeon.errors import RequestError
+from nexeon.gateway.admission import Admission, declared_size
+from nexeon.gateway.metrics import Metrics
+
+BODY = {"model": "plain", "say": [{"who": "user", "text": "hi"}]}
+
+
+def admission(**settings: Any) -> Admission:
+    return Admission(Overload(**settings), Metrics())
+
+
+async def test_turns_are_given_in_order() -> None:
+    gate = admission(running=2, queue=3, wait=5)
+    assert [gate.enter(1), gate.enter(1), gate.enter(1)] == [True, True, False]
+    came: list[int] = []
+
+    async def ask(number: int) -> None:
+        await gate.wait(1)
+        came.append(number)
+
+    asking = [asyncio.create_task(ask(number)) for number in range(3)]
+    await asyncio.sleep(0)
+    with pytest.raises(RequestError) as refused:
+        await gate.wait(1)
+    assert (refused.value.status, refused.value.code, refused.value.retry_after) == (503, "overloaded", 5)
+    gate.leave(1)
+    assert not gate.enter(1)  # those who wait come first
+    await until(lambda: came == [0])
+    gate.leave(1)
+    gate.leave(1)
+    await asyncio.gather(*asking)
+    assert came == [0, 1, 2]
+    assert (gate.running, gate.waiting) == (2, 0)
+
+
+async def test_one_that_waits_too_long_or_leaves_takes_no_place() -> None:
+    gate = admission(running=1, queue=2, wait=0.05)
+    assert gate.enter(1)
+    with pytest.raises(RequestError) as refused:
+        await gate.wait(1)
+    assert refused.value.status == 503
+    gone = asyncio.create_task(gate.wait(1))
+    await asyncio.sleep(0)
+    gone.cancel()
+    await asyncio.gather(gone, return_exceptions=True)
+    late = asyncio.create_task(gate.wait(1))
+    await asyncio.sleep(0)
+    gate.leave(1)
+    late.cancel()  # its turn has come already
+    await asyncio.gather(late, return_exceptions=True)
+    assert (gate.running, gate.bytes, gate.waiting) == (0, 0, 0)
+
+
+async def test_bodies_count_by_their_bytes() -> None:
+    gate = admission(running=10, bodies=100, queue=1, wait=0.01)
+    assert gate.enter(1000)  # alone, any size
+    assert not gate.enter(1)
+    gate.leave(1000)
+    assert gate.enter(60)
+    assert not gate.enter(60)
+    assert gate.enter(40)
+    assert declared_size({"content-length": "7"}, 100) == 7
+    assert declared_size({"content-length": "700"}, 100) == 100
+    assert declared_size({"transfer-encoding": "chunked"}, 100) == 100
+
+
+async def test_what_does_not_fit_is_told_when_to_come_again(opened: Opener) -> None:
+    gate = await opened(lambda value: value.update(overload={"running": 1, "queue": 1, "wait": 30}))
+    go = asyncio.Event()
+
+    async def waits(call: Call) -> None:
+        await go.wait()
+        await talks()(call)
+
+    gate.upstream.plays(waits)
+    first = asyncio.create_task(gate.talk())
+    await until(lambda: gate.gateway.admission.running)
+    second = asyncio.create_task(gate.talk())
+    await until(lambda: gate.gateway.admission.waiting)
+    stranger = await gate.client.post("/talk", json=BODY, headers={"authorization": "Bearer nobody"})
+    assert stranger.status_code == 401
+    third = await gate.talk()
+    assert (third.status_code, third.headers["retry-after"]) == (503, "30")
+    assert "too much to do" in third.text
+    metrics = (await gate.client.get("/metrics")).text  # what is no generation goes on
+    assert 'nexeon_shed_total{reason="full"} 1' in metrics
+    assert "nexeon_admission_queue 1" in metrics
+    go.set()
+    assert [(await each).status_code for each in (first, second)] == [200, 200]
+    assert (gate.gateway.admission.running, gate.gateway.admission.bytes) == (0, 0)
+
+
+async def test_every_end_gives_the_place_back(gate: Gate) -> None:
+    gate.upstream.plays(says({"problem": "no"}, 400), talks(), talks())
+    assert (await gate.talk()).status_code == 400
+    assert (await gate.talk("unheard-of")).status_code == 404
+    assert "[END]" in (await gate.talk(stream=True)).text
+
+    async def endless(call: Call) -> None:
+        await call.begin_stream()
+        await call.event({"id": "talk_1"})
+        await call.wait_left()
+
+    gate.upstream.plays(endless)
+    async with gate.client.stream("POST", "/talk", json={**BODY, "stream": True}) as answer:
+        await anext(answer.aiter_lines())
+        assert gate.gateway.admission.running == 1
+    await until(lambda: gate.gateway.admission.running == 0)
+    assert gate.gateway.admission.bytes == 0
+
+
+async def test_a_client_that_does_not_read_stops_the_provider(gate: Gate) -> None:
+    """And not the memory of the gateway: what is on the way fits into the buffers of two connections."""
+    piece = json.dumps({"text": "x" * 16_000}).encode()
+    most = 4000
+    sent = 0
+
+    async def pours(call: Call) -> None:
+        nonlocal sent
+        call.writer.transport.set_write_buffer_limits(high=64 * 1024)
+        await call.begin_stream()
+        await call.event({"id": "talk_1"})
+        for _ in range(most):
+            await call.event(piece)
+            sent += len(piece)
+        await call.event({"end": "stop"})
+        await call.event(b"[END]")
+        await call.end_stream()
+
+    gate.upstream.plays(pours)
+    host, port = gate.url.removeprefix("http://").split(":")
+    client = socket.create_connection((host, int(port)))
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+    body = json.dumps({**BODY, "stream": True}).encode()
+    head = f"POST /talk HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {gate.key}\r\ncontent-length: {len(body)}\r\n\r\n"
+    client.sendall(head.encode() + body)
+    before = -1
+    while sent != before:
+        before = sent
+        await asyncio.sleep(0.5)
+    assert 0 < sent < most * len(piece) / 2
+    got = 0
+    client.setblocking(False)
+    loop = asyncio.get_running_loop()
+    tail = b""
+    async with asyncio.timeout(60):
+        while b"[END]" not in tail:
+            data = await loop.sock_recv(client, 1 << 20)
+            assert data
+            got += len(data)
+            tail = tail[-20:] + data[-200:]
+    client.close()
+    assert got > most * len(piece)
