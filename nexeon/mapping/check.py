@@ -161,6 +161,9 @@ def _listed(shape: Shape) -> Shape:
 def _known_part(path: str, canonical: Book, checker: TypeChecker, line: int) -> None:
     """A path of a policy: into the request or the answer, or into a part that is named by what it is."""
     whole = canonical.definition("response" if path.startswith("response.") else "request")
+    if path.startswith("pieces."):
+        _known_piece(path.removeprefix("pieces."), canonical.definition("clean_piece"), checker, line)
+        return
     path = path.removeprefix("response.")
     named = {**units(canonical), "usage": canonical.definition("usage")}
     for plural in ("blocks", "tools"):
@@ -176,6 +179,16 @@ def _known_part(path: str, canonical: Book, checker: TypeChecker, line: int) -> 
             _known_path(path.removeprefix(f"{name}."), shape, checker, line)
             return
     _known_path(path, whole, checker, line)
+
+
+def _known_piece(path: str, pieces: Shape, checker: TypeChecker, line: int) -> None:
+    """A kind of pieces, a field of one kind, or a field of whatever kinds have it."""
+    kind, _, rest = path.partition(".")
+    of_kind = pieces.where("type", kind)
+    if not of_kind.alternatives:
+        _known_path(path, pieces, checker, line)
+    elif rest:
+        _known_path(rest, of_kind, checker, line)
 
 
 def _known_path(text: str, shape: Shape, checker: TypeChecker, line: int) -> Shape:

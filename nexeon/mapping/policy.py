@@ -2,7 +2,8 @@
 
 Paths are those of the canonical form. Some parts of it stand in many places, and are named by what they are:
 `blocks.image.detail` of every image, `blocks[*].cache` of every block, `tools.function.strict`, `turns[*].name`;
-`blocks.video` alone says what the mapping's own `$drop` or `$fail` does. `response.…` is about answers.
+`blocks.video` alone says what the mapping's own `$drop` or `$fail` does. `response.…` is about answers,
+`pieces.…` about what a stream is made of.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Policy:
         self._fields: dict[str, list[tuple[Path, str | None, Sequence[Any]]]] = {}
         parts: dict[str, list[_Part]] = {"blocks": [], "tools": [], "citations": [], "turns": []}
         for path, verdict in policy.items():
-            if path.startswith(("extra.", "response.")) or verdict in ("map", "emulate", "ignore"):
+            if path.startswith(("extra.", "response.", "pieces.")) or verdict in ("map", "emulate", "ignore"):
                 continue
             message = verdict.get("reject") if isinstance(verdict, dict) else None
             harmless = verdict.get("drop_except", ()) if isinstance(verdict, dict) else ()

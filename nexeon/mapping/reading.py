@@ -192,13 +192,10 @@ class Reader:
         for operand in node.ops:
             compared = operand.expr.items if isinstance(operand.expr, nodes.List) else [operand.expr]
             for constant in compared:
-                if (
-                    isinstance(constant, nodes.Const)
-                    and isinstance(constant.value, str)
-                    and constant.value not in known
-                ):
+                if isinstance(constant, nodes.Const) and isinstance(constant.value, str):
                     mend = did_you_mean(constant.value, [str(one) for one in known])
-                    self.report(f"`{constant.value}` is never equal{mend}", line)
+                    never = f"`{constant.value}` is never equal{mend}"
+                    self._doubt(f"equal {constant.value}", None if constant.value in known else never, line)
 
     def _field(self, owner: nodes.Node, name: str, env: Environment, line: int) -> Shape:
         if isinstance(owner, nodes.Name) and owner.name == "tables":

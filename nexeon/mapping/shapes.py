@@ -112,7 +112,11 @@ class Shape:
         if types_of(one) is not None and "object" not in (types_of(one) or ()):
             return False
         found = _field(one, name)
-        return bool(found) and self.book is not None and any(self.book.shape(schema).accepts(value) for schema in found)
+        book = self.book
+        return book is not None and any(
+            book.shape(schema).accepts(value) and not (isinstance(schema, dict) and value in _excluded(schema))
+            for schema in found
+        )
 
     def only(self, types: Collection[str], *, but: bool = False) -> Shape:
         """The alternatives of these JSON types, or all others; ANYTHING where none is left."""
@@ -305,6 +309,12 @@ def _accepts(schema: Schema, value: Any) -> bool:
         return value in schema["enum"]
     types = types_of(schema)
     return types is None or type_name(value) in types
+
+
+def _excluded(schema: Schema) -> Collection[Any]:
+    """Values that another alternative is for."""
+    found: Collection[Any] = schema.get("not", {}).get("enum", ())
+    return found
 
 
 def _field(schema: Schema, name: str) -> list[Any]:

@@ -39,6 +39,20 @@ def gaps(tmp_path: Path, name: str, pattern: str) -> set[str]:
         ("openai.chat", r'id: "\{\{ parts \| pluck', {"response.decode choices[*].message.reasoning_details[*].id"}),
         ("gemini.generate_content", r"response\.usage\.cost: drop", {"response.encode usage.cost"}),
         ("anthropic.messages", r"citations\.file_id: drop", {"request.encode citations.file_id"}),
+        ("openai.responses", r"pieces\.finish\.stop_sequence: drop", {"stream.encode finish.stop_sequence"}),
+        (
+            "openai.responses",
+            r"extra\.openai\.responses\.events\.response\.web_search_call: ignore",
+            {"stream.decode response.web_search_call.searching", "stream.decode response.web_search_call.completed"},
+        ),
+        ("openai.responses", r"close: .*closed", {"stream.encode close"}),
+        (
+            "anthropic.messages",
+            r"signature_delta: .*seal",
+            {"stream.decode content_block_delta.delta(signature_delta).signature"},
+        ),
+        ("openai.chat", r"pieces\.delta\.citation: map", {"stream.encode delta.citation"}),
+        ("gemini.generate_content", r"pieces\.open: ignore", {"stream.encode open"}),
     ],
 )
 def test_what_is_forgotten_is_found(tmp_path: Path, name: str, pattern: str, missing: set[str]) -> None:

@@ -32,7 +32,7 @@ def document() -> str:
     library, schemas = load_library([ROOT / "mappings"]), Schemas(ROOT / "schemas")
     found = {name: list(covered(form, schemas)) for name, form in sorted(library.formats.items())}
     lines = [HEAD]
-    for section, title in (("request", "Requests"), ("response", "Answers")):
+    for section, title in (("request", "Requests"), ("response", "Answers"), ("stream", "Streams")):
         lines += [
             f"## {title}, from the canonical form",
             "",
