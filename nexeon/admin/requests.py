@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from nexeon.admin import values
 from nexeon.admin.values import iso
 from nexeon.admin.views import View, page
-from nexeon.errors import AdminError
+from nexeon.errors import AdminError, NotFound
 from nexeon.store.money import to_usd
+from nexeon.store.protocol import Store
+from nexeon.store.records import Account, ApiKey
 from nexeon.store.requests import RequestLog
 
 
+Rows = list[dict[str, Any]]
+
+
 class Requests:
-    def __init__(self, log: RequestLog | None) -> None:
-        """Without a log every operation raises AdminError."""
+    def __init__(self, log: RequestLog | None, store: Store) -> None:
+        """Without a log every operation raises AdminError; the store knows the names of accounts and keys."""
         self._log = log
+        self._store = store
 
     async def list(
         self,
@@ -31,9 +38,11 @@ class Requests:
         after: Any = None,
         limit: Any = 100,
     ) -> View:
-        """A page, newest first. `account` and `key` are ids, `status` is the HTTP status of the answer; `failed`: those
-        of status 400 and more, or the others."""
-        names = {"account": account, "key": key, "model": model, "provider": provider}
+        """A page, newest first. `account` and `key` are ids or names, `status` is the HTTP status of the answer;
+        `failed`: those of status 400 and more, or the others."""
+        owner = None if account is None else await self._account_id(values.text("account", account))
+        used = None if key is None else await self._key_id(values.text("key", key))
+        names = {"account": owner, "key": used, "model": model, "provider": provider}
         filters: dict[str, Any] = {name: values.text(name, value) for name, value in names.items() if value is not None}
         if status is not None:
             filters["status"] = values.count("status", status)
@@ -47,16 +56,54 @@ class Requests:
         size = values.count("limit", limit, least=1)
         before = None if after is None else values.text("after", after)
         rows = await self._kept().list(filters, before=before, limit=size)
+        await self._name(rows)
         return page([_view(row) for row in rows], rows[-1]["id"] if len(rows) == size else None)
 
     async def show(self, *, request: Any) -> View:
         """One request, by its id; with bodies where the configuration keeps them."""
-        return _view(await self._kept().show(values.text("request", request)))
+        row = await self._kept().show(values.text("request", request))
+        await self._name([row])
+        return _view(row)
+
+    async def _name(self, rows: Rows) -> None:
+        """`account_name` and `key_name` of those that are still there."""
+        accounts: dict[str, str | None] = {}
+        keys: dict[str, str | None] = {}
+        for row in rows:
+            account, key = row.get("account") or "", row.get("key") or ""
+            if account not in accounts:
+                accounts[account] = await _name_of(self._store.account, account)
+            if key not in keys:
+                keys[key] = await _name_of(self._store.api_key, key)
+            row["account_name"], row["key_name"] = accounts[account], keys[key]
+
+    async def _account_id(self, account: str) -> str:
+        """What is not known may have been deleted: it is an id then."""
+        try:
+            return (await self._store.account(account)).id
+        except NotFound:
+            return account
+
+    async def _key_id(self, key: str) -> str:
+        try:
+            return (await self._store.api_key(key)).id
+        except NotFound:
+            named = [each.id for each in await self._store.api_keys() if each.name == key]
+        if len(named) > 1:
+            raise AdminError(f"{len(named)} keys are named `{key}`: use an id")
+        return named[0] if named else key
 
     def _kept(self) -> RequestLog:
         if self._log is None:
             raise AdminError("no log of requests is kept: set log.enabled to true")
         return self._log
+
+
+async def _name_of(find: Callable[[str], Awaitable[Account | ApiKey]], id: str) -> str | None:
+    try:
+        return (await find(id)).name
+    except NotFound:
+        return None
 
 
 def _view(record: dict[str, Any]) -> View:

@@ -101,7 +101,7 @@ class AdminService:
         self.provider_keys = ProviderKeys(store, config.providers if config else {}, probe, self._pool)
         self._books = open_books(store, store.place)
         self.usage = Usage(self._books)
-        self.requests = Requests(requests)
+        self.requests = Requests(requests, store)
         self._audit = AuditLog(store.place)
         self.audit = Audit(self._audit)
         self.live = Live(store, self.usage, requests, self._pool)

@@ -19,7 +19,7 @@ from nexeon.errors import AdminError, NotFound
 from nexeon.store.memory import MemoryStore
 from nexeon.store.requests import RequestLog
 
-NOW = 1_900_000_000.5
+NOW = 1_900_000_020.5
 
 
 def record(number: int, ended: float, **other: Any) -> dict[str, Any]:
@@ -104,6 +104,17 @@ async def test_failures_are_found_and_told_from_the_rest() -> None:
     assert await found(failed=False, limit=2) == ["req_9", "req_6"]
     assert await found(status=429, model="swift") == ["req_7", "req_4", "req_1"]
     assert await found(status=429, after="req_4") == ["req_1"]
+    made = await service.call("accounts.create", {"name": "acme"}, actor="test")
+    key = await service.call("keys.create", {"account": "acme", "name": "ci"}, actor="test")
+    log.record(record(10, NOW, account=made["id"], key=key["id"]))
+    log.record(record(11, NOW, account="acc_gone", key="key_gone"))
+    assert await found(account="acme") == await found(key="ci") == await found(key=key["id"]) == ["req_10"]
+    assert await found(key="key_gone") == ["req_11"]
+    shown = [await service.call("requests.show", {"request": each}, actor="test") for each in ("req_10", "req_11")]
+    assert [(each["account_name"], each["key_name"]) for each in shown] == [("acme", "ci"), (None, None)]
+    await service.call("keys.create", {"account": "acme", "name": "ci"}, actor="test")
+    with pytest.raises(AdminError, match="2 keys"):
+        await found(key="ci")
     with pytest.raises(AdminError, match="true or false"):
         await found(failed="yes")
     await service.close()
