@@ -33,10 +33,11 @@ lint: $(STAMP)
 check: $(STAMP)
 	$(BIN)/nexeon check --coverage
 
-# pages that are made from schemas and mappings
+# pages that are made from schemas and mappings, and with RECORDINGS=DIR from recorded traffic
 docs: $(STAMP)
 	$(BIN)/python -m tests.tools.configuration_docs
 	$(BIN)/python -m tests.tools.coverage_docs
+	$(if $(RECORDINGS),$(BIN)/python -m tests.tools.recordings_docs $(RECORDINGS))
 
 # CPU per request beside a bare echo in the same run: figures, not a test
 bench: $(STAMP)

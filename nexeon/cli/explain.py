@@ -49,8 +49,8 @@ def command(
     may be given too, for what it asked for.
 
     \b
-    nexeon explain --model M --from openai.chat REQUEST.json
-    nexeon explain --all-targets --from openai.chat REQUEST.json
+    nexeon explain --model M --from FORMAT REQUEST.json
+    nexeon explain --all-targets --from FORMAT REQUEST.json
     nexeon explain --model M --to PROVIDER --from FORMAT --stream ANSWER.sse
     nexeon explain --model M --from FORMAT REQUEST.json --json | jq '.[0].losses'
 

@@ -1,10 +1,11 @@
-"""The three judges of an answer: what it says, whether it has the SDK's types, whether its stream has the grammar."""
+"""The judges of an answer: what it says and carries, whether it has the SDK's types, and its stream the grammar."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from .cases import Case, Exceptions
+from .extras import extras, missing
 from .facts import differences, expected
 from .grammar import stream_problem
 from .read import read_body, read_events
@@ -12,7 +13,7 @@ from .sdk_types import problem as type_problem
 from .tally import Tally
 
 MEANING = ("text", "reasoning", "calls", "finish", "usage")
-ASPECTS = (*MEANING, "types", "grammar")
+ASPECTS = (*MEANING, "citations", "server tools", "seals", "types", "grammar")
 
 
 def judge(case: Case, client: str, said: Any, *, usage: bool = True, piped: bool = False) -> dict[str, str | None]:
@@ -31,6 +32,7 @@ def judge(case: Case, client: str, said: Any, *, usage: bool = True, piped: bool
             want.usage = {}
         found = differences(want, got, ids=not piped)
         verdicts |= {aspect: found.get(aspect) for aspect in MEANING}
+        verdicts |= missing(extras(case.format, recorded(case)), extras(client, said), client)
     own = case.format == client
     # (whoever asks for tools of MCP servers speaks the beta of the API that has them)
     if not own or type_problem(case.format, recorded(case), stream=case.stream, beta=True) is None:

@@ -10,7 +10,8 @@ import pytest
 
 from . import engine
 from .cases import FORMATS, RESPONSES, Case
-from .judge import judge
+from .extras import Extras, extras, missing
+from .judge import judge, recorded
 
 FEATURES = ({"text", "tool_call"}, {"reasoning", "text"}, {"parallel_tool_calls"})
 
@@ -48,3 +49,15 @@ def _numbered(client: str, events: list[Any]) -> list[Any]:
     if client != RESPONSES:
         return events
     return [{**copy.deepcopy(event), "sequence_number": number} for number, event in enumerate(events)]
+
+
+def test_what_an_answer_carries_beside_its_words_is_missed(cases: list[Case]) -> None:
+    judged: set[str] = set()
+    for case in cases:
+        want = extras(case.format, recorded(case))
+        for client in FORMATS:
+            found = missing(want, Extras(), client)
+            assert None not in found.values()
+            judged |= found.keys()
+            assert not any(missing(want, want, client).values())
+    assert judged == {"citations", "server tools", "seals"}
