@@ -65,3 +65,55 @@ def _ranked(kind: str, names: tuple[str, ...], total: int) -> list[dict[str, Any
         }
         for place, (name, share) in enumerate(zip(names, shares, strict=True))
     ]
+
+
+def requests() -> list[dict[str, Any]]:
+    """A log of requests, newest first."""
+    return [_request(number) for number in range(60)]
+
+
+def _request(number: int) -> dict[str, Any]:
+    status = {3: 429, 7: 502, 11: 400}.get(number, 200)
+    model, provider = MODELS[number % 5], PROVIDERS[number % 3]
+    words = {429: "the key may ask 60 times a minute", 502: "no target answered", 400: "`max_tokens` must be positive"}
+    error = words.get(status, "")
+    attempt = {"provider": provider, "model": f"{model}-up", "key": "pk_1", "outcome": "ok", "status": 200}
+    attempts = [{**attempt, "seconds": 0.42}] if status == 200 else []
+    if number % 9 == 0 or status == 502:
+        attempts.insert(0, {**attempt, "outcome": "provider", "status": 503, "seconds": 0.11, "key": "pk_0"})
+    done = status == 200
+    return {
+        "id": f"req_{number:016x}",
+        "started": f"2030-03-17T17:46:{39 - number % 40:02d}.000Z",
+        "ended": f"2030-03-17T17:46:{39 - number % 40:02d}.900Z",
+        "ms": 900 + number * 37,
+        "steps": {"admitted": 0.0021, "answered": 0.43, "settled": 0.9} if done else {"admitted": 0.0021},
+        "account": "acc_0000000000000000",
+        "account_name": "acme",
+        "key": "key_0000000000000000",
+        "key_name": ("ci", "laptop", "web [prod]")[number % 3],
+        "model": model,
+        "served": model,
+        "provider": provider if attempts else "",
+        "format": "house.chat",
+        "stream": number % 2 == 0,
+        "status": status,
+        "error": error,
+        "attempts": attempts,
+        "usage": {"input": 1200 + number, "cached_input": 800, "output": 310} if done else {},
+        "cost": "0.004215000" if done else None,
+        "estimated": False,
+        "dropped": ["seed", "reasoning.effort"] if number == 5 else [],
+    }
+
+
+def bodies() -> dict[str, str]:
+    """What is kept of a request where bodies are."""
+    asked = '{"model":"swift-2","stream":true,"messages":[{"role":"user","content":"Name [three] rivers."}]}'
+    events = 'data: {"text":"The Rhine, "}\n\ndata: {"text":"the Elbe, the Oder."}\n\ndata: [DONE]\n\n'
+    return {
+        "request": asked,
+        "response": events,
+        "upstream_request": asked.replace("swift-2", "swift-2-up"),
+        "upstream_response": events,
+    }

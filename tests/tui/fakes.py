@@ -128,8 +128,11 @@ class FakeService:
             }
             for number, method, changed in ((2, "keys.update", ["rpm"]), (1, "keys.rotate", []), (0, "keys.create", []))
         ]
+        self.requests = fake_traffic.requests()
         self.answers: dict[str, Answer] = {
             "live.show": fake_traffic.live,
+            "requests.list": self._requests,
+            "requests.show": self._request,
             "status": lambda params: {"store": "tinydb:/var/lib/nexeon", "pid": 4242, "warnings": []},
             "accounts.list": lambda params: page(self.accounts, params, "name", "id"),
             "accounts.show": lambda params: self._one(self.accounts, params["account"]),
@@ -161,8 +164,20 @@ class FakeService:
     def methods(self) -> list[str]:
         return [method for method, _ in self.asked]
 
+    def _requests(self, params: dict[str, Any]) -> dict[str, Any]:
+        wanted = {name: params[name] for name in ("model", "provider", "status") if name in params}
+        found = [each for each in self.requests if wanted.items() <= each.items()]
+        if "key" in params:
+            found = [each for each in found if params["key"] in (each["key"], each["key_name"])]
+        if "failed" in params:
+            found = [each for each in found if (each["status"] >= 400) is params["failed"]]
+        return page(found, params)
+
+    def _request(self, params: dict[str, Any]) -> dict[str, Any]:
+        return self._one(self.requests, params["request"]) | fake_traffic.bodies()
+
     def _one(self, items: list[dict[str, Any]], name: str) -> dict[str, Any]:
-        found = [item for item in items if name in (item["id"], item["name"])]
+        found = [item for item in items if name in (item["id"], item.get("name"))]
         if not found:
             raise AdminError(f"nothing is called `{name}`")
         return found[0]

@@ -6,36 +6,31 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from rich.syntax import Syntax
-from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.highlight import highlight
 from textual.widgets import Static
 
 from tui import show
 from tui.screens.base import AdminScreen
 
 
-def record_table(record: Mapping[str, Any], *, dark: bool) -> Table:
-    """Two columns: a name, and its value."""
-    table = Table.grid(padding=(0, 2), expand=True)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(ratio=1)
+def record_words(record: Mapping[str, Any]) -> Content:
+    """A line for each value; those with parts as JSON below their name."""
+    width = max((len(name) for name in record), default=0)
+    lines = []
     for name, value in record.items():
-        table.add_row(Text(name.replace("_", " ")), _value(value, dark))
-    return table
-
-
-def _value(value: Any, dark: bool) -> Text | Syntax:
-    if isinstance(value, dict | list) and value:
-        text = json.dumps(value, indent=2, ensure_ascii=False)
-        theme = "ansi_dark" if dark else "ansi_light"
-        return Syntax(text, "json", theme=theme, background_color="default", word_wrap=True)
-    if value is None or value in ("", {}, []):
-        return Text(show.NONE, style="dim")
-    return Text(str(value).lower() if isinstance(value, bool) else str(value))
+        title = Content.styled(name.replace("_", " ").ljust(width + 2), "bold")
+        if isinstance(value, dict | list) and value:
+            lines += [title, highlight(json.dumps(value, indent=2, ensure_ascii=False), language="json")]
+        elif value is None or value in ("", {}, []):
+            lines.append(title + Content.styled(show.NONE, "dim"))
+        else:
+            lines.append(title + Content(str(value).lower() if isinstance(value, bool) else str(value)))
+    return Content("\n").join(lines)
 
 
 class RecordScreen(AdminScreen[None]):
@@ -56,7 +51,7 @@ class RecordScreen(AdminScreen[None]):
     def compose_body(self) -> ComposeResult:
         with VerticalScroll(classes="panel") as panel:
             panel.border_title = Text(self._heading).markup
-            yield Static(record_table(self._record, dark=self.app.current_theme.dark))
+            yield Static(record_words(self._record))
 
     def action_scroll(self, lines: int) -> None:
         self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
