@@ -10,13 +10,26 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+import nexeon.gateway.explain
 from nexeon.cli import main
 from nexeon.config import load_config
 from nexeon.data import data_path
+from nexeon.gateway.explain import Explainer
 from nexeon.gateway.explain.differences import differences
 
 REQUEST = {"model": "whatever", "max_tokens": 50, "messages": [{"role": "user", "content": "hi"}]}
 SHIPPED = str(data_path("gateway.yaml"))
+
+
+@pytest.fixture(autouse=True)
+def compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every command would compile the mappings for itself."""
+    monkeypatch.setattr(
+        nexeon.gateway.explain, "Explainer", lambda config: MADE.setdefault(config.files, Explainer(config))
+    )
+
+
+MADE: dict[Any, Explainer] = {}
 
 
 def run(*arguments: str, input: str | None = None) -> Result:
@@ -296,3 +309,13 @@ def test_check_looks_at_operators_mappings(tmp_path: Path) -> None:
     result = run("check", "-c", str(file))
     assert result.exit_code == 1
     assert "odd.yaml" in result.stdout
+
+
+def test_the_page_tells_every_field(tmp_path: Path) -> None:
+    page = (Path(SHIPPED).parent / "docs/explain.md").read_text(encoding="utf-8")
+    (target,) = explained("claude-3-5-sonnet-20241022", {**REQUEST, "seed": 3})
+    file = tmp_path / "answer.json"
+    file.write_text(json.dumps(ANSWER))
+    (answer,) = json.loads(run(*BACK, "--response", str(file), "--json").stdout)
+    told = {*target, *answer, *target["values"][0], *target["losses"][0], *answer["parts"][0]}
+    assert [name for name in sorted(told) if not re.search(rf'[`"]{name}[`"]', page)] == []
