@@ -146,7 +146,7 @@ class Attempt:
                 data = await reader.read()
                 if data == b"":
                     return StreamAnswer(reader, parser, relay, relay.ping())
-                out = relay.feed(parser.feed(data) if data is not None else parser.end())
+                out = relay.take(data, parser) if data is not None else relay.feed(parser.end())
                 if data is None and relay.failure is None and not relay.ended:
                     out += relay.end()
                 if relay.failure is not None and not relay.spoken:

@@ -13,12 +13,15 @@ from nexeon.gateway import pipe
 from nexeon.gateway.errors import canonical_error
 from nexeon.gateway.exchange import Exchange
 from nexeon.gateway.failure import bad_gateway
+from nexeon.gateway.lane import CLIENT_NUMBER, Lane, Meaning, plain
 from nexeon.gateway.price import due
 from nexeon.gateway.target import Plan, Prepared
 from nexeon.mapping import MISSING, Format, StreamDecoder, StreamEncoder
+from nexeon.mapping.opaque import holds_opaque
 from nexeon.mapping.paths import Path
+from nexeon.mapping.stream import Steady
 from nexeon.wire.json import JSONError, dumps, loads
-from nexeon.wire.sse import Event, encode_comment, encode_event
+from nexeon.wire.sse import Event, SSEParser, encode_comment, encode_event
 
 Context = dict[str, Any]
 Told = Callable[[Any, bytes], bytes]
@@ -51,6 +54,10 @@ class Framing:
             return lead + data
         name = self._event(body) if self._event is not None else None
         return encode_event(data, name if type(name) is str else None)
+
+    def names(self, event: Any) -> bool:
+        """Whether an event is named by an opaque part of it."""
+        return self._event is not None and holds_opaque(self._event(event))
 
     def end(self, done: str | None) -> bytes:
         """What ends the stream."""
@@ -102,6 +109,11 @@ class Relay:
         self.decoder = StreamDecoder(plan.format, prepared.context, plan.dialect.event)
         self.encoder = StreamEncoder(exchange.format, client_context)
         self.provider = plan.name
+        self.format = plan.format
+        self.dialect = plan.dialect
+        # events that are kept, counted or framed one by one cannot be told together
+        single = exchange.array or exchange.tell_cost or (exchange.turn is not None and exchange.turn.streamed)
+        self._lane = None if single else Lane(self._explain)
         self.done = plan.dialect.wire.stream.done
         self.context = prepared.context
         self.client_context = client_context
@@ -118,6 +130,41 @@ class Relay:
     def feed(self, events: list[Event]) -> bytes:
         """Raises RequestError 502 where the stream makes no sense."""
         raise NotImplementedError
+
+    def take(self, data: bytes, parser: SSEParser) -> bytes:
+        """What has come, as it came. Raises RequestError 502, SSEError."""
+        lane = self._lane
+        if lane is None or b"\r" in data or (rest := parser.take()) is None:
+            return self.feed(parser.feed(data))
+        if rest:
+            data = rest + data
+        out: list[bytes] = []
+        position = 0
+        while not self.ended and self.failure is None:
+            position, told = lane.run(data, position)
+            if told:
+                out.append(told)
+            if (end := data.find(b"\n\n", position)) < 0 or lane.given_up:
+                break
+            raw = data[position : end + 2]
+            position = end + 2
+            out.append(self.feed(parser.feed(raw)))
+            lane.saw(raw)
+        if position < len(data):
+            out.append(self.feed(parser.feed(data[position:])))
+        if lane.given_up:
+            self._lane = None
+        self.note()
+        return b"".join(out)
+
+    def _explain(self, event: Any, data: bytes) -> Meaning | None:
+        """What an event with opaque parts comes to; `data` is its JSON with marks. Raises Touched."""
+        raise NotImplementedError
+
+    def _steady(self, event: Any) -> Steady | None:
+        if not self.dialect.leaves_event(event, self.context):
+            return None
+        return self.decoder.steady(self.format.opaque_event(event, self.context))
 
     def end(self) -> bytes:
         """The provider's stream is over: what is still owed to the client."""
@@ -176,6 +223,16 @@ class Translation(Relay):
             self._pieces(self._decode(event), out)
         self.note()
         return b"".join(out)
+
+    def _explain(self, event: Any, data: bytes) -> Meaning | None:
+        steady = self._steady(event)
+        if steady is None:
+            return None
+        events = self.encoder.steady(self.client, steady.piece, CLIENT_NUMBER)
+        if events is None:
+            return None
+        out = b"".join(self.framing.event(one, plain(one)) for one in events)
+        return Meaning(out, steady, partial(self.encoder.told, steady.piece, each=len(events)))
 
     def end(self) -> bytes:
         out: list[bytes] = []
@@ -243,12 +300,25 @@ class Pipe(Relay):
         self.note()
         return b"".join(out)
 
+    def _explain(self, event: Any, data: bytes) -> Meaning | None:
+        steady = self._steady(event)
+        if steady is None:
+            return None
+        if self._may_be_hidden(event) and self._format.opaque_usage_only(event, self.context):
+            return None
+        if self.framing.names(event) or any(holds_opaque(place.path.get(event)) for place in self._ids):
+            return None
+        said, json = self._said(event, data)
+        return Meaning(self.framing.event(said, plain(said) if json is None else json), steady, lambda times: 0)
+
     def end(self) -> bytes:
         self.decoder.end()
         self.note()
         return self._close() if self.decoder.finished else b""
 
     def fail(self, error: RequestError) -> bytes:
+        if self._lane is not None and self._lane.last is not None:
+            self._last = loads(self._lane.last.partition(b"data:")[2])
         self.encoder.follow(self._last)
         return super().fail(error)
 
@@ -269,17 +339,19 @@ class Pipe(Relay):
             self.own_words += self.framing.event(told, event.data if told is body else None)
             return
         self._last = body
-        data: bytes | None = event.data
         if self._may_be_hidden(body) and self._format.usage_only(body, self.context):
             return
+        out.append(self.framing.event(*self._said(body, event.data)))
+
+    def _said(self, body: Any, data: bytes) -> tuple[Any, bytes | None]:
+        """An event as the client gets it, and its JSON where that need not be written anew."""
         if self._usage_of is not None and self._usage_of(body) is not MISSING:
             assert self._usage_field is not None
-            body, data = self._usage_field.remove(pipe.marked(body, self._ids)), None
-        elif type(body) is dict:
-            data = self._marker.mark(body, event.data)
-            if data is None:
-                body = pipe.marked(body, self._ids)
-        out.append(self.framing.event(body, data))
+            return self._usage_field.remove(pipe.marked(body, self._ids)), None
+        if type(body) is not dict:
+            return body, data
+        marked = self._marker.mark(body, data)
+        return (pipe.marked(body, self._ids), None) if marked is None else (body, marked)
 
     def _may_be_hidden(self, body: Any) -> bool:
         """Where the format says what usage is called, an event without it does not exist for usage."""

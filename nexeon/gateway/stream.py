@@ -73,7 +73,7 @@ class ClientStream:
                 if data == b"":
                     out = relay.ping()
                     continue
-                out = relay.feed(parser.feed(data) if data is not None else parser.end())
+                out = relay.take(data, parser) if data is not None else relay.feed(parser.end())
                 if data is None and relay.failure is None and not relay.ended:
                     out += relay.end()
             except UpstreamFailure as failure:

@@ -130,6 +130,14 @@ class ModelDialect:
         """Patches a stream event before it is decoded."""
         return self._apply("event", body, ctx)
 
+    def leaves_event(self, body: Any, ctx: Context) -> bool:
+        """Whether `event` gives back an event with opaque parts as it is. Raises Touched where they are read."""
+        for rule in self.rules["event"]:
+            verdict = rule.when.opaque(body, ctx) if rule.when is not None else True
+            if verdict is not MISSING and verdict:
+                return False
+        return True
+
     def error(self, body: Any, ctx: Context) -> Any:
         """Patches an error body before it is decoded."""
         return self._apply("error", body, ctx)

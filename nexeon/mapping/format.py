@@ -9,6 +9,7 @@ from typing import Any, Final
 from nexeon.errors import MappingError, Problem
 from nexeon.mapping.missing import MISSING
 from nexeon.mapping.module import Module
+from nexeon.mapping.opaque import listed
 from nexeon.mapping.policy import LISTED, Policy
 from nexeon.mapping.runtime import Transform
 from nexeon.mapping.source import Map, Source, plain
@@ -110,6 +111,18 @@ class Format:
         """The headers, beside the provider's own, that a request with this body needs. Raises MappingFailure."""
         found = self._headers(body, ctx) if self._headers is not None else MISSING
         return found if type(found) is dict else {}
+
+    def opaque_event(self, event: Any, ctx: Context) -> list[Any]:
+        """As `decode_event`, for an event with opaque parts. Raises Touched where they are read."""
+        return listed(self._transform("stream", "decode").opaque(event, ctx))
+
+    def opaque_piece(self, piece: Any, ctx: Context) -> list[Any]:
+        """As `encode_piece`, for a piece with opaque parts. Raises Touched where they are read."""
+        return listed(self._transform("stream", "encode").opaque(piece, ctx))
+
+    def opaque_usage_only(self, event: Any, ctx: Context) -> bool:
+        """As `usage_only`, for an event with opaque parts. Raises Touched where they are read."""
+        return self._usage_only is not None and self._usage_only.opaque(event, ctx) is True
 
     def usage_only(self, event: Any, ctx: Context) -> bool:
         """Whether an event exists only because the gateway asked for usage."""

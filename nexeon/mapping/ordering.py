@@ -49,6 +49,34 @@ class StreamEncoder:
                 self._count += 1
         return events
 
+    def steady(self, format: Format, piece: Piece, number: int) -> list[Any] | None:
+        """The events of a delta with opaque text in this encoder's format, numbered with `number`; None where they would not be the same for the
+        next one. Raises Touched where the text is read."""
+        if self._skip and self._skipped(piece["block"]):
+            return []
+        if self._serial and piece["index"] != self._current:
+            return None
+        placed = self._with_place(piece) if self._group else self._alone(piece)
+        events = format.opaque_piece(placed, self._ctx)
+        if events != format.opaque_piece(placed, self._ctx):
+            return None
+        if self._number is not None and len(events) > 1:
+            return None
+        for event in events:
+            if self._number is not None:
+                event[self._number] = number
+        return events
+
+    def told(self, piece: Piece, times: int, *, each: int) -> int | None:
+        """Counts as many events as such a delta gives, and gives the number of the first; None where one of them would
+        now be told in another way than when `steady` was asked."""
+        if self._serial and piece["index"] != self._current:
+            return None
+        first = self._count
+        if self._number is not None:
+            self._count += times * each
+        return first
+
     def follow(self, event: Any) -> None:
         """Numbers what comes next after `event`, which the client was given as it was."""
         number = event.get(self._number) if self._number is not None and isinstance(event, dict) else None

@@ -9,6 +9,7 @@ from typing import Any, Final
 from nexeon.errors import MappingFailure
 from nexeon.mapping import functions, operators
 from nexeon.mapping.missing import EMPTY, MISSING
+from nexeon.mapping.opaque import Touched, opaque
 from nexeon.wire.json import dumps
 
 _LONGEST_LOST: Final = 64
@@ -109,6 +110,18 @@ class Transform:
                 place = next((path for part in data if (path := find_path(value, part))), "")
                 dropped.append(f"{place}: {reason}" if place else reason)
             ctx["lost"] = []
+        return result
+
+    def opaque(self, value: Any, ctx: dict[str, Any]) -> Any:
+        """The result for a value with opaque parts (`nexeon.mapping.opaque`). Raises Touched where it would read them,
+        fails, or does anything but give a result."""
+        before = len(ctx["lost"]), len(ctx["dropped"]), ctx["ids"]
+        try:
+            result = opaque(self.function)(value, ctx)
+        except (Refusal, TypeError, ValueError, RecursionError, ArithmeticError, AttributeError) as error:
+            raise Touched from error
+        if (len(ctx["lost"]), len(ctx["dropped"]), ctx["ids"]) != before:
+            raise Touched
         return result
 
     def _failure(self, error: Exception, value: Any) -> MappingFailure:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from nexeon.errors import MappingFailure
 from nexeon.mapping.format import Format
 from nexeon.mapping.missing import MISSING
+from nexeon.mapping.opaque import OpaqueText, holds_opaque
 from nexeon.mapping.reshape import char_offset, place
 from nexeon.wire.json import dumps
 
@@ -80,6 +81,38 @@ class OpenBlock:
         if self.seal is not None:
             block["seal"] = self.seal
         return block
+
+
+class Steady:
+    """A delta whose text is all that changes from one event to the next: `piece` is what comes of it, `slot` the text
+    in it."""
+
+    __slots__ = ("_block", "_decoder", "_head", "_key", "_texts", "piece", "slot")
+
+    def __init__(
+        self, decoder: StreamDecoder, block: OpenBlock, key: str | int | None, slot: str, texts: list[str], piece: Piece
+    ) -> None:
+        self._decoder = decoder
+        self._block = block
+        self._head = block.head
+        self._key = key
+        self._texts = texts
+        self.slot = slot
+        self.piece = piece
+
+    @property
+    def holds(self) -> bool:
+        """Whether what came between has changed nothing of it."""
+        decoder, block = self._decoder, self._block
+        if not block.is_open or block.head is not self._head or decoder.finished or decoder.failed is not None:
+            return False
+        current = decoder._running if self._key is None else decoder._by_key.get(self._key)
+        return current is block and (self.piece.get("summary_part", -1) in (-1, len(block.summary) - 1))
+
+    def add(self, text: str) -> None:
+        """The text of one or more such events."""
+        self._texts.append(text)
+        self._decoder.produced += len(text)
 
 
 class StreamDecoder:
@@ -152,6 +185,50 @@ class StreamDecoder:
         """The ids of calls whose arguments are not whole yet."""
         calls = (block.head.get("call_id") for block in self._blocks if block.is_open and block.type == "tool_call")
         return {call for call in calls if isinstance(call, str)}
+
+    def steady(self, pieces: list[Piece]) -> Steady | None:
+        """Where decoded pieces only add text to a block under way, what `feed` would give for them; else None.
+
+        The same pieces with other text then give the same but for the text, until another event comes between.
+        """
+        delta: Piece | None = None
+        for piece in pieces:
+            kind = piece.get("type")
+            if kind == "delta" and delta is None:
+                delta = piece
+            elif kind not in ("start", "usage") or holds_opaque(piece):
+                return None
+        if delta is None or not self.started or self.finished or self.failed is not None:
+            return None
+        names = delta.keys() - {"type", "key", "block", "part"}
+        key, head = delta.get("key"), delta.get("block")
+        if len(names) != 1 or holds_opaque(key) or holds_opaque(head):
+            return None
+        block = self._by_key.get(key) if key is not None else self._running
+        if block is None or not block.is_open or (key is None and block.type != (head or {}).get("type")):
+            return None
+        (name,) = names
+        texts, payload = self._grows(block, name, delta)
+        if texts is None:
+            return None
+        out = {"type": "delta", "index": block.index, "ordinal": block.ordinal, "block": block.head, **payload}
+        return Steady(self, block, key, delta[name], texts, out)
+
+    def _grows(self, block: OpenBlock, name: str, delta: Piece) -> tuple[list[str] | None, Piece]:
+        """The list that text of this name is added to, where that begins nothing."""
+        value = delta[name]
+        if type(value) is not OpaqueText:
+            return None, {}
+        if name == "text" and block.text and "part" not in delta:
+            return block.text, {"text": value}
+        if name == "arguments" and block.arguments and "part" not in delta:
+            return block.arguments, {"arguments": value}
+        if name == "summary" and block.summary:
+            part = delta.get("part")
+            number = part if part is not None else len(block.summary) - 1
+            if type(number) is int and number == len(block.summary) - 1:
+                return block.summary[number], {"summary": value, "summary_part": number}
+        return None, {}
 
     # pieces in
 

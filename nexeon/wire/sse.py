@@ -74,6 +74,16 @@ class SSEParser:
                 events.append(event)
         return events
 
+    def take(self) -> bytes | None:
+        """Gives back what has come of an event that is not whole yet; None where that is not the very bytes."""
+        if self._after_cr or self._start:
+            return b"" if self._start and not self._parts and not self._after_cr else None
+        rest = b"".join(self._parts)
+        if rest:
+            self._parts = []
+            self._size = 0
+        return rest
+
     def end(self) -> list[Event]:
         """The event that was under way when the stream ended, if any."""
         data = b"".join(self._parts)

@@ -1,0 +1,360 @@
+"""Events of a stream that differ only in their text: what one of them means is found out once, the others are text put
+between the same bytes.
+
+A template is made of two neighbours: their JSON is the same but for some scalars, the slots. The mapping is run with
+values in the slots that it cannot read (`nexeon.mapping.opaque`), so that what comes of the event holds for any text.
+An event that does not fit a template byte by byte, or whose text is not plain JSON text, goes the long way.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from nexeon.mapping.opaque import OpaqueNumber, OpaqueText, Touched
+from nexeon.mapping.stream import Steady
+from nexeon.wire.json import JSONError, loads
+
+_DATA: Final = re.compile(rb"(?:event: ?[^\n]*\n)?data: ?(?=\{)")
+_CONTROLS: Final = bytes(range(32))
+_TRIES: Final = 4
+_MOST_SLOTS: Final = 4
+_MARK: Final = "nexeon-slot-%d-7f3a"
+_NUMBER: Final = 712_000_000_000_000_000
+
+Place = tuple[str | int, ...]
+
+
+class Meaning(NamedTuple):
+    """What an event with marks in its slots comes to: the client's bytes (with the marks), and where its text grows."""
+
+    out: bytes
+    steady: Steady
+    number: Callable[[int], int | None]
+    """Counts so many events for the client: the number of the first, None where they cannot be told like that."""
+
+
+Explain = Callable[[Any, bytes], Meaning | None]
+"""Is given an event with opaque slots and its JSON with marks. May raise Touched."""
+
+
+class Slot(NamedTuple):
+    place: Place
+    start: int
+    end: int
+    is_text: bool
+
+
+class Lane:
+    """The templates of one stream; there is one at a time."""
+
+    __slots__ = ("_explain", "_previous", "_template", "_tries", "last")
+
+    def __init__(self, explain: Explain) -> None:
+        self._explain = explain
+        self._template: Template | None = None
+        self._previous = b""
+        self._tries = _TRIES
+        self.last: bytes | None = None
+        """The event that a run ended with."""
+
+    @property
+    def given_up(self) -> bool:
+        return self._template is None and self._tries <= 0
+
+    def run(self, data: bytes, start: int) -> tuple[int, bytes]:
+        """Where the events end that the template fits, and what the client gets for them."""
+        template = self._template
+        if template is None or not data.startswith(template.head, start):
+            return start, b""
+        end, out = template.run(data, start)
+        if end > start:
+            before = data.rfind(b"\n\n", start, end - 2)
+            self.last = data[start if before < 0 else before + 2 : end]
+            self._tries = _TRIES
+        return end, out
+
+    def saw(self, raw: bytes) -> None:
+        """An event that went the long way, with its empty line."""
+        previous, self._previous = self._previous, raw
+        self.last = None
+        template = self._template
+        if template is not None and template.meaning.steady.holds and not _alike(previous, raw):
+            return
+        self._template = None
+        if self._tries > 0 and _alike(previous, raw):
+            self._tries -= 1
+            try:
+                self._template = _template(previous, raw, self._explain)
+            except (Touched, JSONError):
+                return
+
+
+def _alike(one: bytes, other: bytes) -> bool:
+    """Whether it is worth looking whether two events have the same shape."""
+    return one[:20] == other[:20] and abs(one.count(b'"') - other.count(b'"')) < 4
+
+
+class Template:
+    """An event's bytes around its slots, and those of what it comes to."""
+
+    __slots__ = ("_fields", "_middles", "_swaps", "_tail", "_text", "_texts", "_used", "head", "meaning")
+
+    def __init__(
+        self, parts: list[bytes], slots: list[Slot], text: int, fields: list[bytes], used: list[int], meaning: Meaning
+    ) -> None:
+        """`text` is the slot that grows; `fields` and `used` are the client's bytes around slots, in their order there;
+        slot -1 is the client's number."""
+        self.head, *self._middles, self._tail = parts
+        self._texts = [slot.is_text for slot in slots]
+        self._text = text
+        self._fields = fields
+        self._used = used
+        self._swaps = _swaps(parts, fields, used)
+        self.meaning = meaning
+
+    def run(self, data: bytes, start: int) -> tuple[int, bytes]:
+        steady = self.meaning.steady
+        if not steady.holds:
+            return start, b""
+        pieces = data[start:].split(self._tail)
+        pieces.pop()
+        columns = self._columns(pieces)
+        texts = columns[self._text]
+        said, plain = _said_all(texts)
+        taken = len(said)
+        if not taken or (first := self.meaning.number(taken)) is None:
+            return start, b""
+        steady.add("".join(said))
+        end = start + sum(map(len, pieces[:taken])) + taken * len(self._tail)
+        if plain and self._swaps is not None:
+            out = data[start:end]
+            for part, field in self._swaps:
+                out = out.replace(part, field)
+            return end, out
+        return end, self._told(columns, taken, first)
+
+    def _columns(self, pieces: list[bytes]) -> list[list[bytes]]:
+        """The slots' bytes, slot by slot, of as many events as fit."""
+        head, skip = self.head, len(self.head)
+        count = next((number for number, piece in enumerate(pieces) if not piece.startswith(head)), len(pieces))
+        rests = [piece[skip:] for piece in pieces[:count]]
+        columns: list[list[bytes]] = []
+        for middle in self._middles:
+            cut = [rest.partition(middle) for rest in rests]
+            count = next((number for number, (_, there, _) in enumerate(cut) if not there), len(cut))
+            columns.append([value for value, _, _ in cut])
+            rests = [rest for _, _, rest in cut]
+        columns.append(rests)
+        for number, is_text in enumerate(self._texts):
+            if number != self._text:
+                fits = _is_plain if is_text else _is_number
+                values = columns[number]
+                if not is_text or not fits(b"".join(values)):
+                    count = next(
+                        (n for n, value in enumerate(values[:count]) if not fits(value)), min(count, len(values))
+                    )
+        return [column[:count] for column in columns]
+
+    def _told(self, columns: list[list[bytes]], taken: int, first: int) -> bytes:
+        fields = self._fields
+        if not self._used:
+            return fields[0] * taken
+        if len(self._used) == 1 and self._used[0] >= 0:
+            return fields[0] + (fields[1] + fields[0]).join(columns[self._used[0]][:taken]) + fields[1]
+        out: list[bytes] = []
+        between = fields[-1] + fields[0]
+        given = [columns[slot] if slot >= 0 else None for slot in self._used]
+        for number in range(taken):
+            out.append(between)
+            for place, column in enumerate(given, 1):
+                out.append(column[number] if column is not None else b"%d" % (first + number))
+                out.append(fields[place])
+            out.pop()
+        out[0] = fields[0]
+        out.append(fields[-1])
+        return b"".join(out)
+
+
+def _swaps(parts: list[bytes], fields: list[bytes], used: list[int]) -> list[tuple[bytes, bytes]] | None:
+    """What to replace in events with plain slots to make what the client gets; None where that is not all there is."""
+    if used != list(range(len(parts) - 1)):
+        return None
+    swaps = [(part, field) for part, field in zip(parts, fields, strict=True) if part != field]
+    raw, wanted = b"0".join(parts) * 2, b"0".join(fields) * 2
+    for part, field in swaps:
+        if raw.count(part) != 2:
+            return None
+        raw = raw.replace(part, field)
+    return swaps if raw == wanted else None
+
+
+def _said_all(texts: list[bytes]) -> tuple[list[str], bool]:
+    """The meanings of as many texts, from the first one on, as are JSON texts, and whether all are without escapes."""
+    whole = b"".join(texts)
+    if not (b"\\" in whole or b'"' in whole) and whole.translate(None, _CONTROLS) == whole and all(texts):
+        try:
+            return [text.decode() for text in texts], True
+        except UnicodeDecodeError:
+            pass
+    said: list[str] = []
+    for text in texts:
+        try:
+            said.append(_said(text))
+        except ValueError:
+            break
+    return said, False
+
+
+def _said(text: bytes) -> str:
+    """A JSON text's meaning. Raises ValueError where the bytes are not the inside of one, or it is empty."""
+    said = orjson.loads(b'"' + text + b'"')
+    if type(said) is not str or not said:
+        raise ValueError
+    return said
+
+
+def _is_plain(value: bytes) -> bool:
+    return value.isalnum() or not value
+
+
+def _is_number(value: bytes) -> bool:
+    return value.isdigit() and len(value) < 16 and (value[:1] != b"0" or value == b"0")
+
+
+def plain(value: Any) -> bytes:
+    """JSON in which opaque values are their marks."""
+    return orjson.dumps(value)
+
+
+def _template(previous: bytes, raw: bytes, explain: Explain) -> Template | None:
+    """What `raw` has in common with its neighbour, where that decides what it comes to. Raises Touched, JSONError."""
+    begin = _DATA.match(raw)
+    if begin is None or not previous.startswith(begin.group()) or raw.count(b"\n") != begin.group().count(b"\n") + 2:
+        return None
+    json = raw[begin.end() : -2]
+    body = loads(json)
+    places = _differing(loads(previous[begin.end() : -2]), body, ())
+    if not places or len(places) > _MOST_SLOTS:
+        return None
+    slots = [_slot(body, json, place) for place in places]
+    found = sorted((slot for slot in slots if slot is not None), key=lambda slot: slot.start)
+    if len(found) != len(slots):
+        return None
+    parts, marked, opaque = _cut(json, found, body)
+    meaning = explain(opaque, marked)
+    if meaning is None:
+        return None
+    text = next((n for n, slot in enumerate(found) if _at(opaque, slot.place) is meaning.steady.slot), None)
+    if text is None:
+        return None
+    cut = _fields(meaning.out, found)
+    if cut is None:
+        return None
+    parts[0] = begin.group() + parts[0]
+    parts[-1] += b"\n\n"
+    return Template(parts, found, text, *cut, meaning)
+
+
+def _differing(one: Any, other: Any, place: Place) -> list[Place] | None:
+    """Where two values of the same shape hold other texts or integers; None where their shapes differ."""
+    if type(one) is not type(other):
+        return None
+    found: list[Place] = []
+    if type(one) is dict:
+        if list(one) != list(other):
+            return None
+        inner: Any = one.items()
+    elif type(one) is list:
+        if len(one) != len(other):
+            return None
+        inner = enumerate(one)
+    elif one == other:
+        return found
+    else:
+        return [place] if type(one) in (str, int) and one != "" and other != "" else None
+    for key, value in inner:
+        more = _differing(value, other[key], (*place, key))
+        if more is None:
+            return None
+        found += more
+    return found
+
+
+def _slot(body: Any, json: bytes, place: Place) -> Slot | None:
+    """The bytes of a scalar under a key, where they can be told from all others."""
+    key = place[-1]
+    if type(key) is not str:
+        return None
+    value = _at(body, place)
+    literal = orjson.dumps(value)
+    name = orjson.dumps(key)
+    for colon in (b":", b": "):
+        whole = name + colon + literal
+        if json.count(whole) == 1:
+            end = json.index(whole) + len(whole)
+            is_text = type(value) is str
+            if not is_text and json[end : end + 1] not in (b",", b"}"):
+                return None
+            return Slot(place, end - len(literal) + is_text, end - is_text, is_text)
+    return None
+
+
+def _cut(json: bytes, slots: list[Slot], body: Any) -> tuple[list[bytes], bytes, Any]:
+    """The bytes around the slots, the JSON with marks in them, and its value with opaque values in their places."""
+    parts: list[bytes] = []
+    marked: list[bytes] = []
+    position = 0
+    for number, slot in enumerate(slots):
+        parts.append(json[position : slot.start])
+        marked += [parts[-1], _mark(number, slot)]
+        position = slot.end
+    parts.append(json[position:])
+    text = b"".join([*marked, parts[-1]])
+    opaque = loads(text)
+    for number, slot in enumerate(slots):
+        mark = _mark(number, slot).decode()
+        value = _at(opaque, slot.place)
+        if value != (mark if slot.is_text else int(mark)):
+            raise Touched
+        _put(opaque, slot.place, OpaqueText(mark) if slot.is_text else OpaqueNumber(mark))
+    return parts, text, opaque
+
+
+def _mark(number: int, slot: Slot) -> bytes:
+    return (_MARK % number if slot.is_text else str(_NUMBER + number)).encode()
+
+
+CLIENT_NUMBER: Final = _NUMBER + 99
+"""Stands for the client's number of an event."""
+
+
+def _fields(out: bytes, slots: list[Slot]) -> tuple[list[bytes], list[int]] | None:
+    """The client's bytes around the marks, and whose these are; None where a mark is not a whole value there."""
+    marks = [*(_mark(number, slot) for number, slot in enumerate(slots)), str(CLIENT_NUMBER).encode()]
+    fields: list[bytes] = []
+    used: list[int] = []
+    position = 0
+    for match in re.finditer(b"|".join(marks), out):
+        number = marks.index(match.group())
+        is_text = number < len(slots) and slots[number].is_text
+        around = out[match.start() - 1 : match.start()], out[match.end() : match.end() + 1]
+        if (is_text and around != (b'"', b'"')) or (not is_text and around[1] not in (b",", b"}")):
+            return None
+        fields.append(out[position : match.start()])
+        used.append(number if number < len(slots) else -1)
+        position = match.end()
+    return [*fields, out[position:]], used
+
+
+def _at(value: Any, place: Place) -> Any:
+    for step in place:
+        value = value[step]
+    return value
+
+
+def _put(value: Any, place: Place, new: Any) -> None:
+    _at(value, place[:-1])[place[-1]] = new

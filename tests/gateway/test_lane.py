@@ -1,0 +1,134 @@
+"""Events that are told together are told as they would be one by one."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nexeon.gateway.lane import Lane
+from nexeon.gateway.relay import Relay
+from nexeon.mapping.opaque import OpaqueText, Touched
+from nexeon.wire.json import loads
+from nexeon.wire.sse import SSEParser
+from tests.bench.answers import events_of
+from tests.bench.deployment import FORMATS, SHORT
+from tests.gateway.relays import deployed, relay
+
+EVENTS = dict(zip(FORMATS, ("chat/completions", "responses", "messages", "enerateContent"), strict=True))
+PAIRS = list(itertools.product(FORMATS, FORMATS))
+TEXT = st.one_of(
+    st.sampled_from([" the", "a", '"', "\\", '\\"', "\n\n", '"}', " ", "", "naïve", "\u2028", "🙂", "42", "[DONE]"]),
+    st.text(max_size=6),
+)
+
+
+def told(one: Relay, raw: bytes, cuts: list[int]) -> bytes:
+    """What the client gets of a stream that comes in these pieces."""
+    parser = SSEParser()
+    out = [one.take(raw[start:end], parser) for start, end in itertools.pairwise([0, *cuts, len(raw)])]
+    out.append(one.feed(parser.end()))
+    return b"".join(out) if one.ended else b"".join([*out, one.end()])
+
+
+def one_by_one(one: Relay, raw: bytes) -> bytes:
+    one._lane = None
+    return told(one, raw, [])
+
+
+def meaning(raw: bytes) -> list[Any]:
+    return [
+        (event.event, event.data if event.data == b"[DONE]" else loads(event.data)) for event in SSEParser().feed(raw)
+    ]
+
+
+def state(one: Relay) -> tuple[Any, ...]:
+    decoder = one.decoder
+    return decoder.response, decoder.usage, decoder.produced, one.exchange.produced, one.exchange.complete, one.spoken
+
+
+@pytest.mark.parametrize("usage", [False, True])
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: f"{SHORT[pair[1]]}-{SHORT[pair[0]]}")
+def test_whole_streams(pair: tuple[str, str], usage: bool) -> None:
+    client, upstream = pair
+    raw = b"".join(events_of(EVENTS[upstream]))
+    fast, slow = relay(client, upstream, usage=usage), relay(client, upstream, usage=usage)
+    assert meaning(told(fast, raw, [])) == meaning(one_by_one(slow, raw))
+    assert state(fast) == state(slow)
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_any_text_cut_anywhere(data: st.DataObject) -> None:
+    client, upstream = data.draw(st.sampled_from(PAIRS))
+    raw = b"".join(events_of(EVENTS[upstream], data.draw(st.lists(TEXT, max_size=30))))
+    if data.draw(st.booleans()):
+        raw = b"".join(_escaped(event) for event in raw.split(b"\n\n")[:-1])
+    cuts = sorted(set(data.draw(st.lists(st.integers(1, len(raw) - 1), max_size=12))))
+    fast, slow = relay(client, upstream), relay(client, upstream)
+    assert meaning(told(fast, raw, cuts)) == meaning(one_by_one(slow, raw))
+    assert state(fast) == state(slow)
+
+
+def _escaped(event: bytes) -> bytes:
+    """The same event with everything beyond ASCII written as escapes."""
+    head, data, json_text = event.partition(b"data: ")
+    if json_text.startswith(b"["):
+        return event + b"\n\n"
+    return head + data + json.dumps(json.loads(json_text)).encode() + b"\n\n"
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: f"{SHORT[pair[1]]}-{SHORT[pair[0]]}")
+def test_most_events_of_a_plain_stream_are_told_together(
+    pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, upstream = pair
+    one = relay(client, upstream)
+    singles: list[bytes] = []
+    original = Lane.saw
+
+    def saw(self: Lane, raw: bytes) -> None:
+        singles.append(raw)
+        original(self, raw)
+
+    monkeypatch.setattr(Lane, "saw", saw)
+    events = events_of(EVENTS[upstream])
+    told(one, b"".join(events), [])
+    assert len(events) > 200
+    assert len(singles) < 16
+
+
+@pytest.mark.parametrize(
+    ("bad", "problem"),
+    [(b'"delta":{"content":" the\x01"}', "a control character"), (b'"delta":{"content":"\xff"}', "no UTF-8")],
+)
+def test_what_is_no_json_text_goes_the_long_way(bad: bytes, problem: str) -> None:
+    events = events_of(EVENTS["openai.chat"], [" a", " b", " c", " d", " e"])
+    events[5] = events[5].replace(b'"delta":{"content":" e"}', bad)
+    one = relay("openai.chat", "openai.chat")
+    told(one, b"".join(events), [])
+    assert one.decoder.response["blocks"] == [{"type": "text", "text": " a b c d"}], problem
+
+
+def test_a_block_that_ended_between_ends_the_template() -> None:
+    """The same bytes mean something else once the block that they were for is closed."""
+    events = events_of(EVENTS["anthropic.messages"], [" a", " b", " c", " d"])
+    stop = next(event for event in events if b"content_block_stop" in event)
+    late = [*events[:6], stop, *events[6:]]
+    fast, slow = relay("openai.chat", "anthropic.messages"), relay("openai.chat", "anthropic.messages")
+    assert meaning(told(fast, b"".join(late), [])) == meaning(one_by_one(slow, b"".join(late)))
+    assert state(fast) == state(slow)
+
+
+def test_a_template_needs_a_mapping_that_does_not_read_the_text() -> None:
+    _, library = deployed()
+    decode = library.format("openai.chat").transforms["stream", "decode"]
+    event = {"choices": [{"index": 0, "delta": {"content": OpaqueText("x")}}]}
+    ctx = {"lost": [], "dropped": [], "ids": 0, "status": 200}
+    assert decode.opaque(event, ctx)[0]["text"] is event["choices"][0]["delta"]["content"]  # type: ignore[index]
+    with pytest.raises(Touched):
+        decode.opaque({"choices": [{"index": 0, "delta": {}, "finish_reason": OpaqueText("stop")}]}, ctx)
