@@ -14,7 +14,6 @@ from nexeon.store.protocol import Store
 from nexeon.store.records import Account, ApiKey
 from nexeon.store.requests import RequestLog
 
-
 Rows = list[dict[str, Any]]
 
 

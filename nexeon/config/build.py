@@ -43,6 +43,7 @@ def build(tree: Tree, files: tuple[Path, ...], *, home: Path, shipped: Path | No
         idempotency=_section(out.Idempotency, value.get("idempotency"), max_bytes=_size),
         overload=_section(out.Overload, value.get("overload"), bodies=_size),
         log=_section(out.Log, value.get("log"), retention=_span, body_limit=_size, redact=tuple),
+        lines=_section(out.Lines, value.get("lines"), redact=tuple),
         responses=_section(out.Responses, value.get("responses"), ttl=_span, max_bytes=_size, account_bytes=_size),
     )
 

@@ -57,6 +57,17 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
+class Lines:
+    """What goes to stderr; `requests`: a line for each of them, with `bodies`. `redact` are regular expressions."""
+
+    format: Literal["text", "json"] = "text"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    requests: bool = False
+    bodies: bool = False
+    redact: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Estimate:
     """What a request reserves before its usage is known."""
 
@@ -317,6 +328,7 @@ class Config:
     idempotency: Idempotency = Idempotency()
     overload: Overload = Overload()
     log: Log = Log()
+    lines: Lines = Lines()
     responses: Responses = Responses()
 
     def model(self, name: str) -> Model | None:

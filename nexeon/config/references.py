@@ -24,6 +24,7 @@ _IDENTIFIER: Final = re.compile(r"[a-z_][a-z0-9_]*\Z")
 def check_references(tree: Tree, *, formats: Collection[str] | None, dialects: Collection[str] | None) -> None:
     """Report them all. `formats` and `dialects` are the known names; None leaves them unchecked."""
     _workers(tree)
+    _patterns(tree)
     _routes(tree, formats)
     for name, provider in _maps(tree.value, "providers"):
         _provider(tree, ("providers", name), provider, formats, dialects)
@@ -41,6 +42,16 @@ def _workers(tree: Tree) -> None:
             ("server", "workers"),
             f"server.workers: a {engine}: store belongs to one process; for {workers} set store.url to postgresql://…",
         )
+
+
+def _patterns(tree: Tree) -> None:
+    lines = tree.value.get("lines")
+    patterns = lines.get("redact") if isinstance(lines, dict) else None
+    for place, pattern in enumerate(patterns if isinstance(patterns, list) else ()):
+        try:
+            re.compile(str(pattern))
+        except re.error as error:
+            tree.report(("lines", "redact", place), f"lines.redact[{place}] is no regular expression: {error}")
 
 
 def _routes(tree: Tree, formats: Collection[str] | None) -> None:

@@ -7,25 +7,39 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from nexeon.config import Config
 from nexeon.gateway.exchange import Bodies, Exchange
+from nexeon.gateway.logs import Redaction, RequestLines, about
 from nexeon.store.requests import RequestLog
 
 
 class Recorder:
-    """Records exchanges once they are settled. Without a log nothing is recorded."""
+    """Records exchanges once they are settled: in the log of requests, where there is one, and as `lines`."""
 
-    def __init__(self, log: RequestLog | None = None) -> None:
+    def __init__(self, log: RequestLog | None, config: Config) -> None:
         self._log = log
+        self._settings = config.log
+        self.lines = RequestLines(config.lines)
+        self.redaction = Redaction(config.lines.redact)
 
     def watch(self, exchange: Exchange, raw: bytes) -> None:
         """Keeps the bodies of an exchange that has just begun, where the log wants them."""
-        if self._log is not None and self._log.bodies:
+        about.set(exchange)
+        if (self._log is not None and self._log.bodies) or self.lines.bodies:
             exchange.kept = Bodies(raw)
 
     def settled(self, exchange: Exchange, usage: Mapping[str, Any], *, estimated: bool) -> None:
         """Never waits and never fails."""
+        told = self.lines.settings.requests
+        if self._log is None and not told:
+            return
+        record = _record(exchange, usage, estimated)
+        if told:
+            self.lines.tell(record, self._settings.redact, self._settings.body_limit)
         if self._log is not None:
-            self._log.record(_record(exchange, usage, estimated))
+            if exchange.kept is not None:
+                self.redaction.refresh()
+            self._log.record(record)
 
 
 def _record(exchange: Exchange, usage: Mapping[str, Any], estimated: bool) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from nexeon.gateway.drain import LAST_CALLS, Ending, drain
 from nexeon.gateway.explain import Explainer
 from nexeon.gateway.gateway import Gateway
 from nexeon.gateway.listener import Listener
+from nexeon.gateway.logs import Redaction, configured_secrets, set_up
 from nexeon.gateway.probe import probe
 from nexeon.gateway.reload import Reloader
 from nexeon.gateway.services import Services
@@ -80,9 +81,7 @@ def serve(
 
     Raises ConfigError where the address is taken, MappingError, StoreError, AdminError.
     """
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    set_up(config.lines, Redaction(config.lines.redact, partial(configured_secrets, config)))
     if config.server.workers > 1 and overlay is not None:
         print("one process serves this: what is made for its life is in its memory", file=sys.stderr, flush=True)
         config = replace(config, server=replace(config.server, workers=1))
@@ -115,6 +114,7 @@ async def run(
     of several workers."""
     asyncio.get_running_loop().set_exception_handler(_report)
     loaded = loaded or config
+    own_lines = stop is None
     files = config.files
     async with contextlib.AsyncExitStack() as stack:
         if overlay is not None:
@@ -145,6 +145,8 @@ async def run(
             token = config.admin.token
             services.admin_http = AdminHTTP(service, token) if token is not None else None
             app.config["MAX_CONTENT_LENGTH"] = config.server.body_limit
+            if own_lines:
+                set_up(config.lines, services.recorder.redaction)
 
         adopted(services.current)
         over = overlay.over if overlay is not None else lambda config: config

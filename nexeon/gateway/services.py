@@ -17,6 +17,7 @@ from nexeon.gateway.behind import Behind
 from nexeon.gateway.gauges import gauges
 from nexeon.gateway.health import TargetHealth
 from nexeon.gateway.idempotency import Repeats
+from nexeon.gateway.logs import Redaction, configured_secrets
 from nexeon.gateway.metrics import Metrics
 from nexeon.gateway.provider_keys import KeyPool
 from nexeon.gateway.record import Recorder
@@ -68,7 +69,8 @@ class Services:
         self.transport = transport
         self.log = log
         self.metrics = Metrics()
-        self.recorder = Recorder(log)
+        self.recorder = Recorder(log, config)
+        self._redact(config)
         self.settler = Settler(store, self.metrics, self.recorder)
         self.stash = Stash()
         self.behind = Behind()
@@ -118,6 +120,8 @@ class Services:
         config = gateway.config
         self.health.adopt(config.breaker, [target for model in config.models.values() for target in model.targets])
         self.repeats.settings = config.idempotency
+        self.recorder.lines.settings = config.lines
+        self._redact(config)
         self.admission.settings = config.overload
         if self._reaper is None or self._reaper.done():
             self._reaper = asyncio.get_running_loop().create_task(self._reap())
@@ -126,6 +130,18 @@ class Services:
         """Those that have, or may get, requests."""
         yield self.current
         yield from self.retired
+
+    def _redact(self, config: Config) -> None:
+        self.recorder.redaction = Redaction(config.lines.redact, self.secrets)
+        if self.log is not None:
+            self.log.clean = self.recorder.redaction.clean
+
+    def secrets(self) -> Iterator[str]:
+        """Everything that must not be told: of the configuration, and the provider keys of the store."""
+        for gateway in self.gateways():
+            yield from configured_secrets(gateway.config)
+        for provider in self.current.config.providers:
+            yield from (secret for _, secret in self.store.provider_keys(provider))
 
     def cut(self) -> None:
         """Ends what is running with an error: the server stops."""

@@ -64,8 +64,13 @@ def _clean(value: Any, hidden: Collection[str]) -> Any:
     return _text(value) if isinstance(value, str) else value
 
 
+def without_secrets(text: str) -> str:
+    """The text without what looks like a secret."""
+    return _SECRET.sub(HIDDEN, text)
+
+
 def _text(text: str) -> str:
-    text = _SECRET.sub(HIDDEN, text)
+    text = without_secrets(text)
     return _BULK.sub(lambda found: f"[{len(found[0])} characters]", text) if len(text) > 1024 else text
 
 

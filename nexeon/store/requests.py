@@ -55,7 +55,8 @@ Rows = list[Row]
 
 
 class RequestLog:
-    """`record` while requests run; `list` and `show` for operators. `dropped` counts what could not be kept."""
+    """`record` while requests run; `list` and `show` for operators. `dropped` counts what could not be kept. `clean` takes
+    out of bodies, in any thread, what is secret beside what looks so."""
 
     def __init__(
         self,
@@ -70,6 +71,7 @@ class RequestLog:
     ) -> None:
         """In memory without a place. `retention` in seconds, `body_limit` in bytes; `redact` names secret fields."""
         self.bodies = bodies
+        self.clean: Callable[[str], str] = lambda text: text
         self.dropped = 0
         self._database = open_database(place, FILE, _SCHEMA, durable=False)
         self._retention = retention
@@ -222,7 +224,7 @@ class RequestLog:
     def _body(self, body: Any) -> bytes | None:
         if not self.bodies or not isinstance(body, bytes):
             return None
-        return zlib.compress(redacted(body, self._body_limit, self._redact).encode())
+        return zlib.compress(self.clean(redacted(body, self._body_limit, self._redact)).encode())
 
     async def _prune(self) -> None:
         """A slice at a time, so that writing goes on between."""

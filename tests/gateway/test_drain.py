@@ -5,85 +5,17 @@ from __future__ import annotations
 import asyncio
 import shutil
 import signal
-import socket
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-import yaml
-from conftest import settings
+from processes import Process, free_port
 from scripts import EVENTS, talks
 from upstream import Call, Upstream
 
-from nexeon.admin import connect
-
 BODY = {"model": "plain", "say": [{"who": "user", "text": "hi"}]}
 NGINX = shutil.which("nginx") or ("/usr/sbin/nginx" if Path("/usr/sbin/nginx").exists() else None)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-        return port
-
-
-class Process:
-    """`nexeon serve` on a port and a store of its own."""
-
-    def __init__(self, folder: Path, upstream: str, **server: Any) -> None:
-        folder.mkdir()
-        self.folder = folder
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        value = settings(upstream)
-        value["server"] |= {"port": self.port, "watch": False, **server}
-        value["store"] = {"url": f"tinydb:{folder / 'data'}"}
-        self.file = folder / "gateway.yaml"
-        self.file.write_text(yaml.safe_dump(value))
-        self.key = ""
-        self.process: asyncio.subprocess.Process | None = None
-
-    async def start(self) -> None:
-        with (self.folder / "stderr").open("a") as told:
-            self.process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "nexeon.cli", "serve", "-c", str(self.file), stderr=told
-            )
-        async with httpx.AsyncClient() as http, asyncio.timeout(30):
-            while True:
-                try:
-                    if (await http.get(self.url + "/readyz")).status_code == 200:
-                        break
-                except httpx.TransportError:
-                    assert self.process.returncode is None, (self.folder / "stderr").read_text()
-                await asyncio.sleep(0.02)
-        if not self.key:
-            client = await connect(f"tinydb:{self.folder / 'data'}")
-            try:
-                await client.call("accounts.create", name="a")
-                await client.call("credits.add", account="a", usd="1000")
-                self.key = (await client.call("keys.create", account="a", name="k"))["key"]
-            finally:
-                await client.close()
-
-    def signal(self, number: int) -> None:
-        assert self.process is not None
-        self.process.send_signal(number)
-
-    async def ended(self) -> int:
-        assert self.process is not None
-        return await asyncio.wait_for(self.process.wait(), 30)
-
-    async def balance(self) -> tuple[str, str]:
-        """Balance and what is reserved, from the store itself."""
-        client = await connect(f"tinydb:{self.folder / 'data'}")
-        try:
-            account = await client.call("accounts.show", account="a")
-            return account["balance"], account["reserved"]
-        finally:
-            await client.close()
 
 
 @pytest.fixture
