@@ -47,9 +47,13 @@ class Told:
 
 @dataclass(slots=True)
 class ExplainedAnswer:
-    """One target's answer on its way down. `status` is the client's; `failure` says why it gets an error, `line` which
-    mapping says so, where one does; `usage` is what is charged."""
+    """One target's answer on its way down, named as in `Explained`.
 
+    `status` is the client's; `failure` says why it gets an error, `line` which mapping says so, where one does; `usage`
+    is what is charged.
+    """
+
+    asked: str
     provider: str
     model: str
     format: str
@@ -70,7 +74,7 @@ def explain_answer(
     tracer: Tracer, plan: Plan, client: Format, model: Model, raw: bytes, *, request: Any = None, status: int = 200
 ) -> ExplainedAnswer:
     """What becomes of an answer's body. `request` is the client's, where what it asked for matters."""
-    found = ExplainedAnswer(plan.name, plan.target.model, plan.format.name, plan.piped)
+    found = ExplainedAnswer(model.id, plan.name, plan.target.model, plan.format.name, plan.piped)
     way = _Way(tracer, plan, client, model, request, stream=False)
     part = Told(_parsed(raw))
     found.parts.append(part)
@@ -92,7 +96,7 @@ def explain_stream(
     tracer: Tracer, plan: Plan, client: Format, model: Model, events: list[Event], *, request: Any = None
 ) -> ExplainedAnswer:
     """What becomes of each event of a stream; one more part, with nothing given, for what its end brings."""
-    found = ExplainedAnswer(plan.name, plan.target.model, plan.format.name, plan.piped)
+    found = ExplainedAnswer(model.id, plan.name, plan.target.model, plan.format.name, plan.piped)
     way = _Way(tracer, plan, client, model, request, stream=True)
     relay, framing = way.relay()
     last = False

@@ -18,17 +18,20 @@ _NUMBER: Final = re.compile(r"\[\d+\]")
 
 
 class TracedPatches(ModelDialect):
-    """Patches as the rules of a model do. `sent` is the request's body after them, `drops` are their losses by name,
-    `refused` is the line of the rule that refused the request. `name` is what paths of an answer begin with.
+    """Patches as the rules of a model do.
+
+    `given` is the request's body before them, `sent` after them; `drops` are what they lost, by its path; `refused` is
+    the line of the rule that refused the request. `name` is what paths of an answer begin with.
     """
 
-    __slots__ = ("_dialect", "_format", "_recorder", "drops", "name", "refused", "sent")
+    __slots__ = ("_dialect", "_format", "_recorder", "drops", "given", "name", "refused", "sent")
 
     def __init__(self, recorder: Recorder, plain: ModelDialect, dialect: Dialect | None, format: Format) -> None:
         super().__init__(plain.profile, plain.wire, plain.rules)
         self._recorder = recorder
         self._dialect = dialect
         self._format = format
+        self.given: Any = None
         self.sent: Any = None
         self.drops: dict[str, str] = {}
         self.refused = ""
@@ -37,6 +40,7 @@ class TracedPatches(ModelDialect):
     def request(self, body: Any, ctx: Context) -> Any:
         """What the gateway itself has set by now stands in the `wire` section of the format or the dialect."""
         self._recorder.changed(self._recorder.last, body, self._wire_lines())
+        self.given = body
         self.sent = super().request(body, ctx)
         return self.sent
 

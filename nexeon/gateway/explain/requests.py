@@ -15,6 +15,7 @@ from nexeon.gateway.provider_keys import Lease
 from nexeon.gateway.target import Plan, Preparer
 from nexeon.gateway.validate import RequestValidator, check_objects
 from nexeon.gateway.way import read_body
+from nexeon.gateway.wording import Wording
 from nexeon.mapping import Format
 from nexeon.mapping.policy import all_blocks
 from nexeon.mapping.provenance import Recorder, fresh
@@ -39,13 +40,14 @@ class Lost:
 
 @dataclass(slots=True)
 class Explained:
-    """One target's request.
+    """One target's request. `asked` is the model that the client names, `model` the provider's own name of it.
 
     `headers` are those that the body needs, beside the provider's own; `patches` is what was changed in the client's
     own body, where the formats are the same. `refusal` says why the target cannot be given the request, `line` where
     that is said.
     """
 
+    asked: str
     provider: str
     model: str
     format: str
@@ -99,7 +101,7 @@ class Tracer:
 
 def explain_request(tracer: Tracer, plan: Plan, client: Format, model: Model, raw: bytes) -> Explained:
     """What one target gets. A request that is not valid in its own format is a refusal, too."""
-    found = Explained(plan.name, plan.target.model, plan.format.name, plan.piped)
+    found = Explained(model.id, plan.name, plan.target.model, plan.format.name, plan.piped)
     recorder, facts = tracer.recorder, client.wire.request
     plan, patches = tracer.traced(plan)
     preparer: Preparer | None = None
@@ -125,15 +127,18 @@ def explain_request(tracer: Tracer, plan: Plan, client: Format, model: Model, ra
     found.body = loads(prepared.body)
     found.patches = differences(given, found.body) if plan.piped else []
     found.dropped = exchange.dropped
-    found.losses = _losses(exchange.dropped, tracer, plan, client, preparer, patches)
+    found.losses = _losses(exchange, tracer, plan, client, preparer, patches)
     found.values = values_of(recorder, patches.sent)
     return found
 
 
 def _losses(
-    names: list[str], tracer: Tracer, plan: Plan, client: Format, preparer: Preparer, patches: TracedPatches
+    exchange: Exchange, tracer: Tracer, plan: Plan, client: Format, preparer: Preparer, patches: TracedPatches
 ) -> list[Lost]:
-    known = dict(patches.drops)
+    names, known = exchange.dropped, patches.drops
+    if not plan.piped:
+        words = Wording(client, exchange.body)
+        known = {words.wire(path, plan.format, patches.given): line for path, line in known.items()}
     for loss in tracer.recorder.losses:
         known |= {name: loss.line for name in names if name == loss.reason or name.endswith(f": {loss.reason}")}
     if not plan.piped and names:
