@@ -50,8 +50,8 @@ class StreamEncoder:
         return events
 
     def steady(self, format: Format, piece: Piece, number: int) -> list[Any] | None:
-        """The events of a delta with opaque text in this encoder's format, numbered with `number`; None where they would not be the same for the
-        next one. Raises Touched where the text is read."""
+        """The events of a delta with opaque text in `format`, this encoder's, numbered with `number`; None where they
+        would not be the same for the next one. Raises Touched where the text is read."""
         if self._skip and self._skipped(piece["block"]):
             return []
         if self._serial and piece["index"] != self._current:
