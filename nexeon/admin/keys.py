@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from nexeon.admin import values
 from nexeon.admin.selection import select
-from nexeon.admin.values import KEEP
+from nexeon.admin.values import KEEP, iso
 from nexeon.admin.views import View, key_view, page
-from nexeon.errors import Conflict, NotFound
+from nexeon.errors import Conflict, NotFound, StoreError
 from nexeon.store.protocol import Store
 from nexeon.store.records import ApiKey
+from nexeon.store.requests import RequestLog
 from nexeon.store.secrets import digest, last4, new_id, new_secret
+
+Views = list[View]
 
 
 class Keys:
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, log: RequestLog | None = None) -> None:
+        """The log of requests knows when a key was used last."""
         self._store = store
+        self._log = log
 
     async def create(
         self,
@@ -59,14 +66,20 @@ class Keys:
 
     async def list(self, *, account: Any = None, search: Any = None, after: Any = None, limit: Any = 1000) -> View:
         """A page, in the order of creation; of one account or of all; with `search`, of those with that text in their
-        name, their id or their secret's last characters."""
+        name, their id, their secret's last characters or their account's name."""
         owner = None if account is None else (await self._store.account(values.text("account", account))).id
         every = await self._store.api_keys(owner)
-        found, following = await select(every, search, after, limit, lambda each: (each.name, each.id, each.last4))
-        return page([await self._view(each) for each in found], following)
+        owners = await self._owners(search)
+
+        def texts(key: ApiKey) -> tuple[str, ...]:
+            return (key.name, key.id, key.last4, owners.get(key.account, ""))
+
+        found, following = await select(every, search, after, limit, texts)
+        return page(await self._views(found), following)
 
     async def show(self, *, key: Any) -> View:
-        return await self._view(await self._find(key))
+        """`last_used` is when the newest request of the log began with it, `account_name` is its account's."""
+        return (await self._views([await self._find(key)]))[0]
 
     async def update(
         self,
@@ -92,7 +105,7 @@ class Keys:
         }  # fmt: skip
         changed = replace(await self._find(key), **values.checked(given))
         await self._store.replace(changed)
-        return await self._view(changed)
+        return (await self._views([changed]))[0]
 
     async def disable(self, *, key: Any) -> View:
         """It is refused until it is updated with `disabled: false`."""
@@ -120,6 +133,30 @@ class Keys:
 
     async def _view(self, key: ApiKey) -> View:
         return key_view(key, await self._store.budget(key.id), time.time())
+
+    async def _views(self, keys: Sequence[ApiKey]) -> Views:
+        """With what is known of each from elsewhere."""
+        used: Mapping[str, float] = {}
+        if self._log is not None:
+            with contextlib.suppress(StoreError):  # keys are listed without it, too
+                used = await self._log.last_used([each.id for each in keys])
+        names: dict[str, str | None] = {}
+        for owner in {each.account for each in keys}:
+            try:
+                names[owner] = (await self._store.account(owner)).name
+            except NotFound:
+                names[owner] = None
+        return [
+            await self._view(each) | {"account_name": names[each.account], "last_used": iso(used.get(each.id))}
+            for each in keys
+        ]
+
+    async def _owners(self, search: Any) -> Mapping[str, str]:
+        """The names of accounts by id, of those that a search finds."""
+        if not isinstance(search, str):
+            return {}
+        wanted = search.strip().casefold()
+        return {each.id: each.name for each in await self._store.accounts() if wanted in each.name.casefold()}
 
     async def _find(self, key: Any) -> ApiKey:
         wanted = values.text("key", key)

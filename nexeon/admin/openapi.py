@@ -17,7 +17,7 @@ _FLAG: Final[dict[str, Any]] = {"type": "boolean"}
 _NAMES: Final[dict[str, Any]] = {"type": "array", "items": _TEXT}
 PARAMETERS: Final[dict[str, dict[str, Any]]] = {
     **dict.fromkeys(("account", "key", "request", "name", "provider", "model", "label", "reason"), _TEXT),
-    **dict.fromkeys(("subject", "actor", "after", "search"), _TEXT),
+    **dict.fromkeys(("subject", "actor", "method", "after", "search"), _TEXT),
     **dict.fromkeys(("usd", "overdraft"), _USD),
     **dict.fromkeys(("soft_limit", "budget"), _USD | {"type": ["string", "null"]}),
     **dict.fromkeys(("rpm", "tpm", "rpd", "tpd", "concurrency"), _COUNT),

@@ -94,7 +94,7 @@ class AdminService:
         self.store = store
         self.config = config
         self.accounts = Accounts(store)
-        self.keys = Keys(store)
+        self.keys = Keys(store, requests)
         self.credits = Credits(store, requests)
         self._rests = RestStore(store.place)
         self._pool: Pool | KeptPool = KeptPool(self._rests) if pool is None else pool
@@ -103,7 +103,7 @@ class AdminService:
         self.usage = Usage(self._books)
         self.requests = Requests(requests, store)
         self._audit = AuditLog(store.place)
-        self.audit = Audit(self._audit)
+        self.audit = Audit(self._audit, store)
         self.live = Live(store, self.usage, requests, self._pool)
         self.models = Models(lambda: self.config, self.live)
         self.routes = Routes(lambda: self.config)

@@ -13,7 +13,7 @@ import logging
 import sqlite3
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -48,6 +48,7 @@ _WAIT: Final = 0.2
 _BATCH: Final = 1000
 _PRUNE_EVERY: Final = 600.0
 _PRUNE_AT_ONCE: Final = 5000
+_AT_ONCE: Final = 100
 
 
 Row = dict[str, Any]
@@ -150,6 +151,24 @@ class RequestLog:
             return [orjson.loads(facts) for _, facts in rows], int(rows[-1][0]) if rows else int(last)
 
         return await self._database.run(read)
+
+    async def last_used(self, keys: Sequence[str]) -> dict[str, float]:
+        """When the newest request of each key began (Unix seconds), of those that have any. What is still to be written
+        is not waited for. Raises StoreUnavailable."""
+
+        def read(connection: sqlite3.Connection) -> dict[str, float]:
+            found: dict[str, float] = {}
+            for begin in range(0, len(keys), _AT_ONCE):
+                part = keys[begin : begin + _AT_ONCE]
+                # `column1` is what both databases call it
+                query = (
+                    "SELECT column1, (SELECT started FROM requests WHERE key = column1 ORDER BY number DESC LIMIT 1) "
+                    f"FROM (VALUES {', '.join(['(?)'] * len(part))}) AS wanted"
+                )
+                found |= {key: started for key, started in connection.execute(query, part) if started is not None}
+            return found
+
+        return await self._database.run(read) if keys else {}
 
     async def show(self, request: str) -> Row:
         """One record, with its bodies where they were kept. Raises NotFound, StoreUnavailable."""

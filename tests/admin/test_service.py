@@ -87,6 +87,8 @@ async def test_a_key_from_birth_to_death(service: AdminService) -> None:
     assert shown | {"created": ""} == {
         "id": made["id"],
         "account": account,
+        "account_name": "acme",
+        "last_used": None,
         "name": "k",
         "last4": made["key"][-4:],
         "state": "expired",
