@@ -39,7 +39,7 @@ _STATUSES: Final[tuple[tuple[type[NexeonError], int], ...]] = (
     (AdminError, 400),
 )
 _VERBS: Final = {"list": "GET", "show": "GET", "update": "PATCH", "delete": "DELETE"} | dict.fromkeys(
-    ("create", "add", "explain", "diff"), "POST"
+    ("create", "add", "explain", "diff", "compose", "read"), "POST"
 )
 _NUMBERS: Final = frozenset({"limit", "status", "span", "points"})
 _FLAGS: Final = frozenset({"failed"})
@@ -81,6 +81,8 @@ def _operation(method: str, name: str, group: str | None, function: Any) -> Oper
         path += f"/{{{subject}}}"
         path += "" if name in _VERBS and group != "credits" else f"/{name}"
     else:
+        if group is not None and group not in SUBJECTS and name not in ("list", "show"):
+            path += f"/{name}"
         subject = None
     verb = "POST" if group == "credits" and name not in READS else _VERBS.get(name)
     return Operation(

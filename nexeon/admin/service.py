@@ -16,6 +16,7 @@ from nexeon.admin.credits import Credits
 from nexeon.admin.deployment import Configuration, Models, Routes
 from nexeon.admin.keys import Keys
 from nexeon.admin.live import Live
+from nexeon.admin.playground import Playground
 from nexeon.admin.provider_keys import KeptPool, Pool, Probe, ProviderKeys
 from nexeon.admin.requests import Requests
 from nexeon.admin.usage import Usage, open_books
@@ -64,8 +65,9 @@ GROUPS: Final[Mapping[str, type[Any]]] = {
     "models": Models,
     "routes": Routes,
     "configuration": Configuration,
+    "playground": Playground,
 }
-READS: Final = frozenset({"list", "show", "ledger", "status", "explain", "diff"})
+READS: Final = frozenset({"list", "show", "ledger", "status", "explain", "diff", "compose", "read"})
 SUBJECTS: Final = {"accounts": "account", "keys": "key", "credits": "account", "provider_keys": "key"} | {
     "requests": "request",
     "models": "model",
@@ -108,6 +110,7 @@ class AdminService:
         self.models = Models(lambda: self.config, self.live)
         self.routes = Routes(lambda: self.config)
         self.configuration = Configuration(lambda: self.config)
+        self.playground = Playground()
         self._methods = {
             f"{group}.{name}": getattr(getattr(self, group), name)
             for group, kind in GROUPS.items()

@@ -31,6 +31,7 @@ from nexeon.gateway.explain import Explainer
 from nexeon.gateway.gateway import Gateway
 from nexeon.gateway.listener import Listener
 from nexeon.gateway.logs import Redaction, configured_secrets, set_up
+from nexeon.gateway.playground import ClientFormats
 from nexeon.gateway.probe import probe
 from nexeon.gateway.reload import Reloader
 from nexeon.gateway.services import Services
@@ -137,7 +138,8 @@ async def run(
         service = AdminService(store, pool=services.pool, requests=log)
         stack.push_async_callback(service.close)
         services.admin = service
-        service.live.watched = Watch(services, *listener.getsockname()[:2])
+        service.live.watched = seen = Watch(services, *listener.getsockname()[:2])
+        service.playground.formats = ClientFormats(services, seen.url)
 
         def adopted(gateway: Gateway) -> None:
             config = gateway.config
