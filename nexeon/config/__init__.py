@@ -33,6 +33,7 @@ from nexeon.config.model import (
     Strategy,
     Target,
     Timeouts,
+    Tracing,
 )
 from nexeon.config.names import known_names
 from nexeon.config.references import check_folders, check_references
@@ -65,6 +66,7 @@ __all__ = [
     "Strategy",
     "Target",
     "Timeouts",
+    "Tracing",
     "default_files",
     "load_config",
 ]

@@ -44,6 +44,7 @@ def build(tree: Tree, files: tuple[Path, ...], *, home: Path, shipped: Path | No
         overload=_section(out.Overload, value.get("overload"), bodies=_size),
         log=_section(out.Log, value.get("log"), retention=_span, body_limit=_size, redact=tuple),
         lines=_section(out.Lines, value.get("lines"), redact=tuple),
+        tracing=_section(out.Tracing, value.get("tracing"), headers=dict),
         responses=_section(out.Responses, value.get("responses"), ttl=_span, max_bytes=_size, account_bytes=_size),
     )
 
@@ -131,6 +132,7 @@ def _provider(name: str, value: Mapping[str, Any], tree: Tree) -> out.Provider:
         key_limits=_section(out.Limits, value.get("key_limits")),
         affinity=value.get("affinity", True),
         key_rest=value.get("key_rest", True),
+        otel_name=value.get("otel_name"),
     )
 
 

@@ -20,6 +20,7 @@ FIXED: Final = (
     "responses.max_bytes",
     "responses.account_bytes",
     "limits.url",
+    "tracing",
 )
 """What a running gateway cannot change."""
 
@@ -72,6 +73,7 @@ def kept(old: Config, new: Config) -> Config:
         store=old.store,
         admin=replace(new.admin, socket=old.admin.socket),
         log=old.log,
+        tracing=old.tracing,
         responses=replace(
             new.responses,
             ttl=old.responses.ttl,

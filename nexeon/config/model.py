@@ -68,6 +68,19 @@ class Lines:
 
 
 @dataclass(frozen=True, slots=True)
+class Tracing:
+    """OpenTelemetry traces. `endpoint` is None where the exporter's own environment variables say; `sample` is the
+    share of requests whose caller has no trace; `delay` in seconds until spans are sent."""
+
+    enabled: bool = False
+    endpoint: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    sample: float = 1.0
+    service: str = "nexeon"
+    delay: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
 class Estimate:
     """What a request reserves before its usage is known."""
 
@@ -210,7 +223,7 @@ class Provider:
     `api_key_variable` is the environment variable that `api_key` is read from, where it is; `probe` is the path whose
     GET tells whether a key is good. `keys` join `api_key`; `key_limits` hold for each key that has none. `affinity`: a
     conversation stays with one key, whose organisation has its prompt cached. `key_rest`: a key that was limited or
-    refused is left alone for a while.
+    refused is left alone for a while. `otel_name` is what traces call it.
     """
 
     name: str
@@ -230,6 +243,7 @@ class Provider:
     key_limits: Limits = Limits()
     affinity: bool = True
     key_rest: bool = True
+    otel_name: str | None = None
 
     def own_keys(self) -> list[tuple[str, PoolKey]]:
         """The configured keys, each with the id that it goes by."""
@@ -329,6 +343,7 @@ class Config:
     overload: Overload = Overload()
     log: Log = Log()
     lines: Lines = Lines()
+    tracing: Tracing = Tracing()
     responses: Responses = Responses()
 
     def model(self, name: str) -> Model | None:

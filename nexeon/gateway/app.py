@@ -33,6 +33,7 @@ from nexeon.mapping import Format, Library
 from nexeon.store import Store
 from nexeon.store.requests import RequestLog
 
+_MODEL: Final = "x-nexeon-model"
 _SERVICES: Final = "nexeon.services"
 _log = logging.getLogger("nexeon.gateway")
 
@@ -140,6 +141,9 @@ async def _reply(gateway: Gateway, incoming: Incoming, found: Found | None = Non
     label = ""
 
     def told(error: Exception) -> Reply:
+        tracer = gateway.recorder.tracer
+        if tracer is not None and label and isinstance(error, RequestError) and _MODEL not in error.headers:
+            tracer.refused(incoming.headers, incoming.path, error)
         return _error_reply(error, gateway, speaker or router.speaker(incoming.path, incoming.headers), incoming)
 
     task = asyncio.current_task()

@@ -165,9 +165,12 @@ class Attempt:
         prepared = self.prepared
         if self.exchange.kept is not None:
             self.exchange.kept.attempt(prepared.body)
+        headers, trace = prepared.headers, self.exchange.trace
+        if trace is not None:
+            headers = {**headers, **trace.call()}
         try:
             response = await self.upstream.send(
-                prepared.path, prepared.body, key=self.lease.secret, stream=stream, headers=prepared.headers
+                prepared.path, prepared.body, key=self.lease.secret, stream=stream, headers=headers
             )
         except UpstreamFailure as failure:
             raise from_failure(failure) from failure

@@ -13,6 +13,7 @@ from nexeon.mapping.format import Format
 from nexeon.store import Account, ApiKey, Reservation
 
 if TYPE_CHECKING:
+    from nexeon.gateway.tracing import Trace
     from nexeon.gateway.turns import Turn
 
 Closer = Callable[[Mapping[str, Any]], Awaitable[None] | None]
@@ -59,7 +60,8 @@ class Exchange:
     the call's money is settled, with what it used. `steps` are moments by step; `answered`, once a stream has begun;
     `failure` is what the client was told in the end; `kept` are the bodies, where the log of requests wants them.
     `turn` is there where the answer is kept or continues one, `maker` is the context of the target asked last.
-    `unknown` counts events that were given through without being understood.
+    `trace` is its place in a trace, where it is
+    traced. `unknown` counts events that were given through without being understood.
     `tell_cost`: the client wants to know the charge.
     `headers` are those of the client's own that its format's mapping reads.
     """
@@ -100,6 +102,7 @@ class Exchange:
     turn: Turn | None = None
     maker: Mapping[str, Any] | None = None
     unknown: int = 0
+    trace: Trace | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     tell_cost: bool = False
 

@@ -182,9 +182,10 @@ class Failover:
 
     def _note(self, exchange: Exchange, plan: Plan, lease: Lease, outcome: str, status: int, began: float) -> None:
         self._metrics.attempted(plan.name, outcome)
-        exchange.attempts.append(
-            Tried(plan.name, plan.target.model, lease.id, outcome, status, round(monotonic() - began, 6))
-        )
+        tried = Tried(plan.name, plan.target.model, lease.id, outcome, status, round(monotonic() - began, 6))
+        exchange.attempts.append(tried)
+        if exchange.trace is not None:
+            exchange.trace.tried(tried)
 
     def _goes_on(self, failed: AttemptFailed, plan: Plan, lease: Lease, search: _Search) -> bool:
         """Whether the target's next key is worth trying. Raises the client's own fault at once."""

@@ -150,6 +150,7 @@ def configured_secrets(config: Config) -> Iterator[str]:
     for url in (config.store.url, config.limits.url):
         if url is not None:
             yield from _passwords(url)
+    yield from config.tracing.headers.values()
 
 
 def _passwords(url: str) -> Iterator[str]:

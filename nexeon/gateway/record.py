@@ -10,6 +10,7 @@ from typing import Any
 from nexeon.config import Config
 from nexeon.gateway.exchange import Bodies, Exchange
 from nexeon.gateway.logs import Redaction, RequestLines, about
+from nexeon.gateway.tracing import Tracer
 from nexeon.store.requests import RequestLog
 
 
@@ -20,16 +21,21 @@ class Recorder:
         self._log = log
         self._settings = config.log
         self.lines = RequestLines(config.lines)
+        self.tracer: Tracer | None = None
         self.redaction = Redaction(config.lines.redact)
 
-    def watch(self, exchange: Exchange, raw: bytes) -> None:
-        """Keeps the bodies of an exchange that has just begun, where the log wants them."""
+    def watch(self, exchange: Exchange, raw: bytes, headers: Mapping[str, str]) -> None:
+        """Keeps the bodies of an exchange that has just begun, where the log wants them, and its place in a trace."""
+        if self.tracer is not None:
+            exchange.trace = self.tracer.begin(headers)
         about.set(exchange)
         if (self._log is not None and self._log.bodies) or self.lines.bodies:
             exchange.kept = Bodies(raw)
 
     def settled(self, exchange: Exchange, usage: Mapping[str, Any], *, estimated: bool) -> None:
         """Never waits and never fails."""
+        if self.tracer is not None and exchange.trace is not None:
+            self.tracer.ended(exchange, exchange.trace, usage)
         told = self.lines.settings.requests
         if self._log is None and not told:
             return

@@ -37,6 +37,7 @@ from nexeon.gateway.reload import Reloader
 from nexeon.gateway.services import Services
 from nexeon.gateway.sharing import notice
 from nexeon.gateway.siblings import Siblings
+from nexeon.gateway.tracing import open_tracer
 from nexeon.gateway.watch import Watch
 from nexeon.gateway.workers import Everywhere, Seat, Supervisor
 from nexeon.store import Store, open_store
@@ -134,6 +135,9 @@ async def run(
             stack.push_async_callback(log.close)
         services = Services(config, store, log=log)
         services.current = Gateway(config, made, services)
+        tracer = services.recorder.tracer = open_tracer(config)
+        if tracer is not None:
+            stack.push_async_callback(asyncio.to_thread, tracer.close)
         app = make_app(services)
         service = AdminService(store, pool=services.pool, requests=log)
         stack.push_async_callback(service.close)
@@ -147,6 +151,8 @@ async def run(
             token = config.admin.token
             services.admin_http = AdminHTTP(service, token) if token is not None else None
             app.config["MAX_CONTENT_LENGTH"] = config.server.body_limit
+            if tracer is not None:
+                tracer.adopt(config)
             if own_lines:
                 set_up(config.lines, services.recorder.redaction)
 

@@ -183,7 +183,7 @@ async def _answer(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path
         tell_cost=tell_cost,
         headers={name: incoming.headers[name] for name in wire.request.headers if name in incoming.headers},
     )
-    gateway.recorder.watch(exchange, raw)
+    gateway.recorder.watch(exchange, raw, incoming.headers)
     try:
         allowed = groups(gateway.config, key, model, lambda model: gateway.plans(model, endpoint.format))
         estimate(gateway.config, exchange)

@@ -56,8 +56,8 @@ Rows = list[Row]
 
 
 class RequestLog:
-    """`record` while requests run; `list` and `show` for operators. `dropped` counts what could not be kept. `clean` takes
-    out of bodies, in any thread, what is secret beside what looks so."""
+    """`record` while requests run; `list` and `show` for operators. `dropped` counts what could not be kept. `clean`
+    takes out of bodies, in any thread, what is secret beside what looks so."""
 
     def __init__(
         self,
