@@ -9,6 +9,7 @@ import click
 from nexeon.cli.options import config_option, given, remote_options
 
 if TYPE_CHECKING:
+    from nexeon.gateway.explain import Explainer
     from nexeon.store.records import ProviderKey
 
 
@@ -40,8 +41,23 @@ def command() -> None:
 
             return await probe(config)(key, secret)
 
+        made: list[Explainer] = []
+
+        def explained(**asked: Any) -> list[dict[str, Any]]:
+            from nexeon.gateway.explain import Explainer
+
+            made[:] = made or [Explainer(config)]
+            return made[0](**asked)
+
         async def client() -> AdminClient:
-            return await connect(config.store.url, socket=config.admin.socket, config=config, actor="tui", probe=tried)
+            return await connect(
+                config.store.url,
+                socket=config.admin.socket,
+                config=config,
+                actor="tui",
+                probe=tried,
+                explain=explained,
+            )
 
     from tui.app import run
 

@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from nexeon.cli import main
+from nexeon.errors import AdminError
 from nexeon.store import open_store
 from nexeon.store.requests import RequestLog
 
@@ -209,6 +210,9 @@ def test_the_terminal_is_opened_on_the_store_or_far_away(config: Path, monkeypat
         async def look() -> None:
             client = await connect()
             opened.append((client.where, client.place))
+            if client.where == "store":
+                with pytest.raises(AdminError, match="no format `none`"):
+                    await client.call("explain", model="m", format="none", request={})
             await client.close()
 
         asyncio.run(look())
