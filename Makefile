@@ -6,6 +6,7 @@ PORT ?= 8080
 RECORDINGS ?=
 TESTS ?= tests
 CRASHES ?= 200
+PEERS ?=
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
@@ -39,9 +40,9 @@ docs: $(STAMP)
 	$(BIN)/python -m tests.tools.coverage_docs
 	$(if $(RECORDINGS),$(BIN)/python -m tests.tools.recordings_docs $(RECORDINGS))
 
-# CPU per request beside a bare echo in the same run: figures, not a test
+# CPU per request beside a bare echo, nginx and (PEERS=1, in an environment of its own) LiteLLM: figures, not a test
 bench: $(STAMP)
-	$(BIN)/python -m tests.bench
+	PEERS=$(PEERS) BENCH_PLOT=docs/bench.svg $(BIN)/python -m tests.bench
 	$(BIN)/python -m tests.bench.store
 
 # the long runs of the property and crash tests

@@ -1,1 +1,1 @@
-"""CPU per request of the whole gateway process, beside a bare echo in the same run. `make bench`."""
+"""CPU per request of whole server processes, beside a bare echo, nginx and other gateways. `make bench`."""

@@ -1,186 +1,221 @@
-"""Runs the cases and prints the table: requests/s, CPU µs per request and per stream event, ratio to the echo."""
+"""Runs the cases and prints the table; see `make bench`.
+
+BENCH_SECONDS (2) a run, BENCH_ROUNDS (2) of them, BENCH_ONLY (a part of a case's name), PEERS=1 for LiteLLM,
+BENCH_REQUESTS (100,000) until memory is read again, BENCH_PLOT (a file for the plot).
+"""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import shutil
-import socket
-import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-import aiohttp
+from tests.bench import deployment, paced, requests
+from tests.bench.deployment import SHORT
+from tests.bench.harness import Load, cpu, folder, memory, wrk
+from tests.bench.peers import Peer, all_of, seconds_to_serve
+from tests.bench.plot import plot
 
-from tests.bench.upstream import TEXTS
-
-CONNECTIONS = 16
-REQUESTS = int(os.environ.get("BENCH_REQUESTS", "3000"))
-STREAMS = REQUESTS // 6
-TICKS = os.sysconf("SC_CLK_TCK")
+SECONDS = int(os.environ.get("BENCH_SECONDS", "2"))
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "2"))
+ONLY = os.environ.get("BENCH_ONLY", "")
+REQUESTS = int(os.environ.get("BENCH_REQUESTS", "100000"))
+CHAT, MESSAGES = "openai.chat", "anthropic.messages"
+EVENTS = 203
 
 
 @dataclass(frozen=True)
 class Case:
+    """`latency`: its added latency is measured too."""
+
     name: str
-    path: str
-    model: str
-    stream: bool
-    events: int = 1
+    client: str
+    upstream: str
+    way: str = "json"
+    latency: bool = False
+    make: Callable[[str], dict[str, Any]] | None = None
+
+    @property
+    def stream(self) -> bool:
+        return self.way != "json"
+
+    @property
+    def model(self) -> str:
+        return deployment.model(self.way, self.upstream)
+
+    def body(self) -> dict[str, Any]:
+        if self.make is not None:
+            return self.make(self.model)
+        return deployment.body(self.client, self.model, stream=self.stream)
+
+    def path(self, peer: Peer) -> str:
+        if not peer.direct:
+            return deployment.path(self.client, self.model, stream=self.stream)
+        path = deployment.path(self.upstream, "bench", stream=self.stream)
+        return f"/{self.way}{path}"
+
+    def fits(self, peer: Peer) -> bool:
+        if peer.name != "litellm":
+            return True
+        return self.client == CHAT and self.upstream in (CHAT, MESSAGES)
 
 
-CASES = [
-    Case("JSON, same format", "/v1/chat/completions", "bench-chat", False),
-    Case("JSON, cross format", "/v1/messages", "bench-chat", False),
-    Case("JSON, cross format back", "/v1/chat/completions", "bench-messages", False),
-    Case("stream, same format", "/v1/chat/completions", "bench-chat", True, TEXTS + 4),
-    Case("stream, cross format", "/v1/messages", "bench-chat", True, TEXTS + 4),
-    Case("stream, cross format back", "/v1/chat/completions", "bench-messages", True, TEXTS + 5),
-]
+@dataclass
+class Row:
+    """What one peer took for one case; CPU in µs a request (or event), latencies in ms beyond the upstream's own."""
+
+    peer: str
+    cpu: float
+    rate: float = 0.0
+    added: dict[str, float] = field(default_factory=dict)
+    per: str = "request"
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def cases() -> list[Case]:
+    formats = list(SHORT)
+    found = [Case(f"JSON, {SHORT[one]}", one, one, latency=one == CHAT) for one in formats]
+    found += [
+        Case(
+            f"JSON, {SHORT[client]} to {SHORT[upstream]}",
+            client,
+            upstream,
+            latency=(client, upstream) == (MESSAGES, CHAT),
+        )
+        for client in formats
+        for upstream in formats
+        if client != upstream
+    ]
+    found += [Case(f"burst, {SHORT[one]}", one, one, "burst") for one in formats]
+    found += [
+        Case(f"burst, {SHORT[client]} to {SHORT[upstream]}", client, upstream, "burst")
+        for client, upstream in (
+            (CHAT, MESSAGES),
+            (MESSAGES, CHAT),
+            ("openai.responses", CHAT),
+            (CHAT, "gemini.generate_content"),
+        )
+    ]
+    found += [
+        Case("20 messages with tools", CHAT, CHAT, make=requests.with_tools),
+        Case("20 messages with tools, chat to messages", CHAT, MESSAGES, make=requests.with_tools),
+        Case("1 MB with a picture", CHAT, CHAT, make=requests.with_picture),
+        Case("1 MB with a picture, chat to messages", CHAT, MESSAGES, make=requests.with_picture),
+        Case("100k tokens", CHAT, CHAT, make=requests.with_context),
+        Case("100k tokens, chat to messages", CHAT, MESSAGES, make=requests.with_context),
+    ]
+    return [case for case in found if ONLY in case.name]
 
 
-@contextmanager
-def program(*command: str, environ: dict[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **(environ or {})})
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait(30)
+def load(case: Case, peer: Peer, key: str, where: Path, *, connections: int = 16, seconds: int = SECONDS) -> Load:
+    url = f"http://127.0.0.1:{peer.port}{case.path(peer)}"
+    done = wrk(url, case.body(), key=key, connections=connections, seconds=seconds, where=where)
+    if done.failed or not done.requests:
+        raise SystemExit(f"{case.name}, {peer.name}: {done.failed} of {done.requests} requests failed")
+    return done
 
 
-def wait_for(port: int, process: subprocess.Popen[str]) -> None:
-    for _ in range(300):
-        if process.poll() is not None:
-            raise SystemExit(f"a program ended with {process.returncode} before it was ready")
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
-    raise SystemExit("a program was not ready within 30 s")
+def measure(case: Case, peers: list[Peer], canned: Peer, key: str, where: Path) -> list[Row]:
+    """Every peer by turns, so that what else the machine does hits all of them."""
+    mine = [peer for peer in peers if case.fits(peer)]
+    spent = dict.fromkeys((peer.name for peer in mine), 0.0)
+    loads: dict[str, list[Load]] = {peer.name: [] for peer in mine}
+    for peer in mine:
+        load(case, peer, key, where, seconds=1)
+    for _ in range(ROUNDS):
+        for peer in mine:
+            before = cpu(peer.pid)
+            loads[peer.name].append(load(case, peer, key, where))
+            spent[peer.name] += cpu(peer.pid) - before
+    rows = []
+    for peer in mine:
+        count = sum(one.requests for one in loads[peer.name])
+        rate = sum(one.rate for one in loads[peer.name]) / ROUNDS
+        rows.append(Row(peer.name, spent[peer.name] / count * 1e6, rate))
+    if case.latency:
+        for connections in (1, 16):
+            base = load(case, canned, key, where, connections=connections)
+            for row, peer in zip(rows, mine, strict=True):
+                one = load(case, peer, key, where, connections=connections)
+                row.added[f"p50@{connections}"] = (one.p50 - base.p50) / 1e3
+                row.added[f"p99@{connections}"] = (one.p99 - base.p99) / 1e3
+    return rows
 
 
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process and its finished children."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return sum(int(fields[place]) for place in (11, 12, 13, 14)) / TICKS
+def show(name: str, rows: list[Row]) -> None:
+    bare = next((row.cpu for row in rows if row.peer == "echo"), 0.0)
+    for row in rows:
+        ratio = f"{row.cpu / bare:.2f}" if bare else ""
+        added = "  ".join(f"{what} {value:+.2f} ms" for what, value in row.added.items())
+        rate = f"{row.rate:.0f}" if row.rate else ""
+        print(f"{name:<42}{row.peer:>9}{rate:>9}{row.cpu:>11.0f} µs/{row.per:<8}{ratio:>7}  {added}", flush=True)
 
 
-async def load(url: str, key: str, case: Case, count: int) -> float:
-    """Sends the requests over CONNECTIONS connections; seconds taken."""
-    body = {
-        "model": case.model,
-        "max_tokens": 100,
-        "messages": [{"role": "user", "content": "Say something that is fifty words long, please."}],
-        **({"stream": True} if case.stream else {}),
-    }
-    data = json.dumps(body).encode()
-    headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
-    left = iter(range(count))
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=CONNECTIONS)) as session:
-
-        async def work() -> None:
-            for _ in left:
-                async with session.post(url + case.path, data=data, headers=headers) as answer:
-                    text = await answer.read()
-                    if answer.status != 200 or b"word" not in text:
-                        raise SystemExit(f"{case.name}: {answer.status} {text[:300]!r}")
-
-        begin = time.perf_counter()
-        await asyncio.gather(*(work() for _ in range(CONNECTIONS)))
-        return time.perf_counter() - begin
-
-
-def measure(url: str, key: str, pid: int, case: Case) -> tuple[float, float]:
-    """(requests/s, CPU µs per request) after a warm-up."""
-    count = STREAMS if case.stream else REQUESTS
-    asyncio.run(load(url, key, case, max(count // 5, 50)))
-    before = cpu_seconds(pid)
-    seconds = asyncio.run(load(url, key, case, count))
-    return count / seconds, (cpu_seconds(pid) - before) / count * 1e6
-
-
-def configuration(folder: Path, upstream: str) -> Path:
-    """Two models on the canned upstream."""
-
-    def provider(form: str, header: str, value: str) -> dict[str, object]:
-        return {"base_url": upstream, "formats": [form], "auth": {"header": header, "value": value}, "api_key": "x"}
-
-    def model(provider: str) -> dict[str, object]:
-        price = {"input": 1, "output": 2}
-        return {
-            "owned_by": "bench",
-            "created": 1,
-            "price": price,
-            "targets": [{"provider": provider, "model": "bench"}],
-        }
-
-    text = json.dumps(
-        {
-            "store": {"url": f"tinydb:{folder}/data"},
-            "providers": {
-                "chatty": provider("openai.chat", "Authorization", "Bearer {{ key }}"),
-                "messy": provider("anthropic.messages", "x-api-key", "{{ key }}"),
-            },
-            "models": {"bench-chat": model("chatty"), "bench-messages": model("messy")},
-        }
+def measure_paced(case: Case, peers: list[Peer], canned: Peer, key: str, streams: int) -> list[Row]:
+    rows = []
+    body = case.body()
+    base = paced.measure(
+        canned.port,
+        f"/paced{deployment.path(case.upstream, 'bench', stream=True)}",
+        body,
+        key,
+        canned.pid,
+        streams=streams,
     )
-    path = folder / "gateway.yaml"
-    path.write_text(text)
-    return path
+    for peer in [peer for peer in peers if case.fits(peer)]:
+        one = paced.measure(peer.port, case.path(peer), body, key, peer.pid, streams=streams)
+        added = {"p50": one.p50 - base.p50, "p99": one.p99 - base.p99}
+        rows.append(Row(peer.name, one.cpu, one.events / 2.5, added, "event"))
+    return rows
 
 
-def make_key(nexeon: str, config: Path) -> str:
-    def run(*arguments: str) -> str:
-        return subprocess.run(
-            [nexeon, *arguments, "-c", str(config)], check=True, capture_output=True, text=True
-        ).stdout
+def cold_start(where: Path, port: int) -> None:
+    for models in (0, 1000):
+        home = where / f"cold-{models}"
+        home.mkdir()
+        config = deployment.configuration(home, f"http://127.0.0.1:{port}", models=models)
+        key = deployment.make_key(shutil.which("nexeon") or str(Path(sys.executable).with_name("nexeon")), config)
+        body = json.dumps(deployment.body(CHAT, deployment.model("json", CHAT)))
+        ask = ["curl", "-sf", "-H", f"authorization: Bearer {key}", "-H", "content-type: application/json", "-d", body]
+        taken = [seconds_to_serve(config, [*ask, "http://127.0.0.1:PORT/v1/chat/completions"]) for _ in range(3)]
+        print(
+            f"cold start to the first answer, {len(deployment.WAYS) * len(SHORT) + models} models: {min(taken):.2f} s"
+        )
 
-    account = json.loads(run("accounts", "create", "--name", "bench", "--json"))["id"]
-    run("credits", "add", account, "1000000")
-    return str(json.loads(run("keys", "create", "--account", account, "--name", "bench", "--json"))["key"])
+
+def grown(case: Case, peer: Peer, key: str, where: Path) -> None:
+    before, count = memory(peer.pid), 0
+    while count < REQUESTS:
+        count += load(case, peer, key, where, seconds=10).requests
+    print(f"memory after {count:,} requests: {before:.0f} -> {memory(peer.pid):.0f} MB")
 
 
 def main() -> None:
-    nexeon = shutil.which("nexeon") or str(Path(sys.executable).with_name("nexeon"))
-    folder = Path(tempfile.mkdtemp(prefix="nexeon-bench-"))
-    ports = [free_port() for _ in range(3)]
-    upstream = f"http://127.0.0.1:{ports[0]}"
-    config = configuration(folder, upstream)
-    try:
-        key = make_key(nexeon, config)
-        with (
-            program(sys.executable, "-m", "tests.bench.upstream", str(ports[0])) as canned,
-            program(sys.executable, "-m", "tests.bench.echo", str(ports[1]), upstream) as echo,
-            program(nexeon, "serve", "-c", str(config), "--port", str(ports[2])) as gateway,
-        ):
-            for port, process in zip(ports, (canned, echo, gateway), strict=True):
-                wait_for(port, process)
-            print(f"{'case':<27}{'':>9}{'req/s':>9}{'CPU µs/req':>12}{'µs/event':>10}{'x echo':>8}")
-            for case in CASES:
-                rate, bare = measure(f"http://127.0.0.1:{ports[1]}", key, echo.pid, case)
-                show(case, "echo", rate, bare, bare)
-                rate, ours = measure(f"http://127.0.0.1:{ports[2]}", key, gateway.pid, case)
-                show(case, "nexeon", rate, ours, bare)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def show(case: Case, who: str, rate: float, cpu: float, bare: float) -> None:
-    per_event = f"{cpu / case.events:>10.1f}" if case.stream else f"{'':>10}"
-    print(f"{case.name:<27}{who:>9}{rate:>9.0f}{cpu:>12.0f}{per_event}{cpu / bare:>8.2f}", flush=True)
+    if shutil.which("wrk") is None:
+        raise SystemExit("wrk is missing: `apt-get install wrk nginx-light` gives what the bench needs")
+    table: dict[str, list[Row]] = {}
+    with folder() as where, all_of(where, more=os.environ.get("PEERS") == "1") as (key, canned, peers):
+        print("memory at start: " + ", ".join(f"{peer.name} {memory(peer.pid):.0f} MB" for peer in peers), flush=True)
+        print(f"{'case':<42}{'':>9}{'req/s':>9}{'CPU':>11}{'':>12}{'x echo':>6}  beyond the upstream")
+        for case in cases():
+            table[case.name] = measure(case, peers, canned, key, where)
+            show(case.name, table[case.name])
+        for streams in (32, 500):
+            for case in (Case("chat", CHAT, CHAT, "paced"), Case("messages to chat", MESSAGES, CHAT, "paced")):
+                name = f"{streams} paced streams, {case.name}"
+                if ONLY in name:
+                    table[name] = measure_paced(case, peers, canned, key, streams)
+                    show(name, table[name])
+        gateway = next(peer for peer in peers if peer.name == "nexeon")
+        if not ONLY:
+            cold_start(where, canned.port)
+            grown(Case("JSON", CHAT, CHAT), gateway, key, where)
+    if file := os.environ.get("BENCH_PLOT"):
+        Path(file).write_text(plot({name: {row.peer: row.cpu for row in rows} for name, rows in table.items()}))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from quart import Quart, Response, request
 def create_app(upstream: str) -> Quart:
     app = Quart(__name__)
     app.config["RESPONSE_TIMEOUT"] = None
-    client = httpx.AsyncClient(transport=AiohttpTransport(), timeout=None)
+    client = httpx.AsyncClient(transport=AiohttpTransport(limits=httpx.Limits(max_connections=0)), timeout=None)
 
     app.after_serving(client.aclose)
 

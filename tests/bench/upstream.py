@@ -1,70 +1,21 @@
-"""An upstream that costs nothing: canned answers over raw sockets. `python -m tests.bench.upstream PORT`."""
+"""An upstream that costs nothing: canned answers over a raw protocol. `python -m tests.bench.upstream PORT`.
+
+The first part of the path says how it answers: `/json` and `/burst` at once, `/paced` with an event every 20 ms, and
+`/stats` tells how many events were sent. Each event is an HTTP chunk of its own, as providers send them.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import sys
+import time
 
-TEXTS = 200
+import uvloop
 
-CHAT = {
-    "id": "chatcmpl-1",
-    "object": "chat.completion",
-    "created": 1700000000,
-    "model": "bench",
-    "choices": [
-        {
-            "index": 0,
-            "message": {"role": "assistant", "content": "word " * 50, "refusal": None},
-            "finish_reason": "stop",
-            "logprobs": None,
-        }
-    ],
-    "usage": {"prompt_tokens": 20, "completion_tokens": 50, "total_tokens": 70},
-}
-MESSAGE = {
-    "id": "msg_1",
-    "type": "message",
-    "role": "assistant",
-    "model": "bench",
-    "content": [{"type": "text", "text": "word " * 50}],
-    "stop_reason": "end_turn",
-    "stop_sequence": None,
-    "usage": {"input_tokens": 20, "output_tokens": 50},
-}
+from tests.bench.answers import ANSWERS, STAMP, TEXTS, events_of
 
-
-def chat_events() -> list[bytes]:
-    head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1700000000, "model": "bench"}
-
-    def chunk(delta: dict[str, str], finish: str | None = None) -> bytes:
-        choice = {"index": 0, "delta": delta, "finish_reason": finish, "logprobs": None}
-        return f"data: {json.dumps({**head, 'choices': [choice]})}\n\n".encode()
-
-    usage = f"data: {json.dumps({**head, 'choices': [], 'usage': CHAT['usage']})}\n\n".encode()
-    return [
-        chunk({"role": "assistant", "content": ""}),
-        *(chunk({"content": "word "}) for _ in range(TEXTS)),
-        chunk({}, "stop"),
-        usage,
-        b"data: [DONE]\n\n",
-    ]
-
-
-def message_events() -> list[bytes]:
-    def event(kind: str, **fields: object) -> bytes:
-        return f"event: {kind}\ndata: {json.dumps({'type': kind, **fields})}\n\n".encode()
-
-    start = {**MESSAGE, "content": [], "stop_reason": None}
-    return [
-        event("message_start", message=start),
-        event("content_block_start", index=0, content_block={"type": "text", "text": ""}),
-        *(event("content_block_delta", index=0, delta={"type": "text_delta", "text": "word "}) for _ in range(TEXTS)),
-        event("content_block_stop", index=0),
-        event("message_delta", delta={"stop_reason": "end_turn", "stop_sequence": None}, usage={"output_tokens": 50}),
-        event("message_stop"),
-    ]
+PACE = 0.02
 
 
 def _json(body: object) -> bytes:
@@ -72,43 +23,84 @@ def _json(body: object) -> bytes:
     return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(data), data)
 
 
-def _sse(events: list[bytes]) -> bytes:
-    data = b"".join(events)
-    return (
-        b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n"
-        % (len(data), data)
-    )
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data)
 
 
-ANSWERS = {
-    (b"/chat/completions", False): _json(CHAT),
-    (b"/chat/completions", True): _sse(chat_events()),
-    (b"/messages", False): _json(MESSAGE),
-    (b"/messages", True): _sse(message_events()),
-}
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+LAST = b"0\r\n\r\n"
+EVENTS = {name: events_of(name) for name in ANSWERS}
+STAMPED = {name: events_of(name, [STAMP.decode()] * TEXTS) for name in ANSWERS}
+WHOLE = {name: _json(answer) for name, answer in ANSWERS.items()}
+BURST = {name: HEAD + b"".join(map(_chunk, events)) + LAST for name, events in EVENTS.items()}
 
 
-async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while True:
-            head = await reader.readuntil(b"\r\n\r\n")
-            path = head.split(b" ", 2)[1]
-            length = next(
-                int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")
-            )
-            body = await reader.readexactly(length)
-            streaming = b'"stream":true' in body.replace(b" ", b"")
-            suffix = next(known for known, _ in ANSWERS if path.endswith(known))
-            writer.write(ANSWERS[suffix, streaming])
-    except (asyncio.IncompleteReadError, ConnectionError):
-        writer.close()
+class Upstream(asyncio.Protocol):
+    """One connection; requests come one after the other, as HTTP clients send them."""
+
+    paced = 0
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport
+        self._got = bytearray()
+        self._missing = 0
+        self._target = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]  # uvloop has a class of its own
+
+    def data_received(self, data: bytes) -> None:
+        if self._missing:
+            self._missing -= len(data)
+            if self._missing <= 0:
+                self._answer()
+            return
+        self._got += data
+        end = self._got.find(b"\r\n\r\n")
+        if end < 0:
+            return
+        head = bytes(self._got[:end])
+        self._target = head.split(b" ", 2)[1]
+        start = head.lower().find(b"\r\ncontent-length:")
+        length = int(head[start + 17 :].split(b"\r\n", 1)[0]) if start >= 0 else 0
+        self._missing = length - (len(self._got) - end - 4)
+        self._got.clear()
+        if self._missing <= 0:
+            self._answer()
+
+    def _answer(self) -> None:
+        self._missing = 0
+        way, _, path = self._target.decode().removeprefix("/").partition("/")
+        if way == "stats":
+            self._transport.write(_json({"paced": Upstream.paced}))
+            return
+        name = next(name for name in ANSWERS if name in path)
+        if way == "burst" or (way == "json" and ":stream" in path):
+            self._transport.write(BURST[name])
+        elif way == "paced":
+            self._transport.write(HEAD)
+            self._pace(name, 0, asyncio.get_running_loop().time())
+        else:
+            self._transport.write(WHOLE[name])
+
+    def _pace(self, name: str, number: int, when: float) -> None:
+        if self._transport.is_closing():
+            return
+        events = STAMPED[name]
+        if number == len(events):
+            self._transport.write(LAST)
+            return
+        Upstream.paced += 1
+        stamp = b"%020d" % time.monotonic_ns()
+        self._transport.write(_chunk(events[number].replace(STAMP, stamp)))
+        asyncio.get_running_loop().call_at(when + PACE, self._pace, name, number + 1, when + PACE)
 
 
 async def main(port: int) -> None:
-    server = await asyncio.start_server(answer, "127.0.0.1", port)
+    server = await asyncio.get_running_loop().create_server(Upstream, "127.0.0.1", port, backlog=4096)
     print("ready", flush=True)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1])))
+    uvloop.run(main(int(sys.argv[1])))
