@@ -199,11 +199,12 @@ def _ended(resource: Resource, answer: Answer, state: str, message: str, output:
 
 def _with(resource: Resource, answer: Answer, body: dict[str, Any], output: Sequence[Any]) -> Answer:
     ids = [resource.answer["id"].get(item) for item in output]
+    status = str(resource.answer["status"].get(body))
     return replace(
         answer,
-        status=str(resource.answer["status"].get(body)),
+        status=status,
         body=dumps(body),
-        output=dumps(resource.lasting(list(output))),
+        output=dumps(resource.lasting(list(output), status)),
         items=tuple(id for id in ids if isinstance(id, str)),
     )
 

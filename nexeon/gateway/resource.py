@@ -19,7 +19,8 @@ ended: {cancelled, failed: template over `state` (answer, message)}: the events 
 lean: template over `item`: the item for a model that takes no media
 reference: template over `item`: the id of the item that it stands for; missing where it is one itself
 bare: template over `item`: the id of an item that came without what is only shown where it is asked for
-broken: template over `item`: a call that breaks off     unfinished: template over `item`: true for such a one
+broken: template over `item`: a call that breaks off
+unfinished: template over `part` (item; status of its answer): true for such a one, that nothing can go on from
 items: template over `list` (items, token)     page: template over `page` (items, more)
 deleted: template over `answer` (id)
 shorten: {path: value}                         requests that may lose their oldest items
@@ -46,7 +47,7 @@ _FOLDER: Final = "resources"
 _TEMPLATES: Final = {
     "input": "body", "echo": "turn", "lean": "item", "items": "list", "page": "page", "deleted": "answer",
     "reference": "item", "restored": "summary", "compact": "body", "compacted": "compact", "shown": "view",
-    "bare": "item", "broken": "item", "unfinished": "item", "begin": "state",
+    "bare": "item", "broken": "item", "unfinished": "part", "begin": "state",
 }  # fmt: skip
 _STATES: Final = {"states": ("queued", "in_progress", "cancelled", "failed"), "ended": ("cancelled", "failed")}
 _MAPS: Final = {
@@ -88,9 +89,11 @@ class Resource:
         shown = self.make("shown", {"item": item, "include": sorted(include)}) if isinstance(item, dict) else item
         return item if shown == item else shown
 
-    def lasting(self, output: Any) -> list[Any]:
-        """The items of an output that a conversation can go on from."""
-        return [item for item in output if not self.make("unfinished", item)] if isinstance(output, list) else []
+    def lasting(self, output: Any, status: str) -> list[Any]:
+        """The items of an output that a conversation can go on from; `status` is that of its answer."""
+        if not isinstance(output, list):
+            return []
+        return [item for item in output if not self.make("unfinished", {"item": item, "status": status})]
 
     def broken_off(self, answer: dict[str, Any], calls: Collection[str]) -> dict[str, Any]:
         """An answer of whose calls these are not whole."""

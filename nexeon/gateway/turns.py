@@ -210,18 +210,18 @@ class Turn:
         if answer is None or not self.keep:
             return
         places = self.resource.answer
-        id, output = places["id"].get(answer), places["output"].get(answer)
+        id, output, status = places["id"].get(answer), places["output"].get(answer), str(places["status"].get(answer))
         if not isinstance(id, str) or not id:
             return
         kept = Answer(
             account=self.account,
             id=id,
             created=self.created,
-            status=str(places["status"].get(answer)),
+            status=status,
             previous=self.previous,
             body=dumps(answer),
             input=dumps(self._said),
-            output=dumps(self._sealed(self.resource.lasting(output), maker)),
+            output=dumps(self._sealed(self.resource.lasting(output, status), maker)),
             background=self.background,
             streamed=self.streamed,
             items=self._ids(output),
