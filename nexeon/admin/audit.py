@@ -17,7 +17,7 @@ from nexeon.store.sqlite import Place, open_database
 
 FILE: Final = "audit.sqlite3"
 _SECRETS: Final = frozenset({"secret"})
-_SCHEMA: Final = """
+TABLES: Final = """
 CREATE TABLE IF NOT EXISTS changes (
     number INTEGER PRIMARY KEY AUTOINCREMENT, made REAL NOT NULL, actor TEXT NOT NULL, method TEXT NOT NULL,
     subject TEXT NOT NULL, params BLOB NOT NULL, before BLOB NOT NULL, after BLOB NOT NULL);
@@ -37,7 +37,7 @@ class AuditLog:
 
     def __init__(self, place: Place) -> None:
         """In memory without a place."""
-        self._database = open_database(place, FILE, _SCHEMA, durable=True)
+        self._database = open_database(place, FILE, TABLES, durable=True)
 
     async def write(
         self, actor: str, method: str, params: Mapping[str, Any], before: View | None, after: View | None

@@ -28,7 +28,7 @@ CLASSES: Final = ("input", "cached_input", "cache_write", "cache_write_1h", "out
 _COUNTS: Final = ("requests", "estimated", *CLASSES, "cost", "uncollected")
 _DAY: Final = 86_400
 _BATCH: Final = 5000
-_SCHEMA: Final = f"""
+TABLES: Final = f"""
 CREATE TABLE IF NOT EXISTS usage (
     {", ".join(f"{name} {'INTEGER' if name == 'day' else 'TEXT'} NOT NULL" for name in GROUPS)},
     {", ".join(f"{name} INTEGER NOT NULL" for name in _COUNTS)},
@@ -103,7 +103,7 @@ class UsageBook:
 
     def __init__(self, store: Store, place: Place) -> None:
         self._store = store
-        self._database = open_database(place, FILE, _SCHEMA, durable=False)
+        self._database = open_database(place, FILE, TABLES, durable=False)
         self._turn = asyncio.Lock()
 
     async def sums(self, groups: Iterable[str], conditions: Mapping[str, Any]) -> list[tuple[Any, ...]]:

@@ -26,6 +26,7 @@ _VERBS: Final = {
     "usage": "Show what was used, by day, account, key, model or provider.",
     "requests": "Show the log of requests.",
     "audit": "Show who changed what.",
+    "store": "Move a store to another engine, and shape a database.",
     "reload": "Have the gateway read its configuration again.",
     "diff": "Show what another configuration would change.",
     "live": "Show what happens now.",

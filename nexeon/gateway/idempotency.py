@@ -37,7 +37,7 @@ _MOST_UNKEPT: Final = 10_000
 _FOLDED: Final = "folded "
 """Before the content type of a stream that is kept folded."""
 
-_SCHEMA: Final = (
+TABLES: Final = (
     """
 CREATE TABLE IF NOT EXISTS kept (
     account TEXT NOT NULL, key TEXT NOT NULL, created REAL NOT NULL, print BLOB NOT NULL, kind TEXT NOT NULL,
@@ -108,7 +108,7 @@ class Repeats:
         self._metrics = metrics
         self._clock = clock
         self._running: dict[tuple[str, str], bytes] = {}
-        self._database = open_database(place, FILE, _SCHEMA, durable=True)
+        self._database = open_database(place, FILE, TABLES, durable=True)
         self._claims = Claims(self._database, clock)
         self._kept = 0
         self._unkept: dict[tuple[str, str], bytes] = {}

@@ -23,7 +23,7 @@ FILE: Final = "answers.sqlite3"
 LONGEST_CHAIN: Final = 10_000
 """Answers that continue each other, at most."""
 
-_SCHEMA: Final = """
+TABLES: Final = """
 PRAGMA secure_delete = ON;
 CREATE TABLE IF NOT EXISTS answers (
     account TEXT NOT NULL, id TEXT NOT NULL, created REAL NOT NULL, expires REAL NOT NULL, status TEXT NOT NULL,
@@ -147,7 +147,7 @@ class SQLiteAnswers:
     ) -> None:
         """In memory without a place. `ttl` in seconds; `max_bytes` of one answer with its input. `account_bytes` of
         all that an account has here, compressed: beyond it, its oldest answers go; 0 is no limit."""
-        self._database = open_database(place, FILE, _SCHEMA, durable=False, upgrade=_upgrade)
+        self._database = open_database(place, FILE, TABLES, durable=False, upgrade=upgrade)
         self.shared = self._database.shared
         self._ttl = ttl
         self._max_bytes = max_bytes
@@ -389,7 +389,7 @@ class SQLiteAnswers:
         return removed
 
 
-def _upgrade(connection: sqlite3.Connection) -> None:
+def upgrade(connection: sqlite3.Connection) -> None:
     """Gives a file of an earlier version the columns that it lacks."""
     known = {row[1] for row in connection.execute("PRAGMA table_info(answers)")}
     for name, kind in _ADDED.items():

@@ -162,6 +162,9 @@ class GuestStore:
     def seal(self, secret: str) -> str:
         return self._base.seal(secret)
 
+    def unseal(self, sealed: str) -> str:
+        return self._base.unseal(sealed)
+
     async def close(self) -> None:
         await self.guests.close()
         await self._base.close()

@@ -121,6 +121,9 @@ class Records:
     def seal(self, secret: str) -> str:
         return self._vault.encrypt(secret)
 
+    def unseal(self, sealed: str) -> str:
+        return self._vault.decrypt(sealed)
+
     def _entry(
         self,
         account: str,

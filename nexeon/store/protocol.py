@@ -172,6 +172,10 @@ class Store(Protocol):
         """Encrypts a provider's secret for `ProviderKey.sealed`."""
         ...
 
+    def unseal(self, sealed: str) -> str:
+        """The secret again. Raises StoreError where it was encrypted with another key."""
+        ...
+
     async def close(self) -> None:
         """Makes everything durable and lets go of what the engine holds."""
         ...

@@ -31,7 +31,7 @@ COLUMNS: Final = ("account", "key", "model", "provider", "status")
 BODIES: Final = ("request", "response", "upstream_request", "upstream_response")
 _TABLES: Final = {"bodies": BODIES[:2], "upstream_bodies": BODIES[2:]}
 
-_SCHEMA: Final = """
+TABLES: Final = """
 CREATE TABLE IF NOT EXISTS requests (
     number INTEGER PRIMARY KEY, id TEXT NOT NULL, started REAL NOT NULL, account TEXT, key TEXT, model TEXT,
     provider TEXT, status INTEGER, facts BLOB NOT NULL);
@@ -74,7 +74,7 @@ class RequestLog:
         self.bodies = bodies
         self.clean: Callable[[str], str] = lambda text: text
         self.dropped = 0
-        self._database = open_database(place, FILE, _SCHEMA, durable=False)
+        self._database = open_database(place, FILE, TABLES, durable=False)
         self._retention = retention
         self._body_limit = body_limit
         self._redact = redact

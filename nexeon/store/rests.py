@@ -8,7 +8,7 @@ from typing import Final, Literal
 from nexeon.store.sqlite import Place, open_database
 
 FILE: Final = "rests.sqlite3"
-_SCHEMA: Final = """
+TABLES: Final = """
 CREATE TABLE IF NOT EXISTS rests (
     key TEXT NOT NULL, model TEXT NOT NULL, mark TEXT NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL,
     since REAL NOT NULL, until REAL NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (key, model)) WITHOUT ROWID;
@@ -38,7 +38,7 @@ class RestStore:
 
     def __init__(self, place: Place) -> None:
         """In memory without a place."""
-        self._database = open_database(place, FILE, _SCHEMA, durable=False)
+        self._database = open_database(place, FILE, TABLES, durable=False)
 
     async def load(self) -> list[Rest]:
         rows = await self._database.run(lambda connection: connection.execute("SELECT * FROM rests").fetchall())

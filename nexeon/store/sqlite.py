@@ -84,6 +84,9 @@ class Database:
             raise StoreUnavailable(f"{self._name} is closed")
         await asyncio.get_running_loop().run_in_executor(self._thread, self._truncate)
 
+    async def renumber(self) -> None:
+        """What counts rows goes on after the last of them, where they came with numbers of their own."""
+
     async def close(self) -> None:
         """After the work that waits."""
         if self._closed:

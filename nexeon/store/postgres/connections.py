@@ -107,7 +107,11 @@ class Connections:
             connection_class=_Connection,
             server_settings={"application_name": f"nexeon {os.getpid()}"},
         )
-        await _prepare(connection)
+        try:
+            await _prepare(connection)
+        except BaseException:
+            connection.terminate()
+            raise
         return connection
 
     @contextlib.asynccontextmanager
@@ -149,6 +153,14 @@ class Connections:
             except LOST:
                 self._pool.terminate()
             self._pool = None
+
+
+async def ended(*tasks: asyncio.Task[None]) -> None:
+    """Cancels tasks until they are gone: the driver may take a cancellation for a timeout, and they go on."""
+    while left := [task for task in tasks if not task.done()]:
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=1.0)
 
 
 async def let_go(connection: Any) -> None:

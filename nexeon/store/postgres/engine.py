@@ -17,7 +17,7 @@ import orjson
 from nexeon.errors import NotFound, StoreError
 from nexeon.store.memory import check_amount
 from nexeon.store.postgres.batch import Batcher, Order
-from nexeon.store.postgres.connections import Connections, let_go, shown, told
+from nexeon.store.postgres.connections import Connections, ended, let_go, shown, told
 from nexeon.store.postgres.migrations import migrate
 from nexeon.store.postgres.piece import ENTRY, Needs, Piece, entry_of
 from nexeon.store.postgres.replica import FORGOTTEN, Replica
@@ -346,7 +346,6 @@ class PostgresStore:
         return self._vault.encrypt(secret)
 
     def unseal(self, sealed: str) -> str:
-        """Raises StoreError where it was sealed with another key."""
         return self._vault.decrypt(sealed)
 
     # Housekeeping
@@ -367,7 +366,7 @@ class PostgresStore:
 
     async def _keep_house(self) -> None:
         swept = time.monotonic() - random.uniform(0, _HOUSEKEEPING)
-        while True:
+        while not self._closed:
             await asyncio.sleep(_ALIVE)
             try:
                 if self._registered:
@@ -390,8 +389,7 @@ class PostgresStore:
             return
         self._closed = True
         if self._housekeeper is not None:
-            self._housekeeper.cancel()
-            await asyncio.gather(self._housekeeper, return_exceptions=True)
+            await ended(self._housekeeper)
         await self._replica.stop()
         await self._batcher.close()
         if self._registered:

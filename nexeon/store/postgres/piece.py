@@ -134,7 +134,7 @@ class Piece(MemoryStore):
             state.wallets[account] = wallet
             if wallet.lots:
                 state.expiring[account] = None
-            self._before_wallets[account] = _wallet(wallet)
+            self._before_wallets[account] = wallet_facts(wallet)
         found = await connection.fetchrow(
             _LOAD,
             accounts,
@@ -246,7 +246,7 @@ class Piece(MemoryStore):
         wallets = [
             {"account": account, **dict(zip(_WALLET, facts, strict=True))}
             for account, wallet in state.wallets.items()
-            if (facts := _wallet(wallet)) != self._before_wallets.get(account)
+            if (facts := wallet_facts(wallet)) != self._before_wallets.get(account)
         ]
         spending = [
             {"key": key, "account": state.keys[key].account, "counts": counts, "reserved": spent.reserved}
@@ -263,18 +263,22 @@ class Piece(MemoryStore):
             await connection.execute(f"SELECT pg_notify({CHANNEL}, '')")
 
 
+async def put_record(connection: Any, record: Record) -> None:
+    """Writes one record, and an account's wallet where it has none."""
+    body = orjson.dumps(record).decode()
+    if isinstance(record, Account):
+        await connection.execute(_PUT[Account], record.id, record.name, body)
+        await connection.execute("INSERT INTO wallets (account) VALUES ($1) ON CONFLICT DO NOTHING", record.id)
+    elif isinstance(record, ApiKey):
+        await connection.execute(_PUT[ApiKey], record.id, record.account, record.hash, record.previous_hash, body)
+    else:
+        await connection.execute(_PUT[ProviderKey], record.id, body)
+
+
 async def _write_record(connection: Any, change: Put | Remove) -> None:
     if isinstance(change, Put):
-        record = change.record
-        kind, name = KINDS[type(record)], record.id
-        body = orjson.dumps(record).decode()
-        if isinstance(record, Account):
-            await connection.execute(_PUT[Account], name, record.name, body)
-            await connection.execute("INSERT INTO wallets (account) VALUES ($1) ON CONFLICT DO NOTHING", name)
-        elif isinstance(record, ApiKey):
-            await connection.execute(_PUT[ApiKey], name, record.account, record.hash, record.previous_hash, body)
-        else:
-            await connection.execute(_PUT[ProviderKey], name, body)
+        kind, name = KINDS[type(change.record)], change.record.id
+        await put_record(connection, change.record)
     else:
         kind, name = change.kind, change.id
         await connection.execute(f"DELETE FROM {TABLES[kind]} WHERE id = $1", name)
@@ -288,7 +292,7 @@ async def _write_record(connection: Any, change: Put | Remove) -> None:
 _WALLET: Final = ("balance", "reserved", "last", "lots", "expires")
 
 
-def _wallet(wallet: Wallet) -> tuple[Any, ...]:
+def wallet_facts(wallet: Wallet) -> tuple[Any, ...]:
     """A copy of what is written of a wallet."""
     lots = [[lot.entry, lot.expires, lot.left] for lot in wallet.lots] or None
     return (wallet.balance, wallet.reserved, entry_number(wallet.last), lots, lots[0][1] if lots else None)

@@ -7,7 +7,6 @@ it came. What has been read for too long without news from the database is not u
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -19,7 +18,7 @@ import orjson
 from nexeon.errors import StoreError, StoreUnavailable
 from nexeon.store.codec import build
 from nexeon.store.memory import MemoryStore
-from nexeon.store.postgres.connections import LOST, Connections, let_go
+from nexeon.store.postgres.connections import LOST, Connections, ended, let_go
 from nexeon.store.postgres.piece import CHANNEL, KINDS, TABLES
 from nexeon.store.records import Account, ApiKey, Record
 from nexeon.store.secrets import Vault
@@ -55,6 +54,7 @@ class Replica(MemoryStore):
         self._turn = asyncio.Lock()
         self._news = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._stopped = False
 
     async def start(self) -> None:
         """Reads everything. Raises StoreUnavailable, StoreError."""
@@ -62,10 +62,8 @@ class Replica(MemoryStore):
         self._tasks = [asyncio.create_task(self._look()), asyncio.create_task(self._listen())]
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks = []
+        self._stopped = True
+        await ended(*self._tasks)
 
     def current(self) -> None:
         """Raises StoreUnavailable where what is known is too old."""
@@ -132,9 +130,12 @@ class Replica(MemoryStore):
 
     async def _look(self) -> None:
         failing = False
-        while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), _LOOK)
+        while not self._stopped:
+            try:
+                async with asyncio.timeout(_LOOK):
+                    await self._news.wait()
+            except TimeoutError:
+                pass
             self._news.clear()
             try:
                 await self.pull()
@@ -150,7 +151,7 @@ class Replica(MemoryStore):
         def told(*_: object) -> None:
             self._news.set()
 
-        while True:
+        while not self._stopped:
             connection: Any = None
             try:
                 connection = await self._connections.fresh()

@@ -58,6 +58,15 @@ class SharedDatabase(Database):
     async def checkpoint(self) -> None:
         """The database does so by itself."""
 
+    async def renumber(self) -> None:
+        async with self._connections.one() as connection:
+            for table in self._dialect.tables.values():
+                for name in table.counted:
+                    await connection.execute(
+                        f"SELECT setval(pg_get_serial_sequence('{table.name}', '{name}'), "
+                        f"(SELECT coalesce(max({name}), 0) + 1 FROM {table.name}), false)"
+                    )
+
     async def close(self) -> None:
         async with self._turn:
             self._closed = True
