@@ -117,3 +117,66 @@ def bodies() -> dict[str, str]:
         "upstream_request": asked.replace("swift-2", "swift-2-up"),
         "upstream_response": events,
     }
+
+
+def models() -> list[dict[str, Any]]:
+    """What is configured."""
+    return [_model(number, name) for number, name in enumerate(MODELS)]
+
+
+def _model(number: int, name: str) -> dict[str, Any]:
+    rate = 0.25 * 2**number
+    price = dict.fromkeys(("input", "cache_write", "cache_write_1h", "audio_input", "image"), f"{rate:.2f}")
+    price |= dict.fromkeys(("output", "reasoning", "audio_output"), f"{rate * 4:.2f}")
+    price["cached_input"] = f"{rate / 10:.3f}"
+    states = (("ok", 0, 0.42), ("open", 5, None), ("untried", 0, None))
+    return {
+        "id": name,
+        "owned_by": "house",
+        "created": "2029-11-01T00:00:00.000Z",
+        "aliases": ["swift"] if number == 0 else [],
+        "context_window": 200_000 << number % 3,
+        "max_output_tokens": 64_000,
+        "price": price,
+        "strategy": "priority",
+        "targets": [
+            {
+                "provider": PROVIDERS[place],
+                "model": f"{name}-up",
+                "format": "house.chat" if place else None,
+                "weight": 1.0,
+                "state": state,
+                "failures": failures,
+                "latency": latency,
+            }
+            for place, (state, failures, latency) in enumerate(states[: 1 + number % 3])
+        ],
+        "fallbacks": ["swift-2-mini"] if number == 2 else [],
+        "limits": {"rpm": 6000} if number == 1 else {},
+    }
+
+
+def explained(params: dict[str, Any]) -> list[dict[str, Any]]:
+    """What `explain` answers: one target that loses a field, one that refuses."""
+    target = {
+        "provider": "alpine",
+        "model": "swift-2-up",
+        "format": "house.chat",
+        "piped": False,
+        "url": "https://alpine.example/v1/chat",
+        "headers": {"x-version": "2"},
+        "body": {**params["request"], "model": "swift-2-up"},
+        "patches": [],
+        "dropped": ["seed"],
+        "losses": [{"name": "seed", "line": "house.chat.yaml:14"}],
+        "values": [],
+        "refusal": "",
+        "line": "",
+    }
+    refused = {
+        "refusal": "`video` cannot be said [here]",
+        "line": "other.yaml:3",
+        "provider": "borealis",
+        "dropped": [],
+    }
+    return [target, target | refused]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
+import fake_changes
 import fake_traffic
 
 from nexeon.errors import AdminError, AdminUnreachable, NexeonError
@@ -46,6 +47,8 @@ def key(number: int, name: str, owner: dict[str, Any], **other: Any) -> dict[str
     return {
         "id": f"key_{number:016x}",
         "account": owner["id"],
+        "account_name": owner["name"],
+        "last_used": f"2030-03-17T1{7 - number % 8}:46:0{number % 10}.000Z",
         "name": name,
         "last4": f"{number * 7919 % 65536:04x}",
         "state": "active",
@@ -114,35 +117,43 @@ class FakeService:
             provider_key(2, "borealis", "removed", "401: the key was revoked", weight=3),
             provider_key(3, "borealis", "disabled", live=None),
         ]
-        self.audit = [
-            {
-                "id": f"aud_{number}",
-                "made": f"2030-03-17T1{number}:05:09.000Z",
-                "actor": "ada (tui)",
-                "method": method,
-                "subject": self.keys[0]["id"],
-                "params": {"key": "ci"},
-                "changed": changed,
-                "before": {"name": "ci", "rpm": None},
-                "after": {"name": "ci", "rpm": 60},
-            }
-            for number, method, changed in ((2, "keys.update", ["rpm"]), (1, "keys.rotate", []), (0, "keys.create", []))
-        ]
+        self.audit = fake_changes.changes(self.accounts, self.keys)
         self.requests = fake_traffic.requests()
+        self.formats = [{"id": "house.chat", "stream": True}, {"id": "house.notes", "stream": True}]
+        self.routes = [
+            {
+                "id": f"POST {path}",
+                "path": path,
+                "methods": ["POST"],
+                "format": name,
+                "stream": None,
+            }
+            for path, name in (("/v1/chat", "house.chat"), ("/v1/notes/{model}", "house.notes"))
+        ]
         self.answers: dict[str, Answer] = {
             "live.show": fake_traffic.live,
+            "models.list": lambda params: page(fake_traffic.models(), params, "id"),
+            "routes.list": lambda params: {"items": self.routes, "next": None},
+            "configuration.show": lambda params: {"server": {"port": 8080}, "admin": {"token": "[hidden]"}},
+            "playground.list": lambda params: {"items": self.formats, "next": None},
+            "playground.compose": lambda params: {
+                "url": "http://127.0.0.1:8080/chat",
+                "headers": {"content-type": "application/json"},
+                "body": {"model": params["model"], "say": params["prompt"], "seed": 7},
+            },
+            "explain": fake_traffic.explained,
             "requests.list": self._requests,
             "requests.show": self._request,
             "status": lambda params: {"store": "tinydb:/var/lib/nexeon", "pid": 4242, "warnings": []},
             "accounts.list": lambda params: page(self.accounts, params, "name", "id"),
             "accounts.show": lambda params: self._one(self.accounts, params["account"]),
-            "keys.list": lambda params: page(self.keys, params, "name", "id", "last4"),
+            "keys.list": lambda params: page(self.keys, params, "name", "id", "last4", "account_name"),
             "keys.show": lambda params: self._one(self.keys, params["key"]),
             "provider_keys.list": lambda params: {
                 "items": [each for each in self.provider_keys if params.get("provider") in (None, each["provider"])],
                 "next": None,
             },
-            "audit.list": lambda params: page(self.audit, params),
+            "audit.list": lambda params: page(self.audit, params, "actor", "method", "subject", "name"),
         }
 
     async def connect(self) -> FakeService:

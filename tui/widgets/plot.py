@@ -45,7 +45,6 @@ class Plot(Vertical):
             from textual_plotext import PlotextPlot  # slow to import, and for large terminals only
 
             self._plot = PlotextPlot()
-            self._plot.auto_theme = False
             self.mount(self._plot)
         plt = self._plot.plt
         plt.clear_data()

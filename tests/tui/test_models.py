@@ -1,0 +1,86 @@
+"""Models & routes: prices, health, the configuration, and what becomes of a pasted request."""
+
+from __future__ import annotations
+
+import json
+
+from conftest import Open, settle
+from fakes import FakeService
+from textual.pilot import Pilot
+from textual.widgets import Static, TabPane, TextArea
+
+from tui.screens.explain import ExplainScreen
+from tui.screens.models import ModelsScreen, RoutesScreen
+from tui.screens.record import RecordScreen
+
+
+def picture(pilot: Pilot[None]) -> str:
+    return pilot.app.export_screenshot(simplify=True).replace("&#160;", " ")
+
+
+async def models_screen(pilot: Pilot[None]) -> ModelsScreen:
+    await pilot.press("5")
+    await settle(pilot)
+    assert isinstance(pilot.app.screen, ModelsScreen)
+    return pilot.app.screen
+
+
+async def test_targets_and_prices_stand_beside_the_list(open_app: Open) -> None:
+    async with open_app(size=(150, 40)) as pilot:
+        await models_screen(pilot)
+        await pilot.press("j", "j")
+        await settle(pilot)
+        shown = picture(pilot)
+        for words in (
+            "borealis/granite-large-up",
+            "left alone after 5 failures",
+            "answers in 420 ms",
+            "not called yet",
+        ):
+            assert words in shown, words
+        assert "falls back to" in shown
+
+
+async def test_routes_and_the_configuration(open_app: Open) -> None:
+    async with open_app(size=(120, 40)) as pilot:
+        await models_screen(pilot)
+        await pilot.press("o")
+        await settle(pilot)
+        assert isinstance(pilot.app.screen, RoutesScreen)
+        assert "/v1/notes/{model}" in picture(pilot)
+        await pilot.press("slash", *"chat", "enter")
+        await settle(pilot)
+        assert [item["path"] for item in pilot.app.screen.table.items] == ["/v1/chat"]
+        await pilot.press("q", "c")
+        await settle(pilot)
+        assert isinstance(pilot.app.screen, RecordScreen)
+        assert "[hidden]" in picture(pilot)
+
+
+async def test_a_pasted_request_is_explained_for_each_target(open_app: Open, fake: FakeService) -> None:
+    async with open_app(size=(150, 40)) as pilot:
+        await models_screen(pilot)
+        await pilot.press("e")
+        await settle(pilot)
+        screen = pilot.app.screen
+        assert isinstance(screen, ExplainScreen)
+        assert (
+            "explain",
+            {name: value for name, value in fake.asked[-1][1].items() if name != "request"},
+        ) == ("explain", {"model": "swift-2", "format": "house.chat"})
+        screen.query_one(TextArea).text = json.dumps({"say": "mine", "seed": 1})
+        await pilot.press("ctrl+s")
+        await settle(pilot)
+        assert fake.asked[-1][1]["request"] == {"say": "mine", "seed": 1}
+        first, second = (str(pane.query_one(Static).render()) for pane in screen.query(TabPane))
+        assert "dropped seed  house.chat.yaml:14" in first
+        assert '"say": "mine"' in first
+        assert second.startswith("✖ `video` cannot be said [here]")
+        screen.query_one(TextArea).text = "{no"
+        asked = len(fake.asked)
+        await pilot.press("ctrl+s")
+        await settle(pilot)
+        assert len(fake.asked) == asked
+        await pilot.press("q")
+        await settle(pilot)
+        assert isinstance(pilot.app.screen, ModelsScreen)

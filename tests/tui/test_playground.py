@@ -1,0 +1,137 @@
+"""Playground: over a real gateway, in each of its formats; and how it behaves where something is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from conftest import Open, settle, terminal
+from fakes import FakeService
+from gateways import gateway
+from textual.pilot import Pilot
+from textual.widgets import ContentSwitcher, Input, Log, Select, Static
+
+from tui.asking import Began, Ended, Heard, ask
+from tui.screens.form import FormScreen
+from tui.screens.playground import PlaygroundScreen, Told
+
+
+async def playground(pilot: Pilot[None]) -> PlaygroundScreen:
+    await pilot.press("7")
+    await settle(pilot)
+    assert isinstance(pilot.app.screen, PlaygroundScreen)
+    return pilot.app.screen
+
+
+def said(screen: PlaygroundScreen, name: str = "#said") -> str:
+    return str(screen.query_one(name, Static).render())
+
+
+async def until(pilot: Pilot[None], happened: Callable[[], bool]) -> None:
+    for _ in range(200):
+        await settle(pilot)
+        if happened():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("it did not happen")
+
+
+async def test_a_prompt_in_every_format_over_a_real_gateway() -> None:
+    async with gateway() as served, terminal(served.connect, size=(140, 40)) as pilot:
+        link: Any = pilot.app.link  # type: ignore[attr-defined]
+        await link.call("accounts.create", name="acme")
+        await link.call("credits.add", account="acme", usd="5")
+        screen = await playground(pilot)
+        formats = [each["id"] for each in (await link.call("playground.list"))["items"]]
+        assert len(formats) >= 4
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: isinstance(pilot.app.screen, FormScreen))
+        form = pilot.app.screen
+        form.query_one("#field-account", Select).value = "acme"
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "USD" in said(screen, "#state") or "stop" in said(screen, "#state"))
+        minted = (await link.call("keys.list", search="playground"))["items"]
+        assert len(minted) == 1
+        assert minted[0]["expires"] is not None
+        changes = (await link.call("audit.list"))["items"]
+        assert "keys.create" in {change["method"] for change in changes}
+        for name in formats:
+            for stream in (True, False):
+                screen.query_one("#format", Select).value = name
+                if screen._stream is not stream:
+                    await pilot.press("s")
+                await pilot.press("ctrl+s")
+                await until(pilot, lambda: not screen._running and "stop" in said(screen, "#state"))
+                assert said(screen).strip(), (name, stream)
+                assert "took" in said(screen, "#state")
+                raw = screen.query_one("#raw", Log)
+                assert ("data:" in "\n".join(raw.lines)) is stream, (name, stream)
+        assert len((await link.call("requests.list"))["items"]) == 1 + 2 * len(formats)
+        await pilot.press("v")
+        assert screen.query_one("#views", ContentSwitcher).current == "raw"
+
+
+async def test_a_wrong_key_is_told_in_the_answer() -> None:
+    async with gateway() as served, terminal(served.connect) as pilot:
+        screen = await playground(pilot)
+        screen._key = "nex-sk-nobody"
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "401" in said(screen, "#state"))
+        assert "✖" in said(screen)
+        screen._key = "ключ"
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "cannot be sent" in said(screen, "#state"))
+
+
+async def test_what_was_cancelled_says_no_more(open_app: Open, fake: FakeService) -> None:
+    fake.answers["playground.compose"] = lambda params: {"url": "http://127.0.0.1:9/", "headers": {}, "body": {}}
+    fake.answers["playground.read"] = lambda params: {"blocks": [{"type": "text", "text": params["answer"]}]}
+    async with open_app(size=(140, 40)) as pilot:
+        screen = await playground(pilot)
+        screen._send({"url": "http://127.0.0.1:9/", "headers": {}, "body": {}})
+        screen._asked = {"format": "house.chat", "model": "m", "stream": True}
+        number = screen._number
+        screen.post_message(Told(number, Began(200, {"x-nexeon-provider": "alpine"}, 0.1)))
+        screen.post_message(Told(number, Heard("The Rhine [and", 0.2)))
+        await pilot.pause(0.3)
+        await settle(pilot)
+        assert said(screen) == "The Rhine [and"
+        assert "alpine" in said(screen, "#state")
+        screen._running = True
+        await pilot.press("x")
+        screen.post_message(Told(number, Heard(" the Elbe", 0.3)))
+        await settle(pilot)
+        assert said(screen) == "The Rhine [and"
+        assert "cancelled" in said(screen, "#state")
+
+
+async def test_a_model_is_tried_from_its_list(open_app: Open) -> None:
+    async with open_app() as pilot:
+        await pilot.press("5")
+        await settle(pilot)
+        await pilot.press("j", "t")
+        await settle(pilot)
+        assert pilot.app.current_mode == "playground"
+        assert pilot.app.screen.query_one("#model", Input).value == "swift-2-mini"
+
+
+async def test_without_a_key_one_is_asked_for(open_app: Open, fake: FakeService) -> None:
+    async with open_app(size=(140, 40)) as pilot:
+        await playground(pilot)
+        await pilot.press("ctrl+s")
+        await settle(pilot)
+        assert isinstance(pilot.app.screen, FormScreen)
+        assert "playground.compose" not in fake.methods()
+        await pilot.press("escape")
+        await settle(pilot)
+        assert isinstance(pilot.app.screen, PlaygroundScreen)
+
+
+@pytest.mark.parametrize(("url", "words"), [("http://127.0.0.1:9/", "Connect"), ("nowhere", "protocol")])
+async def test_asking_tells_why_it_ended_and_never_raises(url: str, words: str) -> None:
+    told: list[Any] = []
+    await ask({"url": url, "headers": {}, "body": {}}, "nex-sk-x", told.append)
+    assert isinstance(told[-1], Ended)
+    assert words in told[-1].error

@@ -1,0 +1,129 @@
+"""What becomes of a request at each target: what would be sent, what would be lost, and where that is said."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.highlight import highlight
+from textual.widgets import Input, Select, Static, TabbedContent, TabPane, TextArea
+
+from tui.screens.base import AdminScreen
+
+_PROMPT = "Name three rivers."
+
+
+class ExplainScreen(AdminScreen[None]):
+    """Paste a client's request and press ctrl+s: nothing is sent to anybody. Each target has a tab."""
+
+    AUTO_FOCUS = "#targets"
+    BINDINGS = [
+        Binding("ctrl+s", "explain", "Explain", priority=True),
+        Binding("e", "edit", "Edit the request"),
+        Binding("escape", "leave_editor", "Back", show=False),
+    ]
+
+    def __init__(self, model: str) -> None:
+        super().__init__()
+        self._model = model
+        self._count = 0
+
+    def compose_body(self) -> ComposeResult:
+        with Horizontal(id="explain"):
+            with Vertical(id="asked", classes="panel") as asked:
+                asked.border_title = "A client's request"
+                with Horizontal(classes="line"):
+                    yield Input(self._model, placeholder="model", id="model", compact=True)
+                    yield Select[str]([], prompt="format", id="format", compact=True)
+                yield TextArea("", language="json", id="request", compact=True)
+            with Vertical(id="becomes", classes="panel") as becomes:
+                becomes.border_title = "What each target would get"
+                yield TabbedContent(id="targets")
+                yield Static("Press ctrl+s to see what becomes of the request.", id="hint", markup=False)
+
+    def load(self) -> None:
+        if not self.query_one("#format", Select).is_blank():
+            self.action_explain()
+            return
+        self.ask("formats", "playground.list")
+
+    def answered(self, job: str, result: Any) -> None:
+        match job:
+            case "formats":
+                names = [each["id"] for each in result["items"]]
+                chosen = self.query_one("#format", Select)
+                chosen.set_options([(name, name) for name in names])
+                if names:
+                    chosen.value = names[0]
+            case "example":
+                self.query_one("#request", TextArea).text = json.dumps(result["body"], indent=2, ensure_ascii=False)
+                self.action_explain()
+            case "explain":
+                self.run_worker(self._show(result), group="show", exclusive=True)
+
+    @on(Select.Changed, "#format")
+    def _another_format(self, event: Select.Changed) -> None:
+        """The same prompt in that format, to begin with."""
+        if not event.select.is_blank() and self._model:
+            self.ask(
+                "example",
+                "playground.compose",
+                format=str(event.value),
+                model=self._model,
+                prompt=_PROMPT,
+                max_tokens=1000,
+            )
+
+    async def _show(self, targets: list[dict[str, Any]]) -> None:
+        tabs = self.query_one(TabbedContent)
+        await tabs.clear_panes()
+        self.query_one("#hint").display = not targets
+        for target in targets:
+            self._count += 1
+            sign = "✖" if target["refusal"] else "▲" if target["dropped"] else "✔"
+            title = Content(f"{sign} {target['provider']} {target['format']}")
+            scroll = VerticalScroll(Static(self._told(target)))
+            await tabs.add_pane(TabPane(title, scroll, id=f"target-{self._count}"))
+
+    def _told(self, target: dict[str, Any]) -> Content:
+        lines = []
+        if target["refusal"]:
+            lines.append(Content.styled(f"✖ {target['refusal']}", "$error"))
+            if target["line"]:
+                lines.append(Content.styled(f"  {target['line']}", "dim"))
+            return Content("\n").join(lines)
+        how = "goes through as it is, but for the patches below" if target["piped"] else "is translated"
+        lines.append(Content.assemble((target["url"], "bold"), (f"  {how}", "dim")))
+        lines += [Content(f"{name}: {value}") for name, value in target["headers"].items()]
+        lines += [Content.styled(f"~ {patch}", "$secondary") for patch in target["patches"]]
+        known = {loss["name"]: loss["line"] for loss in target.get("losses", ())}
+        for name in target["dropped"]:
+            lines.append(Content.assemble((f"▲ dropped {name}", "$warning"), (f"  {known.get(name, '')}", "dim")))
+        body = json.dumps(target["body"], indent=2, ensure_ascii=False)
+        return Content("\n").join([*lines, Content(""), highlight(body, language="json")])
+
+    def action_explain(self) -> None:
+        model, chosen = self.query_one("#model", Input).value.strip(), self.query_one("#format", Select)
+        try:
+            request = json.loads(self.query_one("#request", TextArea).text)
+        except ValueError as error:
+            self.notify(f"The request is not JSON: {error}", severity="error", markup=False)
+            return
+        if chosen.is_blank() or not model:
+            self.notify("Name a model and a format first", severity="warning")
+            return
+        self.ask("explain", "explain", model=model, format=str(chosen.value), request=request)
+
+    def action_edit(self) -> None:
+        self.query_one("#request").focus()
+
+    def action_leave_editor(self) -> None:
+        if isinstance(self.focused, Input | TextArea | Select):
+            self.set_focus(None)
+        else:
+            self.app.pop_screen()
