@@ -11,8 +11,8 @@ from textual.widgets import Input, Static
 from nexeon.errors import AdminError
 from tui.app import AdminApp
 from tui.places import PLACES
+from tui.screens.change import ChangeScreen
 from tui.screens.help import HelpScreen
-from tui.screens.record import RecordScreen
 
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.mode)
@@ -30,7 +30,7 @@ async def test_back_goes_the_way_one_came_and_then_out(open_app: Open) -> None:
         for key in ("3", "8", "enter"):
             await pilot.press(key)
             await settle(pilot)
-        assert isinstance(pilot.app.screen, RecordScreen)
+        assert isinstance(pilot.app.screen, ChangeScreen)
         seen = []
         for _ in range(3):
             await pilot.press("q")

@@ -18,7 +18,8 @@ from tui.widgets.table import Cell, Column, Item
 class AccountsScreen(AccountActs, ListScreen):
     """The accounts, and what credit each has. Enter opens one with its ledger."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("n", "create", "New")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("n", "create", "New"), Binding("K", "keys", "Its keys")]
+    of_record = AccountActs.of_record | {"keys"}
     method = "accounts.list"
     columns = (
         Column("Account", 18, flex=True),
@@ -61,6 +62,9 @@ class AccountsScreen(AccountActs, ListScreen):
 
     def in_front(self) -> Item | None:
         return self.table.item
+
+    async def action_keys(self) -> None:
+        await self.admin.visit("keys", self.record()["name"])
 
     def action_create(self) -> None:
         fields = (

@@ -3,46 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from rich.text import Text
+from textual.binding import Binding, BindingType
 
 from tui import show
+from tui.screens.change import ChangeScreen, place_of
 from tui.screens.listing import ListScreen
-from tui.screens.record import RecordScreen
 from tui.widgets.table import Cell, Column, Item
 
 
 class AuditScreen(ListScreen):
-    """Every change an operator made, newest first. Enter shows it before and after."""
+    """Every change an operator made, newest first. Enter shows who made it, and the record before and after; o goes to
+    the record as it is now."""
 
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("o", "record", "The record")]
     method = "audit.list"
     columns = (
         Column("When", 11),
-        Column("Who", 16, flex=True),
+        Column("Who", 14, flex=True, drop=3),
         Column("What", 22),
-        Column("Of", 18, flex=True, drop=1),
-        Column("Changed", 16, flex=True, drop=2),
+        Column("Of", 16, flex=True),
+        Column("Changed", 16, flex=True, drop=1),
+        Column("Id", 20, drop=2),
     )
-    searches = "the id of a record, such as acc_… or key_…"
+    searches = "a part of who, of what (keys.rotate) or of an id; or the name of an account or key"
     nothing = (
         "Nothing has been changed yet.\n\nWhatever is created, granted or disabled, here or with `nexeon`, is listed."
     )
-    unfound = "No change of that record. Esc clears the search."
+    unfound = "No such change. Esc clears the search."
     every = 5.0
     live = True
-
-    def params(self, text: str) -> dict[str, Any]:
-        return {"subject": text} if text else {}
 
     def row(self, item: Item) -> Sequence[Cell]:
         return (
             show.clock(item["made"], self.admin.clock()),
             item["actor"],
             Text(item["method"], style="bold"),
-            Text(item["subject"], style="dim"),
+            item["name"] or item["subject"] or show.NONE,
             ", ".join(item["changed"]),
+            Text(item["subject"], style="dim"),
         )
 
     def opened(self, item: Item) -> None:
-        self.app.push_screen(RecordScreen(f"{item['method']} {item['subject']}", item))
+        self.app.push_screen(ChangeScreen(item))
+
+    def pointed(self, item: Item | None) -> None:
+        self.refresh_bindings()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action == "record":
+            item = self.table.item if self.is_mounted else None
+            return item is not None and place_of(item) is not None
+        return super().check_action(action, parameters)
+
+    async def action_record(self) -> None:
+        item: Any = self.table.item
+        place = place_of(item)
+        if place is not None:
+            await self.admin.visit(*place)

@@ -18,7 +18,7 @@ from tui.screens.limits import LIMITS
 from tui.screens.record import RecordScreen
 from tui.widgets.table import Column, Item, RecordTable
 
-_REQUESTS, _OWNER = "requests", "owner"
+_REQUESTS = "requests"
 _SHOWN = 50
 
 
@@ -30,8 +30,6 @@ class KeyScreen(KeyActs):
     def __init__(self, key: Item) -> None:
         super().__init__()
         self._key = key
-        self._owner = ""
-        self._last: str | None = None
 
     def compose_body(self) -> ComposeResult:
         figures = Static(id="figures", classes="panel")
@@ -50,14 +48,13 @@ class KeyScreen(KeyActs):
 
     def on_mount(self) -> None:
         self._show()
-        self.ask(_OWNER, "accounts.show", account=self._key["account"])
         self.app.theme_changed_signal.subscribe(self, lambda _: self._show())
 
     def in_front(self) -> Item | None:
         return self._key
 
     def account(self) -> str:
-        return self._owner
+        return self._key["account_name"] or ""
 
     def gone(self) -> None:
         self.dismiss()
@@ -70,11 +67,8 @@ class KeyScreen(KeyActs):
         match job:
             case "load":
                 self._key = result
-            case "owner":
-                self._owner = result["name"]
             case "requests":
                 items = result["items"]
-                self._last = items[0]["started"] if items else None
                 table = self.query_one("#requests", RecordTable)
                 table.show(items, follow=True)
                 table.display = bool(items)
@@ -119,7 +113,7 @@ class KeyScreen(KeyActs):
         if key["previous_until"]:
             state.append(f" · the secret before it is good until {show.clock(key['previous_until'], now)}")
         yield "State", state
-        yield "Account", Text(f"{self._owner} {key['account']}".strip())
+        yield "Account", Text(f"{key['account_name'] or ''} {key['account']}".strip())
         spent = Text(f"{show.exact(key['spent'])} USD")
         if key["budget"] is not None:
             spent.append("  ").append_text(budget_gauge(key, 20, tints))
@@ -132,5 +126,6 @@ class KeyScreen(KeyActs):
         yield "Scopes", Text(", ".join(key["scopes"]) or "everything")
         limits = [f"{label.lower()} {show.count(key[name])}" for name, label in LIMITS if key[name] is not None]
         yield "Limits", Text(" · ".join(limits) or "none")
-        yield "Last used", Text(show.ago(self._last, now) if self._last else "not in the log of requests")
+        used = key["last_used"]
+        yield "Last used", Text(show.ago(used, now) if used else "not in the log of requests")
         yield "Secret, id", Text(f"…{key['last4']}  {key['id']}", "dim")

@@ -28,29 +28,34 @@ class KeysScreen(KeyActs, ListScreen):
 
     method = "keys.list"
     columns = (
-        Column("Key", 18, flex=True),
-        Column("Ends in", 8, drop=3),
+        Column("Key", 14, flex=True),
+        Column("Account", 11, flex=True),
         Column("State", 9),
-        Column("Spent", 10, align="right"),
-        Column("Budget", 19, drop=2),
-        Column("Models", 16, drop=4, flex=True),
-        Column("Account", 20, drop=1),
+        Column("Spent", 8, align="right"),
+        Column("Budget", 14, drop=1),
+        Column("Used", 9),
+        Column("Ends in", 7, drop=2),
+        Column("Models", 16, drop=3, flex=True),
+        Column("Id", 20, drop=4),
     )
-    searches = "a part of the name, the id, or the secret's last four"
+    searches = "a part of the name, the id, the account's name, or the secret's last four"
     nothing = "There is no key yet.\n\nPress n to make one."
     every = 5.0
 
     def row(self, item: Item) -> Sequence[Cell]:
         state = item["state"]
         tints = self.tint("success"), self.tint("warning"), self.tint("error")
+        used = show.ago(item["last_used"], self.admin.clock()) if item["last_used"] else show.NONE
         return (
             item["name"],
-            Text(f"…{item['last4']}", style="dim"),
+            item["account_name"] or Text(item["account"], style="dim"),
             Text(state, style="" if state == "active" else self.tint("error")),
             show.money(item["spent"]),
-            budget_gauge(item, 10, tints),
+            budget_gauge(item, 6, tints),
+            Text(used, style="dim"),
+            Text(f"…{item['last4']}", style="dim"),
             Text(", ".join(item["models"]) or "all", style="dim"),
-            Text(item["account"], style="dim"),
+            Text(item["id"], style="dim"),
         )
 
     def opened(self, item: Item) -> None:
