@@ -103,6 +103,8 @@ def read_yaml(source: Path | str, name: str | None = None) -> Document:
 
 def core_scalar(text: str) -> Any:
     """What a plain scalar means in YAML 1.2 core: None, bool, int, float or the text itself."""
+    if text and text[0] not in _LEADS:
+        return text
     for pattern, convert in _CONVERSIONS:
         if pattern.match(text):
             return convert(text)
@@ -237,6 +239,9 @@ def _integer(text: str) -> int:
 def _floating(text: str) -> float:
     return float(text.replace(".", "") if text[-1] in "fFnN" else text)  # .inf and .nan
 
+
+_LEADS: Final = frozenset("~nNtTfF+-.0123456789")
+"""What anything but text begins with."""
 
 _CONVERSIONS: Final[tuple[tuple[re.Pattern[str], Callable[[str], Any]], ...]] = (
     (_NULL, lambda _: None),
