@@ -112,8 +112,8 @@ class Behind:
             for (account, id), turn in list(self.running.items()):
                 try:
                     under_way = await store.renew(account, id) in turn.resource.open
-                except NotFound:
-                    under_way = False
+                except NotFound:  # nothing is to be left of it
+                    under_way = turn.keep = False
                 except StoreError as error:
                     _log.error("an answer in the background could not be renewed: %s", error)
                     continue

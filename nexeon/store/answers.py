@@ -361,7 +361,7 @@ class SQLiteAnswers:
     def _make_room(self, connection: sqlite3.Connection, account: str) -> None:
         """The account's oldest answers go, all but the last one, until the rest has room."""
         taken = self._taken.get(account)
-        if taken is None:
+        if taken is None or self.shared:  # others write, too
             query = "SELECT COALESCE(SUM(size), 0) FROM answers WHERE account = ?"
             taken = self._taken[account] = int(connection.execute(query, (account,)).fetchone()[0])
         if taken <= self._account_bytes:
