@@ -263,3 +263,34 @@ def test_items_by_their_ids(openai, upstream, parameters):
         openai.responses.create(input=[asked, {"type": "item_reference", "id": "msg_none"}], **options)
     assert caught.value.param == "input"
     openai.responses.delete(first.id)
+
+
+def test_helper_taken_up_again(openai, upstream):
+    """The SDK's own way to follow a stream in the background: by the answer's id, from an event on."""
+    options = {"model": upstream.model, "input": "[[delay 20ms]] Which city?", "text_format": upstream.form}
+    with openai.responses.stream(background=True, **options) as stream:
+        for event in stream:
+            if event.type == "response.created":
+                id = event.response.id
+            if event.type == "response.output_text.delta":
+                break
+    after = event.sequence_number
+    with openai.responses.stream(response_id=id, starting_after=after, text_format=upstream.form) as stream:
+        rest = list(stream)
+        answer = stream.get_final_response()
+    assert rest[0].sequence_number == after + 1
+    assert isinstance(answer.output_parsed, upstream.form)
+    assert openai.responses.retrieve(id).output_text == answer.output_text
+
+
+def test_polled(openai, upstream):
+    """As the API's guide to the background has it, with everything included and the items of its input."""
+    answer = openai.responses.create(model=upstream.model, input="Hello!", background=True)
+    while answer.status in {"queued", "in_progress"}:
+        time.sleep(0.02)
+        answer = openai.responses.retrieve(answer.id, include=["reasoning.encrypted_content"])
+    assert answer.output_text == "Echo: Hello!"
+    page = openai.responses.input_items.list(answer.id, include=["message.input_image.image_url"], limit=1)
+    assert [text_of(item) for item in page.data] == ["Hello!"]
+    assert page.data[0].id.startswith("msg_nex-")
+    assert openai.responses.delete(answer.id) is None
