@@ -10,6 +10,7 @@ from typing import Any, Final
 import nexeon.mapping.identifiers
 import nexeon.mapping.reshape  # noqa: F401  (both register their filters)
 from nexeon.errors import MappingError
+from nexeon.mapping import cache
 from nexeon.mapping.compiler import TemplateCompiler
 from nexeon.mapping.runtime import Transform, namespace
 from nexeon.mapping.scope import Scope, Unit
@@ -24,7 +25,7 @@ class Module:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.unit = Unit(source.name, problems=list(source.problems))
-        self._definitions: list[ast.stmt] = []
+        self._pending: list[Callable[[], ast.stmt]] = []
         self._names: dict[str, Any] | None = None
         root = source.root if isinstance(source.root, Map) else Map([], 1)
         self._tables(root.get("tables"))
@@ -61,12 +62,16 @@ class Module:
             self.unit.functions[found.group(1)] = tuple(parameters)
             bodies.append((found.group(1), parameters, entry.node))
         for name, parameters, body in bodies:  # after all signatures are known: functions may call each other
-            self._definitions.append(TemplateCompiler(self.unit, Scope()).function("f_" + name, parameters, body))
+            self._later("f_" + name, parameters, body)
+
+    def _later(self, identifier: str, parameters: list[str], node: Node) -> None:
+        """What is compiled already need not be compiled again."""
+        self._pending.append(lambda: TemplateCompiler(self.unit, Scope()).function(identifier, parameters, node))
 
     def add(self, node: Node, root: str, name: str) -> Callable[[], Transform]:
         """Compiles a template whose input is called `root`; the transform is there after `finish`."""
         identifier = "t_" + re.sub(r"\W", "_", name)
-        self._definitions.append(TemplateCompiler(self.unit, Scope()).function(identifier, [root], node))
+        self._later(identifier, [root], node)
 
         def transform() -> Transform:
             assert self._names is not None
@@ -94,12 +99,17 @@ class Module:
 
     def finish(self) -> None:
         """Makes the functions; raises MappingError with all problems."""
-        if self.unit.problems:
-            raise MappingError(self.unit.problems)
-        tree = ast.Module(self._definitions, [])
         names = namespace()
         names |= {"table_" + name: table for name, table in self.unit.tables.items()}
-        self.run(tree, names)
+        known = cache.load(self.unit.file, self.source.text) if self._cached and not self.unit.problems else None
+        if known is not None:
+            exec(known, names)  # made by us from an allow-list of nodes
+        else:
+            tree = ast.Module([compiled() for compiled in self._pending], [])
+            if self.unit.problems:
+                raise MappingError(self.unit.problems)
+            self.run(tree, names)
+        self._pending.clear()
         self._names = names
 
     def exported(self, name: str) -> str:
@@ -108,4 +118,13 @@ class Module:
 
     def run(self, tree: ast.Module, names: dict[str, Any]) -> None:
         """Puts the functions beside the names that they use."""
-        exec(compile(tree, self.unit.file, "exec"), names)  # made by us from an allow-list of nodes
+        code = compile(tree, self.unit.file, "exec")
+        if self._cached:
+            cache.save(self.unit.file, self.source.text, code)
+        exec(code, names)  # made by us from an allow-list of nodes
+
+    @property
+    def _cached(self) -> bool:
+        """Whether the code may be kept: not where a kind of module makes something else of its tree, nor that of what
+        has no text of its own."""
+        return type(self) is Module and bool(self.source.text)

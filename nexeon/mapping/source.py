@@ -76,6 +76,7 @@ class Source:
     root: Node
     path: Path | None = None
     problems: list[Problem] = field(default_factory=list)
+    text: str = ""
 
 
 def parse(text: str, name: str, path: Path | None = None) -> Source:
@@ -90,7 +91,7 @@ def parse(text: str, name: str, path: Path | None = None) -> Source:
         raise MappingError([Problem(f"not YAML: {error}", name)]) from None
     problems: list[Problem] = []
     root = _convert(composed, name, problems) if composed is not None else Map([], 1)
-    return Source(name, root, path, problems)
+    return Source(name, root, path, problems, text)
 
 
 def read(path: Path, name: str) -> Source:

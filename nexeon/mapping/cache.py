@@ -1,0 +1,96 @@
+"""Compiled mapping files on disk, because compiling is most of what a start takes.
+
+Kept in the user's cache folder (`$NEXEON_CACHE`, else `nexeon` in `$XDG_CACHE_HOME`; an empty variable keeps nothing).
+A file's name is the digest of everything that decides what is in it: the mapping's text, the compiler's own source and
+Python's version. It may be lost or damaged at any time: then the mapping is compiled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import marshal
+import os
+import sys
+import tempfile
+from functools import lru_cache
+from hashlib import blake2b
+from pathlib import Path
+from types import CodeType
+from typing import Final
+
+_MOST: Final = 200
+"""Files that are kept; the oldest go first."""
+
+_SEAL: Final = 32
+
+
+def load(name: str, text: str) -> CodeType | None:
+    """The code of a mapping file of this name and text."""
+    folder = _folder()
+    if folder is None:
+        return None
+    try:
+        data = (folder / _key(name, text)).read_bytes()
+        if blake2b(data[_SEAL:], digest_size=_SEAL).digest() != data[:_SEAL]:
+            return None
+        code = marshal.loads(data[_SEAL:])
+    except (OSError, ValueError, EOFError, TypeError):
+        return None
+    return code if isinstance(code, CodeType) else None
+
+
+def save(name: str, text: str, code: CodeType) -> None:
+    """Keeps code for `load`; does nothing where it cannot."""
+    folder = _folder(make=True)
+    if folder is None:
+        return
+    data = marshal.dumps(code)
+    with contextlib.suppress(OSError):
+        descriptor, temporary = tempfile.mkstemp(dir=folder)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(blake2b(data, digest_size=_SEAL).digest() + data)
+            os.replace(temporary, folder / _key(name, text))
+        except OSError:
+            os.unlink(temporary)
+        _prune(folder)
+
+
+def _prune(folder: Path) -> None:
+    files = sorted(folder.iterdir(), key=lambda file: file.stat().st_mtime)
+    for file in files[:-_MOST]:
+        file.unlink(missing_ok=True)
+
+
+def _folder(*, make: bool = False) -> Path | None:
+    """The folder, where it is ours alone: code is run from it."""
+    named = os.environ.get("NEXEON_CACHE")
+    if named == "":
+        return None
+    try:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        folder = Path(named) if named else Path(base) / "nexeon"
+        if make:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.stat()
+    except (OSError, RuntimeError):
+        return None
+    ours = not hasattr(os, "getuid") or (found.st_uid == os.getuid() and not found.st_mode & 0o022)
+    return folder if ours else None
+
+
+def _key(name: str, text: str) -> str:
+    digest = blake2b(_compiler(), digest_size=20)
+    for part in (name, text):
+        data = part.encode("utf-8", "surrogatepass")
+        digest.update(b"%d:" % len(data) + data)
+    return digest.hexdigest()
+
+
+@lru_cache(maxsize=1)
+def _compiler() -> bytes:
+    """What decides, beside the mapping, what it is compiled to."""
+    digest = blake2b(f"{sys.implementation.cache_tag} {sys.hexversion} {sys.flags.optimize}".encode(), digest_size=20)
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.digest()
