@@ -28,6 +28,10 @@ class LinkChanged(Message):
     """The connection was made, or lost."""
 
 
+class NothingYet(Message):
+    """There is no account."""
+
+
 class AdminApp(App[None]):
     """`connect` makes the client once the app runs; `clock` tells the time (Unix seconds)."""
 
@@ -51,8 +55,12 @@ class AdminApp(App[None]):
     whereabouts: reactive[tuple[str, str, str]] = reactive(("connecting", "", ""))
     """State of the connection, `gateway` or `store`, and its socket, URL or store."""
 
-    def __init__(self, connect: Connect, *, clock: Callable[[], float] = time.time, theme: str = DARK.name) -> None:
+    def __init__(
+        self, connect: Connect, *, clock: Callable[[], float] = time.time, theme: str = DARK.name, welcome: bool = True
+    ) -> None:
+        """`welcome`: where there is no account yet, the first steps are shown."""
         super().__init__()
+        self._welcome = welcome
         self.clock = clock
         self.register_theme(DARK)
         self.register_theme(LIGHT)
@@ -88,6 +96,20 @@ class AdminApp(App[None]):
         # Screens tell what is wrong with what they ask.
         with contextlib.suppress(NexeonError):
             await self.link.call("status")
+            if self._welcome:
+                self._welcome = False
+                if not (await self.link.call("accounts.list", limit=1))["items"]:
+                    self.post_message(NothingYet())
+
+    def on_nothing_yet(self) -> None:
+        if len(self.screen_stack) == 1:
+            self.action_first()
+
+    def action_first(self) -> None:
+        from tui.screens.first import FirstScreen
+
+        if not isinstance(self.screen, FirstScreen) and not self.screen.is_modal:
+            self.push_screen(FirstScreen())
 
     def action_go(self, mode: str) -> None:
         """To another screen; dialogs and what was opened there stay as they were."""

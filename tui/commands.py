@@ -29,6 +29,7 @@ class AdminCommands(Provider):
             yield from screen.acts()
         for place in PLACES:
             yield f"Go to {place.title}", f"{place.key} · {place.words}", partial(app.action_go, place.mode)
+        yield "First steps", "an account, a key, a provider key, a test call", app.action_first
         yield "Dark or light", "ctrl+t · the other theme", app.action_theme
         yield "Help", "? · the keys that work here", app.action_help
         yield "Reload", "r · what is shown, again", partial(screen.run_action, "reload")

@@ -41,7 +41,7 @@ async def settle(pilot: Pilot[None]) -> None:
 async def terminal(
     connect: Callable[[], Awaitable[AdminClient]], size: tuple[int, int] = (100, 30), **options: Any
 ) -> AsyncIterator[Pilot[None]]:
-    app = AdminApp(connect, clock=lambda: NOW, **options)
+    app = AdminApp(connect, clock=lambda: NOW, **{"welcome": False, **options})
     async with app.run_test(size=size) as pilot:
         await settle(pilot)
         yield pilot

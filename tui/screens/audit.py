@@ -22,10 +22,10 @@ class AuditScreen(ListScreen):
     method = "audit.list"
     columns = (
         Column("When", 11),
-        Column("Who", 14, flex=True, drop=3),
-        Column("What", 22),
-        Column("Of", 16, flex=True),
-        Column("Changed", 16, flex=True, drop=1),
+        Column("Who", 12, flex=True),
+        Column("What", 21),
+        Column("Of", 12, flex=True),
+        Column("Changed", 11, flex=True, drop=1),
         Column("Id", 20, drop=2),
     )
     searches = "a part of who, of what (keys.rotate) or of an id; or the name of an account or key"

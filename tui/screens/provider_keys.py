@@ -8,10 +8,9 @@ from typing import Any, ClassVar, Final
 from rich.text import Text
 from textual.binding import Binding, BindingType
 
-from nexeon.errors import NexeonError
 from tui import checks, show
 from tui.screens.acts import ActScreen
-from tui.screens.base import Answered
+from tui.screens.adding import AddsProviderKeys
 from tui.screens.form import Field, FormScreen
 from tui.screens.limits import limit_fields, limit_values
 from tui.screens.listing import ListScreen
@@ -20,9 +19,6 @@ from tui.widgets.table import Cell, Column, Item
 
 _TINTS = {"active": "success", "cooling": "warning", "removed": "error", "disabled": "text-muted"}
 _SIGNS = {"active": "●", "cooling": "◐", "removed": "✖", "disabled": "○"}
-_FORM: Final = "form"
-_TESTED: Final = "tested:"
-_ADDED: Final = "added:"
 _SEARCHED: Final = ("provider", "label", "id", "last4", "state", "reason", "account")
 
 
@@ -31,7 +27,7 @@ def name_of(key: Item) -> str:
     return f"{key['provider']} {key['label'] or key['id']}"
 
 
-class ProviderKeysScreen(ActScreen, ListScreen):
+class ProviderKeysScreen(AddsProviderKeys, ActScreen, ListScreen):
     """The keys at providers: which work, which rest until when, which were refused and why.
 
     Keys of the configuration are here too; what they are is changed there. Calls and errors are those since the
@@ -62,10 +58,6 @@ class ProviderKeysScreen(ActScreen, ListScreen):
     searches = "a part of the provider, the label, the state or the reason"
     nothing = "There is no provider key yet.\n\nPress n to add one: the secret is kept encrypted."
     every = 2.0
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._test_too = False
 
     def params(self, text: str) -> dict[str, Any]:
         return {}
@@ -105,64 +97,12 @@ class ProviderKeysScreen(ActScreen, ListScreen):
     def in_front(self) -> Item | None:
         return self.table.item
 
-    def answered(self, job: str, result: Any) -> None:
-        if job == _FORM:
-            self._add(result)
-        elif job.startswith(_ADDED):
-            name = job.removeprefix(_ADDED)
-            self.notify(f"Added {name}", markup=False)
-            self.load()
-            if self._test_too:
-                self.ask(_TESTED + name, "provider_keys.test", key=result["id"])
-        elif job.startswith(_TESTED):
-            good = result["ok"]
-            words = result.get("message") or ("the provider took it" if good else "the provider refused it")
-            title = f"{job.removeprefix(_TESTED)}: {'works' if good else 'does not work'}"
-            self.notify(str(words), title=title, severity="information" if good else "error", timeout=8, markup=False)
-            self.load()
-        else:
-            super().answered(job, result)
-
     # Acts
-
-    def action_add(self) -> None:
-        self.run_worker(self._providers(), group=_FORM, exclusive=True)
-
-    async def _providers(self) -> None:
-        """The providers there are, none where nothing here knows the configuration."""
-        try:
-            found = list((await self.admin.link.call("configuration.show")).get("providers") or ())
-        except NexeonError:
-            found = []
-        self.post_message(Answered(_FORM, found))
-
-    def _add(self, providers: list[str]) -> None:
-        provider = providers[0] if len(providers) == 1 else ""
-        fields = (
-            Field("provider", "Provider", provider, "its key under `providers:`", required=True, options=providers),
-            Field("secret", "Secret", kind="secret", required=True),
-            Field("label", "Label", hint="main"),
-            Field("account", "Organisation", "default", "sealed reasoning stays within one"),
-            Field("weight", "Weight", "1", check=checks.positive),
-            Field("test", "Test it", "true", kind="switch"),
-            *limit_fields({}),
-        )
-
-        def filled(values: dict[str, str]) -> None:
-            self._test_too = values["test"] == "true"
-            name = f"{values['provider']} {values['label']}".strip()
-            limits: dict[str, Any] = {name: value for name, value in limit_values(values).items() if value is not None}
-            params: dict[str, Any] = {name: values[name] for name in ("provider", "secret", "label")}
-            params |= {"account": values["account"] or "default", "weight": int(values["weight"] or 1)}
-            self.ask(_ADDED + name, "provider_keys.add", **params, **limits)
-
-        words = "The secret is kept encrypted and never shown. A test makes one cheap call upstream."
-        self.fill(FormScreen("Add a provider key", fields, act="Add", words=words), filled)
 
     def action_test(self) -> None:
         key = self.record()
         self.notify(f"Testing {name_of(key)} …", markup=False, timeout=2)
-        self.ask(_TESTED + name_of(key), "provider_keys.test", key=key["id"])
+        self.try_key(name_of(key), key["id"])
 
     def action_edit(self) -> None:
         key = self.record()

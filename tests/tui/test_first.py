@@ -1,0 +1,186 @@
+"""First steps: from nothing to an answer, left and taken up again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shlex
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from conftest import Open, settle
+from fakes import FakeService
+from textual.command import CommandPalette
+from textual.pilot import Pilot
+from textual.widgets import Input, OptionList, Static
+
+from tui.screens.first import FirstScreen
+from tui.screens.form import FormScreen
+from tui.screens.secret import SecretScreen
+
+
+def first(pilot: Pilot[None]) -> FirstScreen:
+    screen = pilot.app.screen
+    assert isinstance(screen, FirstScreen)
+    return screen
+
+
+def steps(pilot: Pilot[None]) -> str:
+    """A sign for each step: ✓ where it is done."""
+    options = first(pilot).query_one("#steps", OptionList).options
+    return "".join(str(each.prompt)[0] for each in options)
+
+
+def fill(pilot: Pilot[None], **values: str) -> None:
+    assert isinstance(pilot.app.screen, FormScreen)
+    for name, value in values.items():
+        pilot.app.screen.query_one(f"#field-{name}", Input).value = value
+
+
+async def press(pilot: Pilot[None], *keys: str) -> None:
+    for key in keys:
+        await pilot.press(key)
+        await settle(pilot)
+
+
+async def test_from_nothing_to_a_key(open_real: Open) -> None:
+    async with open_real(welcome=True) as pilot:
+        assert steps(pilot) == "○○○○"
+        await press(pilot, "j", "enter")
+        assert first(pilot), "a key needs an account"
+        await press(pilot, "k", "enter")
+        fill(pilot, name="acme", usd="3")
+        await press(pilot, "ctrl+s")
+        assert steps(pilot) == "✓○○○"
+        assert (await pilot.app.link.call("accounts.show", account="acme"))["balance"] == "3.00"  # type: ignore[attr-defined]
+        await press(pilot, "enter", "ctrl+s")
+        shown = pilot.app.screen
+        assert isinstance(shown, SecretScreen)
+        secret = str(shown.query_one("#secret", Static).render())
+        assert secret.startswith("nex-sk-")
+        await press(pilot, "escape")
+        assert steps(pilot) == "✓✓○○"
+        assert first(pilot).query_one("#steps", OptionList).highlighted == 2
+        await press(pilot, "s", "enter")
+        assert "nexeon serve" in str(first(pilot).query_one("#said", Static).render())
+        assert secret not in pilot.app.export_screenshot()
+
+
+async def test_it_is_left_at_any_step_and_taken_up_from_the_palette(open_real: Open) -> None:
+    async with open_real(welcome=True) as pilot:
+        await press(pilot, "enter", "escape", "q")
+        assert not isinstance(pilot.app.screen, FirstScreen)
+        await press(pilot, "8", "r")
+        assert not isinstance(pilot.app.screen, FirstScreen), "shown once"
+        await pilot.press("ctrl+p")
+        await pilot.pause()
+        await pilot.press(*"first steps")
+        await pilot.pause(0.5)
+        for _ in range(2):
+            if isinstance(pilot.app.screen, CommandPalette):
+                await press(pilot, "enter")
+        assert steps(pilot) == "○○○○"
+
+
+async def test_where_there_is_an_account_it_does_not_show_by_itself(open_app: Open) -> None:
+    async with open_app(welcome=True) as pilot:
+        assert not isinstance(pilot.app.screen, FirstScreen)
+
+
+@asynccontextmanager
+async def answering(status: int, body: bytes, seen: list[bytes], wait: float = 0) -> AsyncIterator[str]:
+    """The URL of a server that answers so."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = next(int(line.split(b":")[1]) for line in head.split(b"\r\n") if b"content-length" in line.lower())
+        seen.extend((head, await reader.readexactly(length)))
+        await asyncio.sleep(wait)
+        facts = f"HTTP/1.1 {status} X\r\ncontent-length: {len(body)}\r\nx-nexeon-provider: alpine\r\n\r\n"
+        writer.write(facts.encode() + body)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/chat"
+
+
+def prepared(fake: FakeService, url: str) -> None:
+    fake.answers["playground.compose"] = lambda params: {
+        "url": url,
+        "headers": {"content-type": "application/json"},
+        "body": {"model": params["model"], "say": params["prompt"]},
+    }
+    fake.answers["playground.read"] = lambda params: (
+        {"blocks": [{"type": "text", "text": params["answer"]}]}
+        if params["status"] < 400
+        else {"blocks": [], "error": {"message": params["answer"]}}
+    )
+    fake.answers["keys.create"] = lambda params: {"id": fake.keys[0]["id"], "key": "nex-sk-of-the-test"}
+
+
+async def test_the_key_comes_with_a_line_that_works(open_app: Open, fake: FakeService) -> None:
+    prepared(fake, "http://127.0.0.1:8080/chat")
+    async with open_app() as pilot:
+        pilot.app.action_first()  # type: ignore[attr-defined]
+        await settle(pilot)
+        assert steps(pilot) == "✓✓✓✓"
+        await press(pilot, "g", "home", "j", "enter", "ctrl+s")
+        shown = pilot.app.screen
+        assert isinstance(shown, SecretScreen)
+        words = shlex.split(str(shown.query_one("#example", Static).render()))
+        assert words[:3] == ["curl", "-sS", "http://127.0.0.1:8080/chat"]
+        assert "Authorization: Bearer nex-sk-of-the-test" in words
+        assert json.loads(words[-1])["say"]
+        await pilot.press("e")
+        assert shlex.split(pilot.app.clipboard) == words
+
+
+async def call(pilot: Pilot[None], *, key: bool = True) -> str:
+    await press(pilot, "end", "enter")
+    if key:
+        fill(pilot, key="nex-sk-pasted")
+    await press(pilot, "ctrl+s")
+    for _ in range(100):
+        await settle(pilot)
+        if not first(pilot)._running:
+            break
+    await settle(pilot)
+    return str(first(pilot).query_one("#said", Static).render())
+
+
+async def test_a_test_call_says_what_came(open_app: Open, fake: FakeService) -> None:
+    seen: list[bytes] = []
+    async with answering(200, b"good day", seen) as url, open_app() as pilot:
+        prepared(fake, url)
+        pilot.app.action_first()  # type: ignore[attr-defined]
+        await settle(pilot)
+        said = await call(pilot)
+        assert said.startswith("✓ 200 · provider alpine")
+        assert "good day" in said
+    assert b"authorization: bearer nex-sk-pasted" in seen[0].lower()
+    assert json.loads(seen[1])["model"] == fake.answers["models.list"]({})["items"][0]["id"]
+
+
+async def test_a_test_call_that_fails_says_why(open_app: Open, fake: FakeService) -> None:
+    seen: list[bytes] = []
+    async with answering(402, b"no credit", seen) as url, open_app() as pilot:
+        prepared(fake, url)
+        pilot.app.action_first()  # type: ignore[attr-defined]
+        await settle(pilot)
+        assert (await call(pilot)).startswith("✖ 402")
+        prepared(fake, "http://127.0.0.1:1/chat")
+        said = await call(pilot, key=False)
+        assert said.startswith("✖ ConnectError")
+
+
+async def test_a_far_gateway_is_called_where_it_is_administered(open_app: Open, fake: FakeService) -> None:
+    fake.place = "https://gateway.example"
+    prepared(fake, "http://127.0.0.1:8080/v9/chat?alt=x")
+    async with open_app() as pilot:
+        pilot.app.action_first()  # type: ignore[attr-defined]
+        await settle(pilot)
+        reachable: dict[str, Any] = first(pilot)._reachable({"url": "http://127.0.0.1:8080/v9/chat?alt=x"})
+        assert reachable["url"] == "https://gateway.example/v9/chat?alt=x"
