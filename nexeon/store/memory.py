@@ -100,7 +100,7 @@ class MemoryStore(Records):
             if refusal is not None:
                 raise refusal
         now = self._clock()
-        held = Reservation(new_id("rsv"), account, key, amount, now, now + ttl, detail=_detail(detail))
+        held = Reservation(new_id("rsv"), account, key, amount, now, now + ttl, detail=detail_of(detail))
         self._apply(Hold(held))
         return held
 
@@ -171,7 +171,7 @@ class MemoryStore(Records):
         room = wallet.balance - wallet.reserved + held.amount + self._state.accounts[held.account].overdraft
         # What was held was promised, also where the overdraft has been lowered since.
         collected = min(amount, max(room, held.amount))
-        facts: Detail = {**held.detail, **_detail(detail)}
+        facts: Detail = {**held.detail, **detail_of(detail)}
         charge = self._entry(held.account, "charge", -collected, facts, key=held.key, estimated=estimated)
         entries = [charge]
         if collected < amount:
@@ -179,7 +179,7 @@ class MemoryStore(Records):
             entries.append(replace(missing, uncollected=amount - collected))
         self._apply(Close(held.id, tuple(entries)))
         self._remember(held.id, charge)
-        _warn(self._state.accounts[held.account], charge)
+        warn_of(self._state.accounts[held.account], charge)
         return charge
 
     def _remember(self, reservation: str, charge: LedgerEntry | None) -> None:
@@ -256,7 +256,7 @@ class MemoryStore(Records):
         available = self._balance(account).available
         if amount < 0 and -amount > available:
             raise InsufficientCredit(needed=-amount, available=max(0, available))
-        facts: Detail = {**_detail(detail or {}), "reason": reason}
+        facts: Detail = {**detail_of(detail or {}), "reason": reason}
         entry = self._entry(account, kind, amount, facts, key=key)
         if expires is not None:
             entry = replace(entry, expires=expires)
@@ -313,7 +313,7 @@ class MemoryStore(Records):
         self._open = False
 
 
-def _warn(account: Account, charge: LedgerEntry) -> None:
+def warn_of(account: Account, charge: LedgerEntry) -> None:
     """Once, where this charge took the wallet below its soft limit."""
     if account.soft_limit is not None:
         left = charge.balance + account.overdraft
@@ -328,7 +328,7 @@ def check_amount(amount: int) -> None:
         raise ValueError(f"an amount of {amount} nano-USD: it must not be negative")
 
 
-def _detail(detail: Detail) -> Detail:
+def detail_of(detail: Detail) -> Detail:
     """A copy, of what a ledger entry knows only."""
     return {name: detail[name] for name in _FACTS if name in detail}  # type: ignore[return-value]
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import asyncpg
+import orjson
 
 from nexeon.errors import StoreError, StoreUnavailable
 from nexeon.store.postgres.connections import LOST, Connections, let_go, told
@@ -37,7 +38,8 @@ _LONGEST: Final = 1.0
 class Order:
     """`work` runs on a piece that has what it `needs`; `deadline` (monotonic) is when its caller gives up.
 
-    `token` is the entry or reservation that tells whether it has been carried out.
+    `token` is the entry or reservation that tells whether it has been carried out. An order that the database may know
+    how to carry out by itself has `facts` for it, and `told`, which makes the outcome of its answer.
     """
 
     needs: Needs
@@ -46,15 +48,31 @@ class Order:
     token: str = ""
     closes: bool = False
     tried: bool = False
+    facts: dict[str, Any] | None = None
+    told: Callable[[Any], Any] = lambda answer: None
     future: asyncio.Future[Any] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    def end(self, outcome: Any) -> None:
+        """Tells the caller, where it still waits."""
+        if self.future.done():
+            return
+        if isinstance(outcome, Exception):
+            self.future.set_exception(outcome)
+        else:
+            self.future.set_result(outcome)
 
 
 class Batcher:
     """Carries orders out. Owned by one event loop."""
 
-    def __init__(self, connections: Connections, piece: Callable[[], Piece]) -> None:
+    def __init__(
+        self, connections: Connections, piece: Callable[[], Piece], clock: Callable[[], float], gateway: str
+    ) -> None:
+        """`gateway` is whose the reservations are."""
         self._connections = connections
         self._piece = piece
+        self._clock = clock
+        self._gateway = gateway
         self._queue: list[Order] = []
         self._lazy: set[asyncio.Future[Any]] = set()
         self._runner: asyncio.Task[None] | None = None
@@ -154,6 +172,9 @@ class Batcher:
         if self._connection is None or self._connection.is_closed():
             self._connection = await self._connections.fresh()
         try:
+            batch = await self._usual(batch)
+            if not batch:
+                return
             outcomes = await self._transact(batch)
         except LOST:
             raise
@@ -165,12 +186,22 @@ class Batcher:
                 return
             outcomes = [_told(error, self._connections.name)]
         for order, outcome in zip(batch, outcomes, strict=True):
-            if order.future.done():
-                continue
-            if isinstance(outcome, Exception):
-                order.future.set_exception(outcome)
-            else:
-                order.future.set_result(outcome)
+            order.end(outcome)
+
+    async def _usual(self, batch: list[Order]) -> list[Order]:
+        """Has the database carry out what it can, in one statement; the others are left."""
+        usual = [order for order in batch if order.facts is not None]
+        if not usual:
+            return batch
+        text = orjson.dumps([order.facts for order in usual]).decode()
+        query = "SELECT carry_out($1::json, $2, $3)"
+        answers = orjson.loads(await self._connection.fetchval(query, text, self._clock(), self._gateway))
+        for order, answer in zip(usual, answers, strict=True):
+            # Once it is done otherwise, another id stands for it.
+            order.facts = None
+            if answer is not None:
+                order.end(order.told(answer))
+        return [order for order in batch if not order.future.done()]
 
     async def _transact(self, batch: Sequence[Order]) -> list[Any]:
         needs = Needs()

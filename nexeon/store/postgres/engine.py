@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 import orjson
 
 from nexeon.errors import NotFound, StoreError
-from nexeon.store.memory import check_amount
+from nexeon.store.memory import check_amount, detail_of
 from nexeon.store.postgres.batch import Batcher, Order
 from nexeon.store.postgres.connections import Connections, ended, let_go, shown, told
 from nexeon.store.postgres.migrations import migrate
@@ -36,7 +36,7 @@ from nexeon.store.records import (
 )
 from nexeon.store.secrets import new_id
 from nexeon.store.sqlite import Place
-from nexeon.store.state import entry_number
+from nexeon.store.state import entry_id, entry_number
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class PostgresStore:
         self._vault = SharedVault()
         self.connections = Connections(url)
         self.gateway = new_id("gw")
-        self._batcher = Batcher(self.connections, self._piece)
+        self._batcher = Batcher(self.connections, self._piece, clock, self.gateway)
         self._replica = Replica(self.connections, clock, self._vault)
         self._registered = False
         self._housekeeper: asyncio.Task[None] | None = None
@@ -129,7 +129,15 @@ class PostgresStore:
             order.token = held.id
             return held
 
-        order = self._order(Needs({account}, {key}), work, RESERVE)
+        order = self._order(Needs({account}, {key}), work, RESERVE, new_id("rsv"))
+        told = detail_of(detail)
+        now = self._clock()
+        order.facts = {
+            "verb": "reserve", "id": order.token, "account": account, "key": key, "amount": amount,
+            "created": now, "expires": now + ttl, "detail": told,
+        }  # fmt: skip
+        made = Reservation(order.token, account, key, amount, now, now + ttl, detail=told)
+        order.told = lambda answer: made
         try:
             held: Reservation = await self._batcher.do(order)
         except (asyncio.CancelledError, StoreError):
@@ -146,7 +154,9 @@ class PostgresStore:
         async def work(piece: Piece) -> None:
             await piece.begin(reservation)
 
-        self._batcher.later(self._order(_of(reservation), work, BOOK))
+        order = self._order(_of(reservation), work, BOOK)
+        order.facts = {"verb": "begin", "id": reservation.id, "account": reservation.account}
+        self._batcher.later(order)
 
     async def renew(self, reservation: Reservation, ttl: float) -> None:
         async def work(piece: Piece) -> None:
@@ -165,6 +175,29 @@ class PostgresStore:
 
         order = self._order(_of(reservation, entries=True), work, BOOK, reservation.id)
         order.closes = True
+        facts: dict[str, Any] = {**_NOTHING, **reservation.detail, **detail_of(detail)}
+        order.facts = {
+            "verb": "settle", "id": reservation.id, "account": reservation.account, "amount": amount,
+            "estimated": estimated, **facts,
+        }  # fmt: skip
+
+        def told(answer: Any) -> LedgerEntry:
+            charge = LedgerEntry(
+                id=entry_id(answer["number"]),
+                account=reservation.account,
+                kind="charge",
+                amount=-amount,
+                balance=answer["balance"],
+                previous=entry_id(answer["previous"]) if answer["previous"] else "",
+                created=answer["created"],
+                key=answer["key"],
+                estimated=estimated,
+                **facts,
+            )
+            self._replica.warn(charge)
+            return charge
+
+        order.told = told
         charge: LedgerEntry = await self._batcher.do(order)
         return charge
 
@@ -175,7 +208,9 @@ class PostgresStore:
         async def work(piece: Piece) -> None:
             await piece.release(reservation)
 
-        return self._order(_of(reservation), work, BOOK)
+        order = self._order(_of(reservation), work, BOOK)
+        order.facts = {"verb": "release", "id": reservation.id, "account": reservation.account}
+        return order
 
     def _order(self, needs: Needs, work: Callable[[Piece], Awaitable[Any]], wait: float, token: str = "") -> Order:
         return Order(needs, work, time.monotonic() + wait, token)
@@ -397,6 +432,11 @@ class PostgresStore:
                 async with self.connections.one() as connection:
                     await connection.execute("DELETE FROM gateways WHERE id = $1", self.gateway)
         await self.connections.close()
+
+
+_NOTHING: Final[dict[str, Any]] = {
+    "request": "", "model": "", "provider": "", "usage": {}, "price": {}, "reason": "",
+}  # fmt: skip
 
 
 def _of(reservation: Reservation, *, entries: bool = False) -> Needs:

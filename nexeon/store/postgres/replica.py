@@ -17,10 +17,10 @@ import orjson
 
 from nexeon.errors import StoreError, StoreUnavailable
 from nexeon.store.codec import build
-from nexeon.store.memory import MemoryStore
+from nexeon.store.memory import MemoryStore, warn_of
 from nexeon.store.postgres.connections import LOST, Connections, ended, let_go
 from nexeon.store.postgres.piece import CHANNEL, KINDS, TABLES
-from nexeon.store.records import Account, ApiKey, Record
+from nexeon.store.records import Account, ApiKey, LedgerEntry, Record
 from nexeon.store.secrets import Vault
 from nexeon.store.state import Kind, Put, Remove, State
 
@@ -77,6 +77,12 @@ class Replica(MemoryStore):
         except KeyError:
             # A key whose account has just gone, or is just coming.
             return None
+
+    def warn(self, charge: LedgerEntry) -> None:
+        """Where it took the wallet below its account's soft limit."""
+        account = self._state.accounts.get(charge.account)
+        if account is not None:
+            warn_of(account, charge)
 
     async def pull(self) -> None:
         """What has changed so far is known afterwards. Raises StoreUnavailable, StoreError."""
