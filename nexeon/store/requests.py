@@ -223,22 +223,22 @@ class RequestLog:
             self._failing = True
 
     def _insert_rows(self, connection: sqlite3.Connection, batch: Rows) -> None:
+        columns = ("id", "started", *COLUMNS, "facts")
+        query = f"INSERT INTO requests ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+        if not self.bodies:
+            connection.executemany(query, [self._row(record) for record in batch])
+            return
         for record in batch:
-            facts = {name: value for name, value in record.items() if name not in BODIES}
-            row = (
-                record["id"],
-                record.get("started", self._clock()),
-                *(record.get(name) for name in COLUMNS),
-                orjson.dumps(facts),
-            )
-            marks = ", ".join("?" * len(row))
-            columns = ", ".join(("id", "started", *COLUMNS, "facts"))
-            query = f"INSERT INTO requests ({columns}) VALUES ({marks}) RETURNING number"
-            (number,) = connection.execute(query, row).fetchone()
+            (number,) = connection.execute(query + " RETURNING number", self._row(record)).fetchone()
             for table, names in _TABLES.items():
                 bodies = [self._body(record.get(name)) for name in names]
                 if any(body is not None for body in bodies):
                     connection.execute(f"INSERT INTO {table} VALUES (?, ?, ?)", (number, *bodies))
+
+    def _row(self, record: Row) -> tuple[Any, ...]:
+        facts = {name: value for name, value in record.items() if name not in BODIES}
+        named = (record.get(name) for name in COLUMNS)
+        return record["id"], record.get("started", self._clock()), *named, orjson.dumps(facts)
 
     def _body(self, body: Any) -> bytes | None:
         if not self.bodies or not isinstance(body, bytes):
