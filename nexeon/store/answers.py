@@ -240,11 +240,13 @@ class SQLiteAnswers:
 
     async def chain(self, account: str, id: str) -> list[Answer]:
         found: list[Answer] = []
+        seen: set[str] = set()
         following: str | None = id
         while following is not None:
             found.append(await self.get(account, following))
+            seen.add(following)
             following = found[-1].previous
-            if len(found) > LONGEST_CHAIN:
+            if len(found) > LONGEST_CHAIN or following in seen:  # some providers give every answer one id
                 raise NotFound(f"the chain of answers before `{id}` has no end")
         return found[::-1]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import httpx
@@ -77,6 +78,18 @@ async def test_too_large_to_keep(opened: Opened) -> None:
     small, large = (await ask(client)).json(), (await ask(client, input="word " * 1000)).json()
     assert (await client.get(f"/responses/{small['id']}")).status_code == 200
     assert (await client.get(f"/responses/{large['id']}")).status_code == 404
+
+
+async def test_an_accounts_room(opened: Opened) -> None:
+    """The oldest answers go; what is gone cannot be gone on from, and says so."""
+    client, _ = await opened(responses={"account_bytes": "6kB"})
+    ids = [(await ask(client, input=f"{n} " + token_hex(500))).json()["id"] for n in range(12)]
+    left = [id for id in ids if (await client.get(f"/responses/{id}")).status_code == 200]
+    assert 0 < len(left) < 12
+    assert left == ids[-len(left) :]
+    gone = await ask(client, previous_response_id=ids[0])
+    assert gone.json()["error"]["code"] == "previous_response_not_found"
+    assert (await ask(client, previous_response_id=ids[-1])).status_code == 200
 
 
 async def test_a_background_answer_is_charged_once(opened: Opened) -> None:

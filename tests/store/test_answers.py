@@ -50,6 +50,10 @@ async def test_chain(tmp_path: Path) -> None:
     await store.delete("a", "r1")
     with pytest.raises(NotFound):
         await store.chain("a", "r3")
+    store.put(answer("r8", previous="r9"))
+    store.put(answer("r9", previous="r8"))
+    with pytest.raises(NotFound, match="no end"):
+        await store.chain("a", "r9")
     await store.close()
 
 
