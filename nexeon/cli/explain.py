@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nexeon.cli.options import given, shared_options
+from nexeon.cli.options import config_option, given, json_option
 from nexeon.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ _FILE = click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True, 
 @click.option("--response", type=_FILE, metavar="FILE", help="The way back: a provider's answer (JSON).")
 @click.option("--stream", type=_FILE, metavar="FILE", help="The way back: a provider's stream (SSE, or JSON lines).")
 @click.option("--status", type=click.IntRange(100, 599), default=200, metavar="N", help="The status of that answer.")
-@shared_options
+@config_option
+@json_option
 def command(
     request: Path | None,
     models: tuple[str, ...],
