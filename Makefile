@@ -10,7 +10,7 @@ PEERS ?=
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test lint check docs bench soak clean
+.PHONY: run test lint check docs bench bench-ops soak clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -45,10 +45,14 @@ bench: $(STAMP)
 	PEERS=$(PEERS) BENCH_PLOT=docs/bench.svg $(BIN)/python -m tests.bench
 	$(BIN)/python -m tests.bench.store
 
+# workers, reloads, restarts: figures, not a test
+bench-ops: $(STAMP)
+	for each in tests/bench/ops_*.py; do $(BIN)/python -m tests.bench.$$(basename $$each .py) || exit 1; done
+
 # the long runs of the property and crash tests
 soak: $(STAMP)
 	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest tests/store tests/wire tests/mapping tests/sandbox --timeout 3600
-	NEXEON_CRASHES=$(CRASHES) $(BIN)/python -m pytest tests/gateway/test_crash.py
+	NEXEON_CRASHES=$(CRASHES) $(BIN)/python -m pytest tests/gateway/test_crash.py tests/gateway/test_many.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
