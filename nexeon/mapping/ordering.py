@@ -23,6 +23,9 @@ class StreamEncoder:
         self._group = facts.group
         self._skip = facts.skip
         self._results = facts.results
+        self._dense = facts.dense
+        self._numbers: dict[int, int | None] = {}
+        self._shown = 0
         self._unanswered: dict[str | None, Piece] = {}
         self._format = format.name
         self._number = facts.number
@@ -42,7 +45,9 @@ class StreamEncoder:
                 continue
             for ordered in self._ordered(piece) if self._serial else (piece,):
                 for placed in self._placed(ordered) if self._group else (self._alone(ordered),):
-                    events += self._encode(placed, self._ctx)
+                    events += (
+                        self._told(placed) if self._dense and "index" in placed else self._encode(placed, self._ctx)
+                    )
         if self._number is not None:
             for event in events:
                 event[self._number] = self._count
@@ -86,6 +91,17 @@ class StreamEncoder:
     def _skipped(self, block: dict[str, Any]) -> bool:
         """Whether this format's answers have no place for the block; its own opaque ones have."""
         return block.get("type") in self._skip and block.get("format") != self._format
+
+    def _told(self, piece: Piece) -> list[Any]:
+        """The events of a block's piece, numbered among the blocks that are told at all."""
+        index: int = piece["index"]
+        if piece["type"] != "open":
+            number = self._numbers[index]
+            return [] if number is None else self._encode({**piece, "index": number}, self._ctx)
+        events = self._encode({**piece, "index": self._shown}, self._ctx)
+        self._numbers[index] = self._shown if events else None
+        self._shown += bool(events)
+        return events
 
     # results with their calls
 

@@ -275,16 +275,27 @@ class StreamDecoder:
         return block
 
     def _delta(self, piece: Piece) -> None:
-        block = self._target(piece)
+        cited = self._cited_late(piece) if "citation" in piece else None
+        block = cited or self._target(piece)
         if block is None:
             return
         if "summary" in piece:
             self._summary(block, piece["summary"], piece.get("part"))
         if piece.get("bytes") and "citation" in piece:
             piece = {**piece, "citation": _in_characters(piece["citation"], "".join(block.text))}
+        if cited is not None:
+            cited.citations.append(piece["citation"])
+            return
         for name in _PAYLOADS:
             if name in piece:
                 self._give(block, name, piece[name])
+
+    def _cited_late(self, piece: Piece) -> OpenBlock | None:
+        """The block that a citation without a key is about, where it has ended: only the whole answer tells it then."""
+        kind = piece.get("block", {}).get("type")
+        if "key" in piece or (self._running is not None and self._running.is_open and self._running.type == kind):
+            return None
+        return next((block for block in reversed(self._blocks) if block.type == kind), None)
 
     def _target(self, piece: Piece) -> OpenBlock | None:
         """The block that a delta goes to, opened if need be; None where it comes after its block's end."""

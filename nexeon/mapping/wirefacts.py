@@ -74,6 +74,7 @@ class StreamFacts:
     group: frozenset[str]
     skip: frozenset[str]
     results: bool
+    dense: bool
     number: str | None
     array_query: str | None
     array_sse: str | None
@@ -149,6 +150,7 @@ def wire_facts(data: Mapping[str, Any]) -> WireFacts:
             group=frozenset(stream.get("group", ())),
             skip=frozenset(stream.get("skip", ())),
             results=stream.get("results", False),
+            dense=stream.get("dense", False),
             number=stream.get("number"),
             array_query=array.get("query"),
             array_sse=array.get("sse"),
