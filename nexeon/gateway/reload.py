@@ -165,7 +165,6 @@ def _beside() -> Iterator[None]:
     usual = sys.getswitchinterval()
     collecting = gc.isenabled()
     gc.disable()
-    gc.collect()  # what is loaded is frozen, so this is little
     sys.setswitchinterval(_TURN)
     try:
         yield
@@ -176,8 +175,6 @@ def _beside() -> Iterator[None]:
 
 
 def _pause() -> None:
-    """Between two files: what was made goes out of the collector's sight, a little at a time, and not all at once when
-    it is all there."""
-    gc.collect(0)
-    gc.freeze()
+    """Between two files: what was made is looked at a little at a time, and not all at once when it is all there."""
+    gc.collect(1)
     time.sleep(_BREATH)

@@ -135,6 +135,7 @@ async def run(
             stack.push_async_callback(log.close)
         services = Services(config, store, log=log)
         services.current = Gateway(config, made, services)
+        del made  # it goes with the configuration
         tracer = services.recorder.tracer = open_tracer(config)
         if tracer is not None:
             stack.push_async_callback(asyncio.to_thread, tracer.close)

@@ -274,7 +274,6 @@ async def test_the_loop_goes_on_and_nothing_stays_behind(tmp_path: Path) -> None
             assert (await reloader.reload("test")).outcome == "applied"
             stalls.append(worst)
             await until(lambda: not services.retired)
-            gc.disable()
             worst = 0.0
     finally:
         gc.enable()
