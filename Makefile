@@ -44,6 +44,7 @@ docs: $(STAMP)
 bench: $(STAMP)
 	PEERS=$(PEERS) BENCH_PLOT=docs/bench.svg $(BIN)/python -m tests.bench
 	$(BIN)/python -m tests.bench.store
+	$(BIN)/python -m tests.bench.terminal
 
 # 1,000 reloads under load and a rolling restart behind nginx, without a failed request
 bench-ops: $(STAMP)
@@ -56,6 +57,7 @@ bench-ops: $(STAMP)
 soak: $(STAMP)
 	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest tests/store tests/wire tests/mapping tests/sandbox --timeout 3600
 	NEXEON_CRASHES=$(CRASHES) $(BIN)/python -m pytest tests/gateway/test_crash.py tests/gateway/test_many.py
+	NEXEON_TOGETHER=60 $(BIN)/python -m pytest tests/tui/test_together.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
