@@ -46,9 +46,6 @@ bench: $(STAMP)
 	$(BIN)/python -m tests.bench.store
 	$(BIN)/python -m tests.bench.terminal
 
-# 1,000 reloads under load and a rolling restart behind nginx, without a failed request
-bench-ops: $(STAMP)
-	$(BIN)/python -m tests.bench.ops
 # workers, reloads, restarts: figures, not a test
 bench-ops: $(STAMP)
 	for each in tests/bench/ops_*.py; do $(BIN)/python -m tests.bench.$$(basename $$each .py) || exit 1; done

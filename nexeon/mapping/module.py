@@ -111,7 +111,6 @@ class Module:
             self.run(tree, names)
         self._pending.clear()
         self._names = names
-        self._definitions = []  # a syntax tree is larger than its code by far
 
     def exported(self, name: str) -> str:
         """What the function is called from outside."""

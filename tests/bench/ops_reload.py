@@ -1,4 +1,4 @@
-"""`make bench-ops`: reloads under load, and a rolling restart behind nginx. Figures, and exit status 1 where a request
+"""Reloads under load, and a rolling restart behind nginx. Figures, and exit status 1 where a request
 failed. RELOADS (1000) and RESTARTS (6) say how many."""
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from nexeon.admin import AdminClient, connect
 from nexeon.data import data_path
 from tests.bench.deployment import body, configuration, path
 from tests.bench.harness import folder, free_port
-from tests.bench.ops_load import Told, asking
+from tests.bench.asking import Told, asking
 
 RELOADS = int(os.environ.get("RELOADS", "1000"))
 RESTARTS = int(os.environ.get("RESTARTS", "6"))
