@@ -10,7 +10,7 @@ PEERS ?=
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test lint check docs bench bench-ops soak clean
+.PHONY: run test lint check docs bench bench-ops guard soak clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -49,6 +49,10 @@ bench: $(STAMP)
 # workers, reloads, restarts: figures, not a test
 bench-ops: $(STAMP)
 	for each in tests/bench/ops_*.py; do $(BIN)/python -m tests.bench.$$(basename $$each .py) || exit 1; done
+
+# instructions of the hot path beside the committed figures; `--update` takes new ones
+guard: $(STAMP)
+	$(BIN)/python -m tests.bench.guard
 
 # the long runs of the property and crash tests
 soak: $(STAMP)

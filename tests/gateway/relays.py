@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,7 +12,7 @@ from typing import Any
 from nexeon.config import Config, load_config
 from nexeon.gateway.exchange import Exchange
 from nexeon.gateway.relay import Pipe, Relay, Translation
-from nexeon.gateway.target import Preparer, make_plans
+from nexeon.gateway.target import Plan, Preparer, make_plans
 from nexeon.mapping import Library, load_library
 from nexeon.store import Account, ApiKey
 from tests.bench import deployment
@@ -24,13 +25,12 @@ def deployed() -> tuple[Config, Library]:
     return config, load_library(config.mappings)
 
 
-def relay(client: str, upstream: str, *, usage: bool = False) -> Relay:
-    """A stream of one format on its way to a client of another; `usage`: the client asks for it."""
+def exchange_of(
+    client: str, upstream: str, make: Callable[[str], dict[str, Any]], *, stream: bool = False
+) -> tuple[Exchange, Plan]:
+    """A request of one format on its way to a provider of another; `make` gives its body."""
     config, library = deployed()
-    name = deployment.model("burst", upstream)
-    body: dict[str, Any] = deployment.body(client, name, stream=True)
-    if usage:
-        body["stream_options"] = {"include_usage": True}
+    name = deployment.model("burst" if stream else "json", upstream)
     model = config.models[name]
     exchange = Exchange(
         id="req_1",
@@ -38,16 +38,26 @@ def relay(client: str, upstream: str, *, usage: bool = False) -> Relay:
         path={"model": name},
         key=ApiKey("key_1", "acc_1", "k", 0.0, "", ""),
         account=Account("acc_1", "a", 0.0),
-        body=body,
+        body=make(name),
         size=100,
-        stream=True,
+        stream=stream,
         model=model,
     )
     exchange.target = model.targets[0]
     (plan,) = make_plans(config, library, model, exchange.format)
+    return exchange, plan
+
+
+def relay(client: str, upstream: str, *, usage: bool = False) -> Relay:
+    """A stream of one format on its way to a client of another; `usage`: the client asks for it."""
+
+    def asked(name: str) -> dict[str, Any]:
+        body = deployment.body(client, name, stream=True)
+        return {**body, "stream_options": {"include_usage": True}} if usage else body
+
+    exchange, plan = exchange_of(client, upstream, asked, stream=True)
     preparer = Preparer(exchange, "0123456789abcdef01234567")
     prepared = preparer.prepare(plan, SimpleNamespace(account="default"))  # type: ignore[arg-type]
-    kind = Pipe if plan.piped else Translation
-    made = kind(exchange, plan, prepared, preparer.answer_context(plan))
+    made = (Pipe if plan.piped else Translation)(exchange, plan, prepared, preparer.answer_context(plan))
     made.context["now"] = made.client_context["now"] = 1_700_000_000
     return made
