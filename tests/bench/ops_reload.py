@@ -19,9 +19,9 @@ import httpx
 
 from nexeon.admin import AdminClient, connect
 from nexeon.data import data_path
+from tests.bench.asking import Told, asking
 from tests.bench.deployment import body, configuration, path
 from tests.bench.harness import folder, free_port
-from tests.bench.asking import Told, asking
 
 RELOADS = int(os.environ.get("RELOADS", "1000"))
 RESTARTS = int(os.environ.get("RESTARTS", "6"))
