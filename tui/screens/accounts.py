@@ -18,7 +18,7 @@ from tui.widgets.table import Cell, Column, Item
 class AccountsScreen(AccountActs, ListScreen):
     """The accounts, and what credit each has. Enter opens one with its ledger."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("n", "create", "New"), Binding("K", "keys", "Its keys")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("n", "create", "New"), Binding("K", "keys", "Keys")]
     of_record = AccountActs.of_record | {"keys"}
     method = "accounts.list"
     columns = (
@@ -58,7 +58,7 @@ class AccountsScreen(AccountActs, ListScreen):
         self.app.push_screen(AccountScreen(item))
 
     def pointed(self, item: Item | None) -> None:
-        self.refresh_bindings()
+        self.refresh_acts()
 
     def in_front(self) -> Item | None:
         return self.table.item

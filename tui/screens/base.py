@@ -60,6 +60,7 @@ class AdminScreen(Screen[R]):
         super().__init__()
         self._jobs: dict[str, Worker[None]] = {}
         self._clock: Timer | None = None
+        self._acts: dict[str, tuple[str, bool]] = {}
 
     @property
     def admin(self) -> AdminApp:
@@ -97,6 +98,13 @@ class AdminScreen(Screen[R]):
         for `rich.text.Text`."""
         value = self.app.theme_variables.get(name, "")
         return value if len(value) == 7 and value[0] == "#" else "dim"
+
+    def refresh_acts(self) -> None:
+        """Shows at the bottom what can be done now, where that has changed: drawing it costs more than a keystroke."""
+        acts = {key: (active.binding.description, active.enabled) for key, active in self.active_bindings.items()}
+        if acts != self._acts:
+            self._acts = acts
+            self.refresh_bindings()
 
     # Asking
 

@@ -64,7 +64,7 @@ class KeysScreen(KeyActs, ListScreen):
         self.app.push_screen(KeyScreen(item))
 
     def pointed(self, item: Item | None) -> None:
-        self.refresh_bindings()
+        self.refresh_acts()
 
     def in_front(self) -> Item | None:
         return self.table.item

@@ -38,7 +38,7 @@ class ProviderKeysScreen(AddsProviderKeys, ActScreen, ListScreen):
         Binding("n", "add", "Add"),
         Binding("t", "test", "Test"),
         Binding("e", "edit", "Edit"),
-        Binding("d", "switch", "Disable/enable"),
+        Binding("d", "switch", "On/off"),
         Binding("x", "delete", "Delete"),
     ]
     of_record = frozenset({"test", "edit", "switch", "delete"})
@@ -92,7 +92,7 @@ class ProviderKeysScreen(AddsProviderKeys, ActScreen, ListScreen):
         self.app.push_screen(RecordScreen(name_of(item), item))
 
     def pointed(self, item: Item | None) -> None:
-        self.refresh_bindings()
+        self.refresh_acts()
 
     def in_front(self) -> Item | None:
         return self.table.item
