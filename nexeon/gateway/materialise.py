@@ -9,10 +9,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import ipaddress
+import mimetypes
 import socket
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -194,18 +197,30 @@ class Materialiser:
         return self._session
 
 
-def addresses(node: Any, kinds: Collection[str]) -> Iterator[tuple[str, str]]:
-    """(block type, URL) of every block of these types in a canonical tree."""
+def addresses(
+    node: Any, kinds: Collection[str], fetches: Mapping[str, Collection[str]] = MappingProxyType({})
+) -> Iterator[tuple[str, str]]:
+    """(block type, URL) of every block of these types in a canonical tree, but for those whose media type the provider
+    `fetches` itself.
+    """
     if type(node) is list:
         for item in node:
-            yield from addresses(item, kinds)
+            yield from addresses(item, kinds, fetches)
     elif type(node) is dict:
         source = node.get("source")
         if type(source) is dict and source.get("kind") == "url" and node.get("type") in kinds:
-            yield node["type"], source.get("url") or ""
+            there = fetches.get(node["type"])
+            if there is None or (_media_type(source) or next(iter(there), "")) not in there:
+                yield node["type"], source.get("url") or ""
         for name in ("blocks", "source"):
             if type(node.get(name)) in (list, dict):
-                yield from addresses(node[name], kinds)
+                yield from addresses(node[name], kinds, fetches)
+
+
+def _media_type(source: Mapping[str, Any]) -> str | None:
+    """What an address is said to lead to, or what its file name says."""
+    told = source.get("media_type")
+    return told or mimetypes.guess_type(urlsplit(source.get("url") or "").path)[0]
 
 
 def filled(node: Any, found: dict[tuple[str, str], Fetched]) -> Any:

@@ -94,7 +94,9 @@ class Preparer:
         """As `prepare`, once the addresses that this target does not take have been fetched."""
         kinds = plan.dialect.materialised
         if kinds and not plan.piped and self._materialiser is not None:
-            wanted = {one for one in addresses(list(self.canonical().values()), kinds) if one not in self._fetched}
+            there = plan.dialect.wire.request.fetches
+            found_here = addresses(list(self.canonical().values()), kinds, there)
+            wanted = {one for one in found_here if one not in self._fetched}
             for (kind, url), found in (await self._materialiser.fetch_all(wanted)).items() if wanted else ():
                 if not isinstance(found, Fetched):
                     param = place_of(self._exchange.body, url)

@@ -52,6 +52,7 @@ class RequestFacts:
     key_header: str | None
     cache_key: Path | None = None
     headers: tuple[str, ...] = ()
+    fetches: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def url_path(self, model: str, *, stream: bool) -> str:
         """What comes after the provider's base URL, the upstream model's name put in."""
@@ -137,6 +138,7 @@ def wire_facts(data: Mapping[str, Any]) -> WireFacts:
             key_header=request.get("key_header"),
             cache_key=Path(request["cache_key"]) if "cache_key" in request else None,
             headers=tuple(request.get("headers", ())),
+            fetches={kind: frozenset(types) for kind, types in request.get("fetches", {}).items()},
         ),
         stream=StreamFacts(
             event=stream.get("event"),

@@ -13,7 +13,7 @@ from shipped import shipped
 from upstream import Call, Script, Upstream
 
 from nexeon.config.model import Materialise
-from nexeon.gateway.materialise import Fetched, Materialiser, Unfetched, public
+from nexeon.gateway.materialise import Fetched, Materialiser, Unfetched, addresses, public
 
 PDF = b"%PDF-1.7\nhello"
 PNG = b"\x89PNG\r\n\x1a\n" + b"0" * 16
@@ -192,3 +192,22 @@ async def test_what_cannot_be_fetched_names_its_place(upstream: Upstream, tmp_pa
         assert error["param"] in ("messages[0].content[1].source.url", "messages[0].content[2].source.url")
         assert not upstream.calls
         assert await gate.spent() == 0
+
+
+def test_what_the_provider_fetches_itself_is_left_to_it() -> None:
+    def document(url: str, **more: str) -> dict[str, Any]:
+        return {"type": "document", "source": {"kind": "url", "url": url, **more}}
+
+    told = [
+        document("https://e.com/a.pdf?x=1"),
+        document("https://e.com/a.txt"),
+        document("https://e.com/says-nothing"),
+        document("https://e.com/b", media_type="text/csv"),
+        document("https://e.com/c.txt", media_type="application/pdf"),
+        {"type": "tool_result", "call_id": "c", "blocks": [document("https://e.com/d.html")]},
+        {"type": "image", "source": {"kind": "url", "url": "https://e.com/e.png"}},
+    ]
+    turns = [{"role": "user", "blocks": told}]
+    here = [url for _, url in addresses(turns, {"document"}, {"document": {"application/pdf"}})]
+    assert here == ["https://e.com/a.txt", "https://e.com/b", "https://e.com/d.html"]
+    assert len(list(addresses(turns, {"document"}))) == 6
