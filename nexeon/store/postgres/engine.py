@@ -155,7 +155,7 @@ class PostgresStore:
             await piece.begin(reservation)
 
         order = self._order(_of(reservation), work, BOOK)
-        order.facts = {"verb": "begin", "id": reservation.id, "account": reservation.account}
+        order.facts = _facts("begin", reservation)
         self._batcher.later(order)
 
     async def renew(self, reservation: Reservation, ttl: float) -> None:
@@ -177,20 +177,21 @@ class PostgresStore:
         order.closes = True
         facts: dict[str, Any] = {**_NOTHING, **reservation.detail, **detail_of(detail)}
         order.facts = {
-            "verb": "settle", "id": reservation.id, "account": reservation.account, "amount": amount,
-            "estimated": estimated, **facts,
+            "verb": "settle", "id": reservation.id, "account": reservation.account, "key": reservation.key,
+            "amount": amount, "estimated": estimated, **facts,
         }  # fmt: skip
 
         def told(answer: Any) -> LedgerEntry:
+            number, balance, previous, created = answer
             charge = LedgerEntry(
-                id=entry_id(answer["number"]),
+                id=entry_id(number),
                 account=reservation.account,
                 kind="charge",
                 amount=-amount,
-                balance=answer["balance"],
-                previous=entry_id(answer["previous"]) if answer["previous"] else "",
-                created=answer["created"],
-                key=answer["key"],
+                balance=balance,
+                previous=entry_id(previous) if previous else "",
+                created=created,
+                key=reservation.key,
                 estimated=estimated,
                 **facts,
             )
@@ -209,7 +210,7 @@ class PostgresStore:
             await piece.release(reservation)
 
         order = self._order(_of(reservation), work, BOOK)
-        order.facts = {"verb": "release", "id": reservation.id, "account": reservation.account}
+        order.facts = _facts("release", reservation)
         return order
 
     def _order(self, needs: Needs, work: Callable[[Piece], Awaitable[Any]], wait: float, token: str = "") -> Order:
@@ -437,6 +438,10 @@ class PostgresStore:
 _NOTHING: Final[dict[str, Any]] = {
     "request": "", "model": "", "provider": "", "usage": {}, "price": {}, "reason": "",
 }  # fmt: skip
+
+
+def _facts(verb: str, reservation: Reservation) -> dict[str, Any]:
+    return {"verb": verb, "id": reservation.id, "account": reservation.account, "key": reservation.key}
 
 
 def _of(reservation: Reservation, *, entries: bool = False) -> Needs:

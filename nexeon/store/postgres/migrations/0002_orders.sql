@@ -31,12 +31,18 @@ BEGIN
     RETURN counts;
 END $$;
 
+-- Orders of one account, and of one key of it, come one after the other: its wallet and its spending are read once, and
+-- written once.
 CREATE FUNCTION carry_out(orders json, at double precision, gateway text) RETURNS json LANGUAGE plpgsql AS $$
 DECLARE
     item record;
-    seen record;
-    answers json[] := '{}';
-    answer json;
+    wallet record;
+    spender record;
+    held bigint;
+    answers json[] := array_fill(NULL::json, ARRAY[json_array_length(orders)]);
+    reserved_before bigint;
+    charges bigint;
+    last_before bigint;
     head bigint;
     first bigint;
     today bigint := floor(at / 86400)::bigint;
@@ -46,82 +52,98 @@ BEGIN
         WHERE account IN (SELECT account FROM json_to_recordset(orders) AS o(account text))
         ORDER BY account FOR UPDATE;
     FOR item IN
-        SELECT * FROM ROWS FROM (json_to_recordset(orders) AS (
+        SELECT *, lead(account) OVER w IS DISTINCT FROM account AS account_ends,
+            (lead(account) OVER w, lead(key) OVER w) IS DISTINCT FROM (account, key) AS key_ends,
+            lag(account) OVER w IS DISTINCT FROM account AS account_begins,
+            (lag(account) OVER w, lag(key) OVER w) IS DISTINCT FROM (account, key) AS key_begins
+        FROM ROWS FROM (json_to_recordset(orders) AS (
             verb text, id text, account text, key text, amount bigint, created double precision,
             expires double precision, detail json,
             request text, model text, provider text, usage json, price json, reason text, estimated boolean
-        )) WITH ORDINALITY ORDER BY ordinality
+        )) WITH ORDINALITY
+        WINDOW w AS (ORDER BY account, key, ordinality) ORDER BY account, key, ordinality
     LOOP
-        answer := NULL;
-        IF item.verb = 'reserve' THEN
-            SELECT w.lots IS NULL AND w.balance - w.reserved + a.overdraft >= item.amount AS covered,
-                k.id IS NOT NULL AS known, k.budget IS NULL AS free
-            INTO seen
-            FROM wallets AS w JOIN accounts AS a ON a.id = w.account LEFT JOIN keys AS k ON k.id = item.key
-            WHERE w.account = item.account;
-            IF FOUND AND seen.covered AND seen.free THEN
-                INSERT INTO reservations
-                VALUES (
+        IF item.account_begins THEN
+            SELECT w.balance, w.reserved, w.last, w.lots IS NULL AS plain, a.overdraft, true AS there INTO wallet
+            FROM wallets AS w JOIN accounts AS a ON a.id = w.account WHERE w.account = item.account;
+            IF NOT FOUND THEN
+                SELECT 0::bigint AS balance, 0::bigint AS reserved, 0::bigint AS last, false AS plain,
+                    0::bigint AS overdraft, false AS there INTO wallet;
+            END IF;
+            reserved_before := wallet.reserved;
+            last_before := wallet.last;
+        END IF;
+        IF item.key_begins THEN
+            SELECT k.id IS NOT NULL AS known, k.budget IS NULL AS free,
+                coalesce(s.counts, '{0,0,0,0,0,0,0}') AS counts, coalesce(s.reserved, 0) AS reserved, false AS changed
+            INTO spender
+            FROM (SELECT item.key AS key) AS asked LEFT JOIN keys AS k ON k.id = asked.key
+                LEFT JOIN spending AS s ON s.key = asked.key;
+            charges := NULL;
+        END IF;
+        IF NOT wallet.there THEN
+            NULL;
+        ELSIF item.verb = 'reserve' THEN
+            IF wallet.plain AND spender.free AND item.amount <= wallet.balance - wallet.reserved + wallet.overdraft THEN
+                INSERT INTO reservations VALUES (
                     item.id, item.account, item.key, item.amount, item.created, item.expires, false, item.detail, gateway
-                )
-                ON CONFLICT DO NOTHING;
+                ) ON CONFLICT DO NOTHING;
                 -- Where it is there, the order is repeated, because its answer was lost.
                 IF FOUND THEN
-                    UPDATE wallets SET reserved = reserved + item.amount WHERE account = item.account;
-                    IF seen.known THEN
-                        INSERT INTO spending VALUES (item.key, item.account, '{0,0,0,0,0,0,0}', item.amount)
-                        ON CONFLICT (key) DO UPDATE SET reserved = spending.reserved + excluded.reserved;
-                    END IF;
+                    wallet.reserved := wallet.reserved + item.amount;
+                    spender.reserved := spender.reserved + item.amount;
+                    spender.changed := true;
                 END IF;
-                answer := 'true';
+                answers[item.ordinality] := 'true';
             END IF;
         ELSIF item.verb = 'settle' THEN
-            SELECT r.amount, r.key, w.balance, w.last,
-                w.lots IS NULL
-                    AND item.amount <= greatest(w.balance - w.reserved + r.amount + a.overdraft, r.amount) AS covered
-            INTO seen
-            FROM reservations AS r JOIN wallets AS w ON w.account = r.account JOIN accounts AS a ON a.id = r.account
-            WHERE r.id = item.id;
-            IF FOUND AND seen.covered THEN
-                IF head IS NULL THEN
-                    SELECT entries INTO head FROM ledger_head FOR UPDATE;
-                    first := head;
+            IF wallet.plain THEN
+                DELETE FROM reservations WHERE id = item.id
+                    AND item.amount <= greatest(wallet.balance - wallet.reserved + amount + wallet.overdraft, amount)
+                RETURNING amount INTO held;
+                IF FOUND THEN
+                    IF head IS NULL THEN
+                        SELECT entries INTO head FROM ledger_head FOR UPDATE;
+                        first := head;
+                    END IF;
+                    head := head + 1;
+                    wallet.balance := wallet.balance - item.amount;
+                    wallet.reserved := wallet.reserved - held;
+                    INSERT INTO ledger VALUES (
+                        head, item.account, 'charge', -item.amount, wallet.balance, wallet.last, at, item.request,
+                        item.key, item.model, item.provider, item.usage, item.price, item.estimated, 0, item.reason,
+                        NULL, 0, item.id
+                    );
+                    answers[item.ordinality] := json_build_array(head, wallet.balance, wallet.last, at);
+                    wallet.last := head;
+                    spender.reserved := spender.reserved - held;
+                    spender.changed := true;
+                    charges := coalesce(charges, 0) + item.amount;
                 END IF;
-                head := head + 1;
-                DELETE FROM reservations WHERE id = item.id;
-                INSERT INTO ledger VALUES (
-                    head, item.account, 'charge', -item.amount, seen.balance - item.amount, seen.last, at,
-                    item.request, seen.key, item.model, item.provider, item.usage, item.price, item.estimated, 0,
-                    item.reason, NULL, 0, item.id
-                );
-                UPDATE wallets
-                SET balance = balance - item.amount, reserved = reserved - seen.amount, last = head
-                WHERE account = item.account;
-                UPDATE spending
-                SET reserved = reserved - seen.amount, counts = spent(counts, today, item.amount)
-                WHERE key = seen.key;
-                IF NOT FOUND THEN
-                    INSERT INTO spending
-                    SELECT seen.key, item.account, spent('{0,0,0,0,0,0,0}', today, item.amount), 0
-                    FROM keys WHERE id = seen.key;
-                END IF;
-                answer := json_build_object(
-                    'number', head, 'balance', seen.balance - item.amount, 'previous', seen.last, 'key', seen.key,
-                    'created', at
-                );
             END IF;
         ELSIF item.verb = 'begin' THEN
             UPDATE reservations SET started = true WHERE id = item.id;
-            answer := 'true';
+            answers[item.ordinality] := 'true';
         ELSE
-            DELETE FROM reservations WHERE id = item.id RETURNING amount, key INTO seen;
+            DELETE FROM reservations WHERE id = item.id RETURNING amount INTO held;
             IF FOUND THEN
-                UPDATE wallets SET reserved = reserved - seen.amount WHERE account = item.account;
-                UPDATE spending SET reserved = reserved - seen.amount WHERE key = seen.key;
+                wallet.reserved := wallet.reserved - held;
+                spender.reserved := spender.reserved - held;
+                spender.changed := true;
             END IF;
-            answer := 'true';
+            answers[item.ordinality] := 'true';
         END IF;
-        answers := answers || coalesce(answer, 'null'::json);
+        IF item.key_ends AND spender.known AND spender.changed THEN
+            IF charges IS NOT NULL THEN
+                spender.counts := spent(spender.counts, today, charges);
+            END IF;
+            INSERT INTO spending VALUES (item.key, item.account, spender.counts, spender.reserved)
+            ON CONFLICT (key) DO UPDATE SET counts = excluded.counts, reserved = excluded.reserved;
+        END IF;
+        IF item.account_ends AND (wallet.reserved <> reserved_before OR wallet.last <> last_before) THEN
+            UPDATE wallets SET balance = wallet.balance, reserved = wallet.reserved, last = wallet.last
+            WHERE account = item.account;
+        END IF;
     END LOOP;
     IF head > first THEN
         UPDATE ledger_head SET entries = head;
