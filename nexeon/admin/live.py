@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
@@ -46,8 +46,9 @@ class Watched(Protocol):
 
 class Live:
     def __init__(self, store: Store, usage: Usage, log: RequestLog | None, pool: Pool | KeptPool) -> None:
-        """`watched` is set by a gateway."""
+        """`watched` is set by a gateway, and `reloaded`, which tells how its last reload went."""
         self.watched: Watched | None = None
+        self.reloaded: Callable[[], View | None] = lambda: None
         self._store = store
         self._usage = usage
         self._log = log
@@ -90,10 +91,12 @@ class Live:
                 await asyncio.gather(task, return_exceptions=True)
 
     async def _problems(self) -> list[View]:
-        """Each is of a `kind` (provider_key, target, account, log), `id` and `name` say what it is about."""
+        """Each is of a `kind` (configuration, provider_key, target, account, log), `id` and `name` say what it is
+        about."""
         names = {key.id: f"{key.provider} {key.label or key.id}" for key in await self._store.all_provider_keys()}
         states = self._pool.states().items()
-        found = [
+        found = _configuration(self.reloaded())
+        found += [
             _problem("provider_key", key, _key_words(state), state=state["state"], name=names.get(key, key))
             for key, state in sorted(states, key=lambda item: (item[1]["state"] != "removed", item[0]))
             if state["state"] in ("removed", "cooling")
@@ -155,6 +158,21 @@ class Live:
 
 def _problem(kind: str, id: str, words: str, *, state: str, name: str) -> View:
     return {"kind": kind, "id": id, "name": name, "state": state, "words": words}
+
+
+def _configuration(last: View | None) -> list[View]:
+    """What the last reading of the configuration left undone."""
+    if last is None:
+        return []
+    name = "the configuration"
+    if last["outcome"] == "refused":
+        told = last["problems"]
+        more = f" (and {len(told) - 1} more)" if len(told) > 1 else ""
+        return [_problem("configuration", "", f"not taken up: {told[0]}{more}", state="refused", name=name)]
+    if last["restart"]:
+        words = f"takes a new start: {'; '.join(last['restart'])}"
+        return [_problem("configuration", "", words, state="waiting", name=name)]
+    return []
 
 
 def _key_words(state: Mapping[str, Any]) -> str:

@@ -107,6 +107,7 @@ class AdminService:
         self._audit = AuditLog(store.place)
         self.audit = Audit(self._audit, store)
         self.live = Live(store, self.usage, requests, self._pool)
+        self.live.reloaded = lambda: self.running.state() if self.running is not None else None
         self.models = Models(lambda: self.config, self.live)
         self.routes = Routes(lambda: self.config)
         self.configuration = Configuration(lambda: self.config)

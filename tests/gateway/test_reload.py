@@ -111,6 +111,11 @@ async def test_a_bad_file_changes_nothing_and_says_why(
         found = await status(server)
         assert found["reload"]["outcome"] == "refused"
         assert any(words in warning for warning in found["warnings"])
+        client = await admin(server)
+        problems = (await client.call("live.show"))["problems"]
+        await client.close()
+        assert [(each["kind"], each["state"]) for each in problems] == [("configuration", "refused")]
+        assert words in problems[0]["words"]
         metrics = (await http.get("/metrics")).text
         assert 'nexeon_reload_total{outcome="refused"} 1' in metrics
         assert "nexeon_reload_last_successful 0" in metrics
@@ -253,28 +258,26 @@ async def test_the_loop_goes_on_and_nothing_stays_behind(tmp_path: Path) -> None
     reloader = Reloader(services, lambda: load_config([shipped, own], environ={}), config)
     gc.collect()
     gc.freeze()
-    worst = 0.0
+    beats = 0
     running = True
 
     async def measure() -> None:
-        nonlocal worst
-        loop = asyncio.get_running_loop()
+        nonlocal beats
         while running:
-            before = loop.time()
             await asyncio.sleep(0.001)
-            worst = max(worst, loop.time() - before - 0.001)
+            beats += 1
 
     measuring = asyncio.create_task(measure())
     kept = []
-    stalls = []
+    went_on = []
     try:
         for number in range(3):
             kept.append(weakref.ref(services.current.library.formats["talk"].decode_event))
             extra.write_text(f"{talk}\n# {number}\n")
+            before = beats
             assert (await reloader.reload("test")).outcome == "applied"
-            stalls.append(worst)
+            went_on.append(beats - before)
             await until(lambda: not services.retired)
-            worst = 0.0
     finally:
         gc.enable()
         running = False
@@ -283,5 +286,4 @@ async def test_the_loop_goes_on_and_nothing_stays_behind(tmp_path: Path) -> None
         await store.close()
         gc.unfreeze()
     assert [ref() for ref in kept] == [None] * 3
-    # the machine may be busy with other things
-    assert min(stalls) < 0.25
+    assert min(went_on) > 20  # none, were it done in the loop

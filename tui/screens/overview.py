@@ -21,8 +21,10 @@ from tui.widgets.table import Cell, Column, Item, RecordTable
 SPANS: Final = ((120, 60, "2 minutes"), (600, 60, "10 minutes"), (3600, 60, "hour"))
 """Seconds, points, words."""
 
-_CAUSES: Final = {"provider_key": "provider_keys", "account": "accounts", "target": "models", "log": "requests"}
-_GRAVE: Final = frozenset({"removed", "open", "empty", "dropped"})
+_CAUSES: Final = {"provider_key": "provider_keys", "account": "accounts", "target": "models", "log": "requests"} | {
+    "configuration": "models"
+}
+_GRAVE: Final = frozenset({"removed", "open", "empty", "dropped", "refused"})
 
 
 class OverviewScreen(AdminScreen[None]):
