@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from conftest import Open, settle
 from fakes import FakeService
@@ -121,3 +123,15 @@ async def test_a_refused_list_says_why_until_it_works(open_app: Open, fake: Fake
         await pilot.press("r")
         await settle(pilot)
         assert not problem.display
+
+
+async def test_without_colour_everything_is_said_in_grey(open_app: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with open_app() as pilot:
+        picture = pilot.app.export_screenshot()
+        for colour in re.findall(r"fill: #([0-9a-f]{6})", picture):
+            red, green, blue = (int(colour[at : at + 2], 16) for at in (0, 2, 4))
+            assert max(red, green, blue) - min(red, green, blue) < 8, colour
+        words = pilot.app.export_screenshot(simplify=True)
+        assert "✖" in words
+        assert "▲" in words

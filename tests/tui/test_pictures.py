@@ -17,6 +17,13 @@ from tui.themes import DARK, LIGHT
 SIZES = {"80x24": (80, 24), "160x48": (160, 48)}
 THEMES = {"dark": DARK.name, "light": LIGHT.name}
 PICTURES: dict[str, tuple[str, ...]] = {
+    "overview": ("r",),
+    "models": ("5", "j", "j"),
+    "explain": ("5", "e"),
+    "requests": ("6", "j", "j", "j"),
+    "request": ("6", "enter"),
+    "bodies": ("6", "enter", "tab"),
+    "playground": ("7",),
     "audit": ("8",),
     "help": ("8", "question_mark"),
 }
