@@ -62,6 +62,12 @@ class StreamEncoder:
         if self._serial and piece["index"] != self._current:
             return None
         placed = self._with_place(piece) if self._group else self._alone(piece)
+        if self._dense:
+            if piece["index"] not in self._numbers:
+                return None
+            if (shown := self._numbers[piece["index"]]) is None:
+                return []
+            placed = {**placed, "index": shown}
         events = format.opaque_piece(placed, self._ctx)
         if events != format.opaque_piece(placed, self._ctx):
             return None

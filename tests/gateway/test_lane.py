@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from nexeon.gateway.lane import Lane
 from nexeon.gateway.relay import Relay
+from nexeon.mapping import StreamEncoder, new_context
 from nexeon.mapping.opaque import OpaqueText, Touched
-from nexeon.wire.json import loads
+from nexeon.wire.json import dumps, loads
 from nexeon.wire.sse import SSEParser
 from tests.bench.answers import events_of
 from tests.bench.deployment import FORMATS, SHORT
@@ -132,3 +133,26 @@ def test_a_template_needs_a_mapping_that_does_not_read_the_text() -> None:
     assert decode.opaque(event, ctx)[0]["text"] is event["choices"][0]["delta"]["content"]  # type: ignore[index]
     with pytest.raises(Touched):
         decode.opaque({"choices": [{"index": 0, "delta": {}, "finish_reason": OpaqueText("stop")}]}, ctx)
+
+
+@pytest.mark.parametrize("client", FORMATS)
+def test_text_after_a_block_that_the_format_does_not_tell(client: str) -> None:
+    _, library = deployed()
+    format = library.format(client)
+    encoder = StreamEncoder(format, new_context(format=client, token="0" * 24, now=1, model="m", body={}))
+    sound = {"type": "audio", "format": "wav", "data": "AAAA"}
+    text = {"type": "text"}
+    encoder.encode(
+        [
+            {"type": "start", "response": {"blocks": []}},
+            {"type": "open", "index": 0, "ordinal": 0, "block": sound},
+            {"type": "close", "index": 0, "ordinal": 0, "block": sound},
+            {"type": "open", "index": 1, "ordinal": 0, "block": text},
+            {"type": "delta", "index": 1, "ordinal": 0, "block": text, "text": "a", "begins": True},
+        ]
+    )
+    piece = {"type": "delta", "index": 1, "ordinal": 0, "block": text}
+    together = encoder.steady(format, {**piece, "text": OpaqueText("b")}, encoder._count)
+    alone = encoder.encode([{**piece, "text": "b"}])
+    assert together is not None
+    assert dumps(together) == dumps(alone)
