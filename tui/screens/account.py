@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any, ClassVar, Literal
 
 from rich.table import Table
@@ -39,6 +41,14 @@ class Exporting(Message):
         self.state = state
 
 
+class Ready(Message):
+    """A file is whole and can be delivered; its folder goes with it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+
+
 class AccountScreen(AccountActs):
     """Newest entries first; each shows what the balance was after it. `s` saves the ledger as CSV."""
 
@@ -63,7 +73,7 @@ class AccountScreen(AccountActs):
         self._next: str | None = None
 
     def compose_body(self) -> ComposeResult:
-        figures = Static(id="figures", classes="panel")
+        figures = Static(id="facts", classes="panel")
         figures.border_title = Text(self._account_shown["name"]).markup
         yield figures
         yield RecordTable(self.columns, self.row, id="ledger")
@@ -136,7 +146,7 @@ class AccountScreen(AccountActs):
         ]
         for start in range(0, len(cells), 4):
             grid.add_row(*(self._figure(*cell) for cell in cells[start : start + 4]))
-        self.query_one("#figures", Static).update(grid)
+        self.query_one("#facts", Static).update(grid)
 
     def _figure(self, label: str, value: Text) -> Text:
         return Text.assemble((f"{label} ", self.tint("text-muted")), value)
@@ -160,6 +170,9 @@ class AccountScreen(AccountActs):
     def action_save(self) -> None:
         name = self._account_shown["name"]
         safe = "".join(char if char.isalnum() or char in "-_." else "_" for char in name)
+        if self.app.is_web:
+            self.run_worker(self._deliver(f"{safe}-ledger.csv"), group="export", exclusive=True)
+            return
         fields = (Field("path", "File", f"{safe}-ledger.csv", required=True),)
         words = "The whole ledger, oldest entry last. A file of that name is replaced once the new one is whole."
         self.fill(FormScreen("Save the ledger as CSV", fields, act="Save", words=words), self._save)
@@ -179,13 +192,32 @@ class AccountScreen(AccountActs):
             self.post_message(Exporting("Saving was stopped; no file was left.", "over"))
             raise
         else:
-            self.post_message(Exporting(f"{entries:,} entries saved in {path}", "over"))
+            where = path.name if self.app.is_web else path
+            self.post_message(Exporting(f"{entries:,} entries saved in {where}", "over"))
+
+    async def _deliver(self, name: str) -> None:
+        """To the browser, which saves it where it saves things."""
+        folder = Path(await asyncio.to_thread(mkdtemp, prefix="nexeon-"))
+        try:
+            await self._export(folder / name)
+            if (folder / name).exists():
+                self.post_message(Ready(folder / name))
+        except asyncio.CancelledError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    @on(Ready)
+    def _ready(self, message: Ready) -> None:
+        message.stop()
+        # What was opened stays readable after its name is gone.
+        self.app.deliver_text(message.path, save_filename=message.path.name, mime_type="text/csv")
+        shutil.rmtree(message.path.parent, ignore_errors=True)
 
     @on(Exporting)
     def _exporting(self, message: Exporting) -> None:
         message.stop()
         over = message.state != "running"
-        self.query_one("#figures", Static).border_subtitle = "" if over else f"{message.words} esc stops"
+        self.query_one("#facts", Static).border_subtitle = "" if over else f"{message.words} esc stops"
         if over:
             severity: Literal["error", "information"] = "error" if message.state == "failed" else "information"
             self.notify(message.words, severity=severity, markup=False)

@@ -21,7 +21,7 @@ class AccountActs(ActScreen):
         Binding("f", "refund", "Refund"),
         Binding("a", "adjust", "Adjust"),
         Binding("e", "edit", "Edit"),
-        Binding("d", "switch", "Disable/enable"),
+        Binding("d", "switch", "On/off"),
         Binding("x", "delete", "Delete"),
     ]
 

@@ -16,9 +16,12 @@ from tui.widgets.table import Cell, Column, Item
 
 
 class AccountsScreen(AccountActs, ListScreen):
-    """The accounts, and what credit each has. Enter opens one with its ledger."""
+    """The accounts, and what credit each has. Enter opens one with its ledger, K shows its keys."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("n", "create", "New"), Binding("K", "keys", "Keys")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("n", "create", "New"),
+        Binding("K", "keys", "Its keys", show=False),
+    ]
     of_record = AccountActs.of_record | {"keys"}
     method = "accounts.list"
     columns = (

@@ -25,8 +25,8 @@ from tui.screens.secret import SecretScreen
 
 _STEPS: Final = (
     ("account", "An account", "It holds the credit that requests are paid from."),
-    ("key", "A key", "What a client authenticates with. It is shown once, with a line to try it."),
-    ("provider", "A provider key", "Your key at a provider. It is kept encrypted, and tried with one cheap call."),
+    ("key", "A key", "What a client shows. You see it once, with a line to try it."),
+    ("provider", "A provider key", "Yours at a provider: kept encrypted, tried with one cheap call."),
     ("call", "A test call", "One short request through the gateway, as a client makes it."),
 )
 _HELLO: Final = "Say hello in one sentence."
@@ -81,6 +81,9 @@ class FirstScreen(AddsProviderKeys):
         self._say("")
         self._show()
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return self._running if action == "cancel" else super().check_action(action, parameters)
+
     # What is there already
 
     def load(self) -> None:
@@ -124,7 +127,7 @@ class FirstScreen(AddsProviderKeys):
         for number, (step, title, words) in enumerate(_STEPS, 1):
             sign = ("✓", self.tint("success")) if done[step] else ("○", self.tint("text-muted"))
             line = Text.assemble(sign, f" {number} ", (title, "bold"), (f"  {done[step]}", self.tint("success")))
-            options.append(Option(line.append(f"\n    {words}\n", self.tint("text-muted")), id=step))
+            options.append(Option(line.append(f"\n    {words}", self.tint("text-muted")), id=step))
         steps.clear_options()
         steps.add_options(options)
         steps.highlighted = before if before is not None else 0
@@ -297,6 +300,7 @@ class FirstScreen(AddsProviderKeys):
     def _say(self, words: str) -> None:
         said = self.query_one("#said", Static)
         said.display = bool(words)
+        self.refresh_bindings()
         said.update(words)
 
 

@@ -45,6 +45,10 @@ class FormScreen(ModalScreen[dict[str, str]]):
         Binding("escape", "leave", "Leave"),
         Binding("ctrl+s", "send", "Send"),
         Binding("ctrl+o", "pick", "Pick"),
+        # ahead of the field in front, so that what is typed right after them goes to the next one
+        Binding("tab", "app.focus_next", "Next field", show=False, priority=True),
+        Binding("shift+tab", "app.focus_previous", "Field before", show=False, priority=True),
+        Binding("enter", "next", "Next field", show=False, priority=True),
         Binding("down", "app.focus_next", "Next field", show=False),
         Binding("up", "app.focus_previous", "Field before", show=False),
     ]
@@ -95,17 +99,22 @@ class FormScreen(ModalScreen[dict[str, str]]):
                 found[field.name] = widget.value.strip()
         return found
 
-    @on(Input.Submitted)
-    def _next(self, event: Input.Submitted) -> None:
+    def action_next(self) -> None:
         """Enter goes on to the next field, and sends after the last."""
         last = next((field for field in reversed(self._fields) if field.kind in ("text", "secret")), None)
-        if last is not None and event.input.id == f"field-{last.name}":
+        if last is not None and self.focused is not None and self.focused.id == f"field-{last.name}":
             self.action_send()
         else:
             self.focus_next()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        return self._field() is not None if action == "pick" else True
+        match action:
+            case "pick":
+                return self._field() is not None
+            case "next":  # else it is the button's, or the list's
+                return isinstance(self.focused, Input)
+            case _:
+                return True
 
     def _field(self) -> Field | None:
         """The one in front, where it can be picked."""

@@ -29,7 +29,7 @@ class KeyActs(ActScreen):
         Binding("n", "create", "New"),
         Binding("e", "edit", "Edit"),
         Binding("t", "rotate", "Rotate"),
-        Binding("d", "switch", "Disable/enable"),
+        Binding("d", "switch", "On/off"),
         Binding("x", "delete", "Delete"),
     ]
     of_record = frozenset({"edit", "rotate", "switch", "delete"})

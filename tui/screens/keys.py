@@ -33,7 +33,7 @@ class KeysScreen(KeyActs, ListScreen):
         Column("State", 9),
         Column("Spent", 8, align="right"),
         Column("Budget", 14, drop=1),
-        Column("Used", 9),
+        Column("Used ago", 8),
         Column("Ends in", 7, drop=2),
         Column("Models", 16, drop=3, flex=True),
         Column("Id", 20, drop=4),
@@ -45,7 +45,7 @@ class KeysScreen(KeyActs, ListScreen):
     def row(self, item: Item) -> Sequence[Cell]:
         state = item["state"]
         tints = self.tint("success"), self.tint("warning"), self.tint("error")
-        used = show.ago(item["last_used"], self.admin.clock()) if item["last_used"] else show.NONE
+        used = show.ago(item["last_used"], self.admin.clock()).removesuffix(" ago") if item["last_used"] else show.NONE
         return (
             item["name"],
             item["account_name"] or Text(item["account"], style="dim"),

@@ -9,7 +9,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.suggester import Suggester
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from tui.screens.base import LOAD, AdminScreen
 from tui.widgets.search import SearchLine
@@ -24,7 +24,10 @@ class ListScreen(AdminScreen[None]):
     """`method` lists what is shown, `searches` says what can be searched; `nothing` is said where there are none,
     `unfound` where a search has none. `paged`: the method takes `limit` and `after`."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("slash", "search", "Search", key_display="/")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        # ahead of the list, so that what is typed right after it is searched for, and is no command
+        Binding("slash", "search", "Search", key_display="/", priority=True)
+    ]
     method: ClassVar[str]
     columns: ClassVar[Sequence[Column]]
     searches: ClassVar[str] = "search"
@@ -135,6 +138,11 @@ class ListScreen(AdminScreen[None]):
     @on(RecordTable.Pointed, "#list")
     def _point(self, message: RecordTable.Pointed) -> None:
         self.pointed(message.item)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action == "search":
+            return not isinstance(self.focused, Input) and self.is_current
+        return super().check_action(action, parameters)
 
     @on(SearchLine.Searched)
     def _searched(self, message: SearchLine.Searched) -> None:

@@ -39,7 +39,8 @@ class SearchLine(Input):
 
     def open(self) -> None:
         self.display = True
-        self.focus()
+        # at once: `focus` waits, and what is typed meanwhile would be commands of the list
+        self.screen.set_focus(self)
 
     @on(Input.Changed)
     def _typed(self, event: Input.Changed) -> None:

@@ -9,6 +9,9 @@ from textual.widgets import Footer, Static
 
 from tui import show
 
+_WIDE = 140
+"""Columns from which on there is room for the place, too."""
+
 _SIGNS = {"connecting": ("◌", "dim"), "up": ("●", "$success"), "lost": ("✖", "$error")}
 
 
@@ -25,7 +28,7 @@ class StatusBar(Horizontal):
         state, where, place = whereabouts
         sign, style = _SIGNS[state]
         words = {"connecting": "connecting", "lost": f"{where or 'service'} lost, trying again"}.get(state, where)
-        room = max(self.app.size.width // 3 - len(words) - 4, 0)
+        room = max(self.app.size.width // 3 - len(words) - 4, 0) if self.app.size.width >= _WIDE else 0
         if state == "up" and room > 6:
             words += " " + show.tail(place, room)
         self.query_one("#where", Static).update(
