@@ -15,7 +15,7 @@ from textual.widgets import ContentSwitcher, Input, Log, Select, Static
 
 from tui.asking import Began, Ended, Heard, ask
 from tui.screens.form import FormScreen
-from tui.screens.playground import PlaygroundScreen, Told
+from tui.screens.playground import PlaygroundScreen, Told, reached
 
 
 async def playground(pilot: Pilot[None]) -> PlaygroundScreen:
@@ -127,6 +127,18 @@ async def test_without_a_key_one_is_asked_for(open_app: Open, fake: FakeService)
         await pilot.press("escape")
         await settle(pilot)
         assert isinstance(pilot.app.screen, PlaygroundScreen)
+
+
+@pytest.mark.parametrize(
+    ("place", "asked"),
+    [
+        ("/run/admin.sock", "http://127.0.0.1:8080/v1/x?alt=sse"),
+        ("https://gateway.example", "https://gateway.example/v1/x?alt=sse"),
+        ("https://example.org/gate/", "https://example.org/gate/v1/x?alt=sse"),
+    ],
+)
+def test_a_gateway_far_away_is_asked_where_it_was_reached(place: str, asked: str) -> None:
+    assert reached("http://127.0.0.1:8080/v1/x?alt=sse", place) == asked
 
 
 @pytest.mark.parametrize(("url", "words"), [("http://127.0.0.1:9/", "Connect"), ("nowhere", "protocol")])

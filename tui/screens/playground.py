@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Final
+from urllib.parse import urlsplit
 
 from textual import on
 from textual.app import ComposeResult
@@ -107,7 +108,7 @@ class PlaygroundScreen(AdminScreen[None]):
                 self._show_with()
                 self.action_send()
             case "compose":
-                self._send(result)
+                self._send(result | {"url": reached(result["url"], self.admin.link.place)})
             case "read":
                 self._show_answer(result)
 
@@ -277,6 +278,14 @@ class PlaygroundScreen(AdminScreen[None]):
     @on(Input.Submitted, "#system")
     def _on_to_prompt(self) -> None:
         self.action_edit()
+
+
+def reached(url: str, place: str) -> str:
+    """A gateway far away tells the address that it has there; it is asked where its admin service was reached."""
+    if not place.startswith(("http://", "https://")):
+        return url
+    there = urlsplit(url)
+    return place.rstrip("/") + there.path + (f"?{there.query}" if there.query else "")
 
 
 def _block(block: dict[str, Any]) -> Content:
