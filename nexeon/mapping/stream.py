@@ -10,77 +10,18 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from nexeon.errors import MappingFailure
+from nexeon.mapping.blocks import STREAMED, OpenBlock, grown, in_characters
 from nexeon.mapping.format import Format
 from nexeon.mapping.missing import MISSING
 from nexeon.mapping.opaque import OpaqueText, holds_opaque
-from nexeon.mapping.reshape import char_offset, place
+from nexeon.mapping.reshape import place
 from nexeon.wire.json import dumps
 
 Piece = dict[str, Any]
 Context = dict[str, Any]
 
-STREAMED: Final[dict[str, tuple[str, ...]]] = {
-    "text": ("text", "citations", "logprobs", "seal"),
-    "refusal": ("text", "seal"),
-    "reasoning": ("text", "summary", "seal"),
-    "tool_call": ("arguments", "seal"),
-    "server_tool_call": ("arguments",),
-}
-"""Fields that come as deltas, per block type; every other block comes whole when it opens."""
-
 _PAYLOADS: Final = ("text", "arguments", "place", "seal", "citation", "logprobs", "data")
 CUT_SHORT: Final = "the provider's stream ended before its answer was complete"
-
-
-class OpenBlock:
-    """A block under way, or done."""
-
-    __slots__ = (
-        "arguments",
-        "citations",
-        "head",
-        "index",
-        "is_open",
-        "logprobs",
-        "ordinal",
-        "placed",
-        "seal",
-        "summary",
-        "text",
-        "type",
-    )
-
-    def __init__(self, head: dict[str, Any], index: int, ordinal: int) -> None:
-        self.head = head
-        self.type: str = head.get("type", "")
-        self.index = index
-        self.ordinal = ordinal
-        self.is_open = True
-        self.text: list[str] = []
-        self.arguments: list[str] = []
-        self.summary: list[list[str]] = []
-        self.citations: list[Any] = []
-        self.logprobs: list[Any] = []
-        self.seal: Any = None
-        self.placed: Any = MISSING
-        """Arguments that come path by path, so far."""
-
-    def folded(self) -> dict[str, Any]:
-        """The whole block, as a response has it."""
-        block = dict(self.head)
-        if self.text or (self.type in ("text", "refusal") and "text" not in block):
-            block["text"] = "".join(self.text)
-        if self.summary:
-            block["summary"] = ["".join(part) for part in self.summary]
-        if self.arguments or self.type == "tool_call":
-            block["arguments"] = "".join(self.arguments)
-        if self.citations:
-            block["citations"] = self.citations
-        if self.logprobs:
-            block["logprobs"] = self.logprobs
-        if self.seal is not None:
-            block["seal"] = self.seal
-        return block
 
 
 class Steady:
@@ -282,7 +223,7 @@ class StreamDecoder:
         if "summary" in piece:
             self._summary(block, piece["summary"], piece.get("part"))
         if piece.get("bytes") and "citation" in piece:
-            piece = {**piece, "citation": _in_characters(piece["citation"], "".join(block.text))}
+            piece = {**piece, "citation": in_characters(piece["citation"], "".join(block.text))}
         if cited is not None:
             cited.citations.append(piece["citation"])
             return
@@ -357,7 +298,7 @@ class StreamDecoder:
         elif name == "seal":
             block.seal = value
         else:
-            block.head = _grown(block.head, value)
+            block.head = grown(block.head, value)
         self._say(block, {name: value})
 
     def _say(self, block: OpenBlock, payload: dict[str, Any]) -> None:
@@ -468,19 +409,6 @@ class StreamDecoder:
 
     def _ping(self, piece: Piece) -> None:
         self._out.append({"type": "ping"})
-
-
-def _in_characters(citation: dict[str, Any], text: str) -> dict[str, Any]:
-    places = {name: char_offset(text, citation[name]) for name in ("start", "end") if name in citation}
-    return {**citation, **{name: place for name, place in places.items() if place is not MISSING}}
-
-
-def _grown(head: dict[str, Any], data: Any) -> dict[str, Any]:
-    """A block whose bytes come in pieces: base64 text is put together under its source."""
-    if type(data) is not str:
-        return {**head, "data": data}
-    source = head.get("source") or {"kind": "base64", "data": ""}
-    return {**head, "source": {**source, "data": source.get("data", "") + data}}
 
 
 _DECODERS: Final[dict[Any, Callable[[StreamDecoder, Piece], None]]] = {
