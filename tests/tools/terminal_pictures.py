@@ -10,8 +10,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "tui"))
 
-from conftest import settle, terminal  # noqa: E402
 from fakes import FakeService  # noqa: E402
+from pilots import settle, terminal  # noqa: E402
 
 FOLDER = ROOT / "docs" / "pictures"
 SIZE = (120, 36)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -13,38 +12,18 @@ from textual.pilot import Pilot
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from fakes import NOW, FakeService
+from fakes import FakeService
+from pilots import Open, terminal
 
 from nexeon.admin import AdminClient, AdminService
 from nexeon.admin.client import LocalClient
 from nexeon.store.memory import MemoryStore
 from nexeon.store.requests import RequestLog
-from tui.app import AdminApp
-
-Open = Callable[..., AbstractAsyncContextManager[Pilot[None]]]
 
 
 @pytest.fixture
 def fake() -> FakeService:
     return FakeService()
-
-
-async def settle(pilot: Pilot[None]) -> None:
-    """Until every worker has ended and what it posted is handled."""
-    for _ in range(3):
-        await pilot.pause()
-        await pilot.app.workers.wait_for_complete()
-    await pilot.pause()
-
-
-@asynccontextmanager
-async def terminal(
-    connect: Callable[[], Awaitable[AdminClient]], size: tuple[int, int] = (100, 30), **options: Any
-) -> AsyncIterator[Pilot[None]]:
-    app = AdminApp(connect, clock=lambda: NOW, **{"welcome": False, **options})
-    async with app.run_test(size=size) as pilot:
-        await settle(pilot)
-        yield pilot
 
 
 @pytest.fixture

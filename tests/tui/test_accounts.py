@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Open, settle
+from pilots import Open, settle
 from textual.geometry import Region
 from textual.pilot import Pilot
 from textual.widgets import Static
@@ -152,7 +152,7 @@ async def test_the_ledger_shows_the_running_balance_and_takes_acts(open_real: Op
         await pilot.press("ctrl+s", "y")
         await settle(pilot)
         assert screen.table.items[0]["balance"] == "7.00"
-        assert "7.00" in "".join(line.text for line in screen.query_one("#facts").render_lines(Region(0, 0, 90, 4)))
+        assert "7.00" in "".join(line.text for line in screen.query_one("#summary").render_lines(Region(0, 0, 90, 4)))
         await pilot.press("q")
         assert isinstance(pilot.app.screen, AccountsScreen)
 

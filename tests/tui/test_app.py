@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from conftest import Open, settle
 from fakes import FakeService
+from pilots import Open, settle
 from textual.command import CommandPalette
 from textual.widgets import Input, Static
 

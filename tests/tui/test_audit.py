@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import Open, settle
 from fakes import FakeService
+from pilots import Open, settle
 from textual.pilot import Pilot
 from textual.widgets import Static
 

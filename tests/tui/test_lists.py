@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from conftest import Open, settle
 from fakes import FakeService, key
+from pilots import Open, settle
 from textual.pilot import Pilot
 from textual.widgets import Static
 

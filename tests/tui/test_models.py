@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from conftest import Open, settle
 from fakes import FakeService
+from pilots import Open, settle
 from textual.pilot import Pilot
 from textual.widgets import Static, TabPane, TextArea
 

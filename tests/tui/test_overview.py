@@ -6,8 +6,8 @@ from typing import Any
 
 import fake_traffic
 import pytest
-from conftest import Open, settle
 from fakes import FakeService
+from pilots import Open, settle
 from textual.widgets import Static
 
 from tui.screens.overview import OverviewScreen

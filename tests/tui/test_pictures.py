@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import settle
 from fakes import NOW, FakeService
+from pilots import settle
 from textual.pilot import Pilot
 
 from tui.app import AdminApp

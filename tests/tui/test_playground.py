@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import Open, settle, terminal
 from fakes import FakeService
 from gateways import gateway
+from pilots import Open, settle, terminal
 from textual.pilot import Pilot
 from textual.widgets import ContentSwitcher, Input, Log, Select, Static
 

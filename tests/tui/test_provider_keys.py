@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from conftest import Open, settle, terminal
 from fakes import FakeService
+from pilots import Open, settle, terminal
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 

@@ -12,8 +12,8 @@ from decimal import Decimal
 from typing import Any
 
 import httpx
-from conftest import settle, terminal
 from gateways import gateway
+from pilots import settle, terminal
 
 from nexeon.admin.client import pages
 
