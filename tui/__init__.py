@@ -24,6 +24,7 @@ Anything else is an `AdminScreen`:
   What needs values goes through `self.fill(FormScreen(…), then)`.
 - Text that came from elsewhere is never markup: use `rich.text.Text`, or `Static(…, markup=False)`.
 
-Tests stand in `tests/tui`: a `FakeService` for a screen's own behaviour, the `service` fixture for flows over a real
-one, `tests/tui/test_pictures.py` for snapshots (two sizes, two themes; `pytest tests/tui --snapshot-update`).
+Tests stand in `tests/tui`: the fixture `open_app` opens the app over a `FakeService`, for a screen's own behaviour,
+`open_real` over a real service, for flows, and `gateways.py` beside a real gateway; `test_pictures.py` holds snapshots
+(two sizes, two themes; `pytest tests/tui/test_pictures.py --snapshot-update`).
 """
