@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.append(str(Path(__file__).parent))  # at the end: other folders have a `conftest` that is imported by name
 
 from fakes import FakeService
 from pilots import Open, terminal
