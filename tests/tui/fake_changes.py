@@ -1,4 +1,4 @@
-"""Made-up changes by operators."""
+"""Made-up changes by operators, and a ledger."""
 
 from __future__ import annotations
 
@@ -28,6 +28,37 @@ def changes(accounts: list[Record], keys: list[Record]) -> list[Record]:
         _change(4, "http (10.0.0.7)", "keys.delete", keys[2]["id"], "nightly", {"key": "nightly"}, keys[2], None),
         _change(3, "ada (tui)", "reload", "", None, {}, None, None),
     ]
+
+
+def ledger(account: str) -> list[Record]:
+    """Newest first."""
+    usage = {"input": 1200, "output": 350}
+    grant, charge = {"reason": "invoice 4711"}, {"model": "granite-large", "provider": "alpine", "usage": usage}
+    charge |= {"key": "key_0000000000000000", "request": "req_00000000000000aa"}
+    return [
+        _entry(account, 4, "charge", "-0.015690000", "184.250000000", **charge),
+        _entry(account, 3, "refund", "0.500000000", "184.265690000", reason="an answer that was cut off"),
+        _entry(account, 2, "charge", "-0.734310000", "183.765690000", **charge, estimated=True),
+        _entry(account, 1, "grant", "184.500000000", "184.500000000", **grant),
+    ]
+
+
+def _entry(account: str, number: int, kind: str, amount: str, balance: str, **other: Any) -> Record:
+    nothing = dict.fromkeys(("key", "request", "model", "provider", "reason"), "")
+    return {
+        "id": f"led_{number:012d}",
+        "account": account,
+        "kind": kind,
+        "amount": amount,
+        "balance": balance,
+        "uncollected": "0.00",
+        "created": f"2030-03-17T1{number}:30:00.000Z",
+        "usage": {},
+        "estimated": False,
+        "expires": None,
+        **nothing,
+        **other,
+    }
 
 
 def _change(

@@ -69,7 +69,8 @@ def key(number: int, name: str, owner: dict[str, Any], **other: Any) -> dict[str
 
 
 def provider_key(number: int, provider: str, state: str, reason: str = "", **other: Any) -> dict[str, Any]:
-    live = {"state": state, "reason": reason, "model": "", "wait": 41.0 if state == "cooling" else 0.0, "running": 2}
+    wait = 41.0 if state == "cooling" else 0.0
+    live = {"state": state, "reason": reason, "model": "", "wait": wait, "running": 2, "calls": 4210, "errors": number}
     return {
         "id": f"pk_{number:016x}",
         "provider": provider,
@@ -147,6 +148,8 @@ class FakeService:
             "status": lambda params: {"store": "tinydb:/var/lib/nexeon", "pid": 4242, "warnings": []},
             "accounts.list": lambda params: page(self.accounts, params, "name", "id"),
             "accounts.show": lambda params: self._one(self.accounts, params["account"]),
+            "credits.ledger": lambda params: page(fake_changes.ledger(params["account"]), params),
+            "keys.create": lambda params: {"id": self.keys[0]["id"], "key": "nex-sk-0123456789abcdefABCDEF-0123456789"},
             "keys.list": lambda params: page(self.keys, params, "name", "id", "last4", "account_name"),
             "keys.show": lambda params: self._one(self.keys, params["key"]),
             "provider_keys.list": lambda params: {

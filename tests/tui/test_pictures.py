@@ -24,10 +24,23 @@ PICTURES: dict[str, tuple[str, ...]] = {
     "request": ("6", "enter"),
     "bodies": ("6", "enter", "tab"),
     "playground": ("7",),
+    "accounts": ("2", "j", "j"),
+    "account": ("2", "enter"),
+    "grant": ("2", "plus"),
+    "confirm": ("2", "x"),
+    "keys": ("3",),
+    "key": ("3", "enter"),
+    "new-key": ("3", "n"),
+    "pick": ("3", "e", "tab", "ctrl+o"),
+    "provider-keys": ("4", "j"),
+    "new-provider-key": ("4", "n"),
+    "first": (":first",),
+    "secret": (":first", "up", "up", "enter", "ctrl+s"),
     "audit": ("8",),
+    "change": ("8", "j", "enter"),
     "help": ("8", "question_mark"),
 }
-"""The keys that lead to each picture."""
+"""The keys that lead to each picture, and with a colon the actions."""
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +61,10 @@ def test_pictures(snap_compare: Callable[..., bool], picture: str, size: str, th
     async def ready(pilot: Pilot[Any]) -> None:
         await settle(pilot)
         for key in PICTURES[picture]:
-            await pilot.press(key)
+            if key.startswith(":"):
+                await pilot.app.run_action(key[1:])
+            else:
+                await pilot.press(key)
             await settle(pilot)
 
     assert snap_compare(app, terminal_size=SIZES[size], run_before=ready)

@@ -10,7 +10,6 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, ClassVar, Literal
 
-from rich.table import Table
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
@@ -29,6 +28,8 @@ from tui.screens.record import RecordScreen
 from tui.widgets.table import Cell, Column, Item, RecordTable
 
 _PAGE = 100
+_AROUND = 6
+"""Columns around the figures."""
 _LEDGER, _MORE = "ledger", "more"
 
 
@@ -73,7 +74,7 @@ class AccountScreen(AccountActs):
         self._next: str | None = None
 
     def compose_body(self) -> ComposeResult:
-        figures = Static(id="facts", classes="panel")
+        figures = Static(id="summary", classes="panel")
         figures.border_title = Text(self._account_shown["name"]).markup
         yield figures
         yield RecordTable(self.columns, self.row, id="ledger")
@@ -133,9 +134,6 @@ class AccountScreen(AccountActs):
 
     def _show_figures(self) -> None:
         account = self._account_shown
-        grid = Table.grid(padding=(0, 3))
-        for _ in range(4):
-            grid.add_column()
         low = self.tint("error") if account["low"] or Decimal(account["available"]) <= 0 else self.tint("success")
         cells = [
             ("Available", Text(show.exact(account["available"]), f"bold {low}")),
@@ -144,9 +142,21 @@ class AccountScreen(AccountActs):
             ("State", Text("disabled", self.tint("error")) if account["disabled"] else Text("ok")),
             *((label, Text(value)) for label, value in _further(account)),
         ]
-        for start in range(0, len(cells), 4):
-            grid.add_row(*(self._figure(*cell) for cell in cells[start : start + 4]))
-        self.query_one("#facts", Static).update(grid)
+        shown, used = Text(), 0
+        for cell in cells:
+            figure = self._figure(*cell)
+            if used and used + 3 + len(figure) > self.app.size.width - _AROUND:
+                shown.append("\n")
+                used = 0
+            elif used:
+                shown.append("   ")
+                used += 3
+            shown.append_text(figure)
+            used += len(figure)
+        self.query_one("#summary", Static).update(shown)
+
+    def on_resize(self) -> None:
+        self._show_figures()
 
     def _figure(self, label: str, value: Text) -> Text:
         return Text.assemble((f"{label} ", self.tint("text-muted")), value)
@@ -217,7 +227,7 @@ class AccountScreen(AccountActs):
     def _exporting(self, message: Exporting) -> None:
         message.stop()
         over = message.state != "running"
-        self.query_one("#facts", Static).border_subtitle = "" if over else f"{message.words} esc stops"
+        self.query_one("#summary", Static).border_subtitle = "" if over else f"{message.words} esc stops"
         if over:
             severity: Literal["error", "information"] = "error" if message.state == "failed" else "information"
             self.notify(message.words, severity=severity, markup=False)

@@ -32,7 +32,7 @@ class KeyScreen(KeyActs):
         self._key = key
 
     def compose_body(self) -> ComposeResult:
-        figures = Static(id="facts", classes="panel")
+        figures = Static(id="summary", classes="panel")
         figures.border_title = Text(self._key["name"]).markup
         yield figures
         columns = (
@@ -102,7 +102,7 @@ class KeyScreen(KeyActs):
         grid.add_column(ratio=1)
         for label, value in self._lines():
             grid.add_row(label, value)
-        self.query_one("#facts", Static).update(grid)
+        self.query_one("#summary", Static).update(grid)
 
     def _lines(self) -> Iterable[tuple[str, Text]]:
         key, now = self._key, self.admin.clock()
