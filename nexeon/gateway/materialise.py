@@ -44,6 +44,9 @@ _MAGIC: Final[tuple[tuple[int, bytes, str], ...]] = (
     (0, b"fLaC", "audio/flac"),
     (0, b"OggS", "audio/ogg"),
 )
+_FOUND: Final = "server_tool_result"
+"""Type of the blocks that tell what a provider's own tool gave."""
+
 _TEXTS: Final = frozenset({"application/json", "application/xml", "application/yaml", "application/x-yaml"})
 _VAGUE: Final = frozenset({"", "application/octet-stream", "binary/octet-stream", "application/download"})
 
@@ -201,12 +204,12 @@ def addresses(
     node: Any, kinds: Collection[str], fetches: Mapping[str, Collection[str]] = MappingProxyType({})
 ) -> Iterator[tuple[str, str]]:
     """(block type, URL) of every block of these types in a canonical tree, but for those whose media type the provider
-    `fetches` itself.
+    `fetches` itself, and for what a provider's own tool found: there an address is what was found.
     """
     if type(node) is list:
         for item in node:
             yield from addresses(item, kinds, fetches)
-    elif type(node) is dict:
+    elif type(node) is dict and node.get("type") != _FOUND:
         source = node.get("source")
         if type(source) is dict and source.get("kind") == "url" and node.get("type") in kinds:
             there = fetches.get(node["type"])
@@ -228,7 +231,7 @@ def filled(node: Any, found: dict[tuple[str, str], Fetched]) -> Any:
     if type(node) is list:
         new = [filled(item, found) for item in node]
         return new if any(a is not b for a, b in zip(new, node, strict=True)) else node
-    if type(node) is not dict:
+    if type(node) is not dict or node.get("type") == _FOUND:
         return node
     source = node.get("source")
     if type(source) is dict and source.get("kind") == "url":

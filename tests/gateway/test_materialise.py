@@ -13,7 +13,7 @@ from shipped import shipped
 from upstream import Call, Script, Upstream
 
 from nexeon.config.model import Materialise
-from nexeon.gateway.materialise import Fetched, Materialiser, Unfetched, addresses, public
+from nexeon.gateway.materialise import Fetched, Materialiser, Unfetched, addresses, filled, public
 
 PDF = b"%PDF-1.7\nhello"
 PNG = b"\x89PNG\r\n\x1a\n" + b"0" * 16
@@ -211,3 +211,15 @@ def test_what_the_provider_fetches_itself_is_left_to_it() -> None:
     here = [url for _, url in addresses(turns, {"document"}, {"document": {"application/pdf"}})]
     assert here == ["https://e.com/a.txt", "https://e.com/b", "https://e.com/d.html"]
     assert len(list(addresses(turns, {"document"}))) == 6
+
+
+def test_what_a_search_found_is_not_fetched() -> None:
+    """However much it is, and whatever its pages have become since."""
+    page = {"type": "document", "source": {"kind": "url", "url": "https://a.example/found"}}
+    asked = {"type": "document", "source": {"kind": "url", "url": "https://a.example/asked"}}
+    turns: list[Any] = [{"blocks": [{"type": "server_tool_result", "blocks": [page] * 30}, asked]}]
+    assert list(addresses(turns, {"document"})) == [("document", "https://a.example/asked")]
+    fetched = {("document", f"https://a.example/{name}"): Fetched("text/plain", b"") for name in ("found", "asked")}
+    found, given = filled(turns, fetched)[0]["blocks"]
+    assert found is turns[0]["blocks"][0]
+    assert given["source"]["kind"] == "text"
