@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +19,8 @@ from nexeon.store.secrets import new_id
 class Accounts:
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.gone: Callable[[str], Awaitable[None]] | None = None
+        """Deletes what else is kept of an account; a gateway sets it."""
 
     async def create(
         self,
@@ -84,6 +87,8 @@ class Accounts:
         """With its keys and what is left of its credit; the ledger stays. Raises Conflict while calls are under way."""
         found = await self._find(account)
         await self._store.remove(found)
+        if self.gone is not None:
+            await self.gone(found.id)
         return {"id": found.id, "deleted": True}
 
     async def _find(self, account: Any) -> Account:

@@ -13,6 +13,7 @@ from nexeon.mapping.format import Format
 from nexeon.store import Account, ApiKey, Reservation
 
 if TYPE_CHECKING:
+    from nexeon.gateway.keeping import Keeping
     from nexeon.gateway.tracing import Trace
     from nexeon.gateway.turns import Turn
 
@@ -62,7 +63,8 @@ class Exchange:
     `turn` is there where the answer is kept or continues one, `maker` is the context of the target asked last.
     `trace` is its place in a trace, where it is
     traced. `unknown` counts events that were given through without being understood.
-    `tell_cost`: the client wants to know the charge.
+    `tell_cost`: the client wants to know the charge. `keeping` is there where the answer is kept under an idempotency
+    key.
     `headers` are those of the client's own that its format's mapping reads.
     """
 
@@ -105,6 +107,7 @@ class Exchange:
     trace: Trace | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     tell_cost: bool = False
+    keeping: Keeping | None = None
 
     @property
     def price(self) -> Price:

@@ -73,6 +73,7 @@ async def delete(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path:
     answer = await find(gateway, incoming, endpoint, path["id"], write=True)
     await gateway.behind.cancel(answer.account, answer.id)
     try:
+        await gateway.repeats.forget(answer.account, answer.id)
         await gateway.answers.delete(answer.account, answer.id)
     except NotFound:
         raise not_found(answer.id) from None

@@ -141,6 +141,7 @@ async def run(
             stack.push_async_callback(asyncio.to_thread, tracer.close)
         app = make_app(services)
         service = AdminService(store, pool=services.pool, requests=log)
+        service.accounts.gone = services.repeats.forget_account
         stack.push_async_callback(service.close)
         services.admin = service
         service.live.watched = seen = Watch(services, *listener.getsockname()[:2])

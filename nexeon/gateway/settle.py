@@ -11,6 +11,7 @@ from typing import Any, Final
 from nexeon.errors import StoreError
 from nexeon.gateway.exchange import Exchange
 from nexeon.gateway.metrics import Metrics
+from nexeon.gateway.owed import owed
 from nexeon.gateway.price import due, price_note
 from nexeon.gateway.record import Recorder
 from nexeon.store import Detail, Reservation, Store
@@ -77,8 +78,12 @@ class Settler:
     async def _charge(self, exchange: Exchange, reservation: Reservation | None) -> tuple[dict[str, Any], bool]:
         """What it used, and whether that is an estimate."""
         produced = exchange.complete or exchange.produced > 0
+        keeping = exchange.keeping if exchange.keeping is not None and exchange.keeping.whole else None
         if not produced or reservation is None:
             await _finish(exchange, {})
+            if keeping is not None:
+                await keeping.before(None)
+                keeping.after(booked=True)
             if reservation is not None:
                 await self._store.release(reservation)
             return {}, False
@@ -98,7 +103,16 @@ class Settler:
             "usage": usage,
             "price": price_note(exchange.price, usage),
         }
-        await self._store.settle(reservation, amount, detail=detail, estimated=estimated)
+        if keeping is None:
+            await self._store.settle(reservation, amount, detail=detail, estimated=estimated)
+        else:
+            booked = False
+            try:
+                await keeping.before(owed(reservation, amount, detail, estimated=estimated))
+                await self._store.settle(reservation, amount, detail=detail, estimated=estimated)
+                booked = True
+            finally:
+                keeping.after(booked=booked)
         self._metrics.charged(exchange.provider, detail["model"], usage, amount, estimated=estimated)
         if lost := exchange.lost():
             self._metrics.lost(exchange.provider, len(lost))

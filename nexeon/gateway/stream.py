@@ -17,17 +17,13 @@ _log = logging.getLogger("nexeon.gateway")
 
 
 class ClientStream:
-    """The bytes of a streamed answer. `close` must be called however it ends; a client that left calls it early.
-
-    `whole` is set before its last piece, where that is its proper end.
-    """
+    """The bytes of a streamed answer. `close` must be called however it ends; a client that left calls it early."""
 
     def __init__(self, exchange: Exchange, answer: StreamAnswer, settler: Settler) -> None:
         self._exchange = exchange
         self._answer = answer
         self._settler = settler
         self._iterator = self._run()
-        self.whole = False
         self._kept = False
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -88,9 +84,13 @@ class ClientStream:
 
     async def _settled(self, out: bytes) -> bytes:
         """The stream's end, once its charge is durable; an error in its place where that fails."""
+        keeping = self._exchange.keeping
+        if keeping is not None and not self._exchange.closed:
+            turn = self._exchange.turn
+            keeping.answer = turn.name if turn is not None else None
+            keeping.ended(out)
         try:
             await self._settler.settle(self._exchange)
-            self.whole = True
         except StoreError as error:
             _log.error("%s: a stream could not be charged: %s", self._exchange.id, error)
             return self._answer.relay.fail(RequestError(503, "unavailable", "the call could not be booked"))

@@ -204,6 +204,12 @@ class Turn:
         """The answer as it stands, in one of the states that the resource names."""
         return {**(self.answer or self.base), **self.resource.make(f"states.{name}", {"message": message})}
 
+    @property
+    def name(self) -> str | None:
+        """The id under which the answer is kept, once it is there."""
+        id = self.resource.answer["id"].get(self.answer) if self.keep and self.answer is not None else None
+        return id if isinstance(id, str) and id else None
+
     def save(self, maker: Mapping[str, Any] | None = None, answer: dict[str, Any] | None = None) -> None:
         """Keeps the answer, the turn's own where none is given; `maker` is the context of the target that gave it."""
         answer = answer if answer is not None else self.answer

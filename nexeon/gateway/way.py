@@ -18,7 +18,9 @@ from nexeon.gateway.attempt import StreamAnswer
 from nexeon.gateway.authenticate import authenticate
 from nexeon.gateway.exchange import Exchange
 from nexeon.gateway.failover import Group
-from nexeon.gateway.idempotency import HEADER, REPLAYED, Claim, Kept
+from nexeon.gateway.idempotency import HEADER, REPLAYED, Kept
+from nexeon.gateway.keeping import Keeping
+from nexeon.gateway.owed import collect
 from nexeon.gateway.replay import Tape, unfolded
 from nexeon.gateway.router import Endpoint
 from nexeon.gateway.stream import ClientStream
@@ -56,15 +58,13 @@ class Incoming:
 
 @dataclass(slots=True)
 class Reply:
-    """What goes back: bytes, or a stream whose `close` must be called however it ends; `finished` says whether the
-    stream came to its proper end, once that is known."""
+    """What goes back: bytes, or a stream whose `close` must be called however it ends."""
 
     status: int
     body: bytes | AsyncIterator[bytes]
     content_type: str = "application/json"
     headers: dict[str, str] = field(default_factory=dict)
     close: Callable[[], None] | None = None
-    finished: Callable[[], bool] = lambda: False
 
 
 async def generate(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path: Mapping[str, str]) -> Reply:
@@ -104,7 +104,7 @@ async def _once(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path: 
     async def again() -> bytes:
         return raw
 
-    claim = await gateway.repeats.claim(account.id, name, incoming.path, raw)
+    claim = await gateway.repeats.claim(account.id, name, incoming.path, raw, partial(collect, gateway.store))
 
     def context() -> dict[str, Any]:
         body = read_body(incoming.headers, raw)
@@ -117,42 +117,45 @@ async def _once(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path: 
         if claim.folded:
             told = unfolded(loads(told), endpoint.format, context(), array=array)
         return Reply(200, told, claim.kind, {**claim.headers, REPLAYED: "true"})
+
+    def tape() -> Tape:
+        return Tape(endpoint.format, context, array=array, most=gateway.repeats.max_bytes)
+
+    keeping = Keeping(claim, tape)
     try:
-        reply = await _answer(gateway, replace(incoming, body=again), endpoint, path)
-        if isinstance(reply.body, bytes):
-            await claim.keep(Kept(zlib.compress(reply.body, 1), reply.content_type, reply.headers))
+        reply = await _answer(gateway, replace(incoming, body=again), endpoint, path, keeping)
+        if isinstance(reply.body, bytes) and claim.open:  # it is made in the background
+            await claim.keep(Kept(zlib.compress(reply.body, 1), reply.content_type, reply.headers), keeping.answer)
     except BaseException:
         claim.release()
         raise
     if isinstance(reply.body, bytes):
         return reply
-    tape = Tape(endpoint.format, context, array=array, most=gateway.repeats.max_bytes)
-    return _kept_stream(reply, reply.body, claim, tape)
+    chunks, close = reply.body, reply.close
 
-
-def _kept_stream(reply: Reply, chunks: AsyncIterator[bytes], claim: Claim, tape: Tape) -> Reply:
-    """A stream that is kept once it is whole, before its last piece leaves."""
-    headers = dict(reply.headers)
-
-    async def kept() -> AsyncIterator[bytes]:
+    async def taped() -> AsyncIterator[bytes]:
         try:
             async for chunk in chunks:
-                tape.add(chunk)
-                if reply.finished():
-                    await claim.keep(Kept(tape.packed(), reply.content_type, headers, tape.folded))
+                keeping.add(chunk)
                 yield chunk
         finally:
             await chunks.aclose()  # type: ignore[attr-defined]
 
-    def close() -> None:
+    def leave() -> None:
         claim.release()
-        if reply.close is not None:
-            reply.close()
+        if close is not None:
+            close()
 
-    return replace(reply, body=kept(), close=close)
+    return replace(reply, body=taped(), close=leave)
 
 
-async def _answer(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path: Mapping[str, str]) -> Reply:
+async def _answer(
+    gateway: Gateway,
+    incoming: Incoming,
+    endpoint: Endpoint,
+    path: Mapping[str, str],
+    keeping: Keeping | None = None,
+) -> Reply:
     """Answers one generation request. Raises RequestError for whatever ends it early."""
     wire = endpoint.format.wire
     key, account = authenticate(gateway, incoming, wire.request.key_query, write=True)
@@ -181,6 +184,7 @@ async def _answer(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path
         model=model,
         turn=turn,
         tell_cost=tell_cost,
+        keeping=keeping if turn is None or not turn.background else None,
         headers={name: incoming.headers[name] for name in wire.request.headers if name in incoming.headers},
     )
     gateway.recorder.watch(exchange, raw, incoming.headers)
@@ -196,6 +200,8 @@ async def _answer(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path
             work = partial(_alone, gateway, incoming, exchange, allowed)
             reply = await gateway.behind.start(exchange, work, keepalive=gateway.config.server.keepalive)
             reply.headers = routed_headers(exchange, model)
+            if keeping is not None:
+                keeping.answer = turn.id
             return reply
         return await _found(gateway, incoming, exchange, allowed)
     except RequestError as error:
@@ -219,14 +225,22 @@ async def _found(gateway: Gateway, incoming: Incoming, exchange: Exchange, allow
         return await _stream_reply(gateway, exchange, answer)
     told = turn.answered(answer.body) if turn is not None else answer.body
     exchange.keep(told)
+    if exchange.keeping is not None:
+        exchange.keeping.answer = turn.name if turn is not None else None
+        exchange.keeping.answered(told, "application/json", partial(_told_headers, exchange, model))
     await settle_answer(gateway, exchange)
     if turn is not None:
         turn.save(exchange.maker)
     gateway.calls.pop(exchange.id, None)
+    return Reply(200, told, headers=_told_headers(exchange, model))
+
+
+def _told_headers(exchange: Exchange, model: Model) -> dict[str, str]:
+    """Of an answer in one piece, once its cost is known."""
     headers = routed_headers(exchange, model)
     if exchange.tell_cost and exchange.cost is not None:
         headers[COST_HEADER] = to_usd(exchange.cost)
-    return Reply(200, told, headers=headers)
+    return headers
 
 
 async def _alone(gateway: Gateway, incoming: Incoming, exchange: Exchange, allowed: Sequence[Group]) -> Reply:
@@ -254,13 +268,15 @@ async def _stream_reply(gateway: Gateway, exchange: Exchange, answer: StreamAnsw
     kind = "application/json" if exchange.array else "text/event-stream; charset=utf-8"
     gateway.streams.add(stream)
     exchange.answered = True
+    if exchange.keeping is not None:
+        exchange.keeping.begun(kind, headers)
 
     def close() -> None:
         gateway.streams.discard(stream)
         gateway.calls.pop(exchange.id, None)
         stream.close()
 
-    return Reply(200, stream.__aiter__(), kind, headers, close, lambda: stream.whole)
+    return Reply(200, stream.__aiter__(), kind, headers, close)
 
 
 async def settle_answer(gateway: Gateway, exchange: Exchange) -> None:

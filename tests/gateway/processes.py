@@ -44,12 +44,14 @@ class Process:
         self.file = folder / "gateway.yaml"
         self.file.write_text(yaml.safe_dump(value))
         self.key = ""
+        self.first = ""
+        """Python that the next process runs before anything else."""
         self.process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
         with (self.folder / "stderr").open("a") as told:
             self.process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "nexeon.cli", "serve", "-c", str(self.file), stderr=told
+                sys.executable, *self._main(), "serve", "-c", str(self.file), stderr=told
             )
         async with httpx.AsyncClient() as http, asyncio.timeout(30):
             while True:
@@ -67,6 +69,11 @@ class Process:
                 self.key = (await client.call("keys.create", account="a", name="k"))["key"]
             finally:
                 await client.close()
+
+    def _main(self) -> list[str]:
+        if not self.first:
+            return ["-m", "nexeon.cli"]
+        return ["-c", f"import runpy\n{self.first}\nrunpy.run_module('nexeon.cli', run_name='__main__')"]
 
     def told(self) -> str:
         """What stands on its stderr."""

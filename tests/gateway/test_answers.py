@@ -12,6 +12,7 @@ import httpx
 import pytest
 import yaml
 
+from nexeon.admin.accounts import Accounts
 from nexeon.config import load_config
 from nexeon.data import data_path
 from nexeon.gateway.app import create_app, gateway_of, services_of
@@ -167,3 +168,35 @@ async def test_the_pipe_is_told_the_whole(opened: Opened) -> None:
     second = (await ask(client, previous_response_id=first["id"])).json()
     assert (first["store"], first["previous_response_id"]) == (True, None)
     assert (second["store"], second["previous_response_id"], second["background"]) == (True, first["id"], False)
+
+
+@pytest.mark.parametrize("more", [{}, {"stream": True}, {"background": True}], ids=["json", "stream", "background"])
+async def test_what_is_deleted_does_not_come_again_under_its_key(opened: Opened, more: dict[str, Any]) -> None:
+    client, gateway = await opened()
+
+    async def ask(key: str, **more: Any) -> httpx.Response:
+        body = {"model": MODEL, "input": "Say something secret.", **more}
+        return await client.post("/responses", json=body, headers={"idempotency-key": key})
+
+    async def keys(wanted: str) -> list[str]:
+        query = f"SELECT key FROM kept WHERE {wanted}"
+        rows = await gateway.repeats._database.run(lambda connection: connection.execute(query).fetchall())
+        return sorted(row[0] for row in rows)
+
+    first, other = await ask("once", **more), await ask("other")
+    told = first.text.split('"id":"resp_')[1].split('"')[0] if "stream" in more else first.json()["id"][5:]
+    assert (await ask("once", **more)).headers["x-nexeon-replayed"] == "true"
+    assert (await client.delete(f"/responses/resp_{told}")).status_code == 200
+    assert await keys("body IS NULL") == ["once"]
+    again = await ask("once", **more)
+    assert (again.status_code, again.json()["error"]["code"]) == (409, "idempotent_answer_not_kept")
+    assert (await ask("other")).content == other.content
+
+    store = gateway.store
+    assert isinstance(store, GuestStore)
+    await gateway.settler.drain(5)
+    accounts = Accounts(store.guests)
+    accounts.gone = gateway.repeats.forget_account
+    account = (await accounts.list())["items"][0]["id"]
+    await accounts.delete(account=account)
+    assert await keys("TRUE") == []
