@@ -145,7 +145,7 @@ async def call(pilot: Pilot[None], *, key: bool = True) -> str:
     await press(pilot, "ctrl+s")
     for _ in range(100):
         await settle(pilot)
-        if not first(pilot)._running:
+        if not first(pilot)._calling:
             break
     await settle(pilot)
     return str(first(pilot).query_one("#said", Static).render())

@@ -63,7 +63,7 @@ async def test_a_prompt_in_every_format_over_a_real_gateway() -> None:
                 if screen._stream is not stream:
                     await pilot.press("s")
                 await pilot.press("ctrl+s")
-                await until(pilot, lambda: not screen._running and "stop" in said(screen, "#state"))
+                await until(pilot, lambda: not screen._receiving and "stop" in said(screen, "#state"))
                 assert said(screen).strip(), (name, stream)
                 assert "took" in said(screen, "#state")
                 raw = screen.query_one("#raw", Log)
@@ -99,7 +99,7 @@ async def test_what_was_cancelled_says_no_more(open_app: Open, fake: FakeService
         await settle(pilot)
         assert said(screen) == "The Rhine [and"
         assert "alpine" in said(screen, "#state")
-        screen._running = True
+        screen._receiving = True
         await pilot.press("x")
         screen.post_message(Told(number, Heard(" the Elbe", 0.3)))
         await settle(pilot)

@@ -65,7 +65,7 @@ class FirstScreen(AddsProviderKeys):
         self._status = 0
         self._facts: list[str] = []
         self._heard = ""
-        self._running = False
+        self._calling = False
         self._example: Callable[[str], None] = lambda _: None
         self._grant = ""
 
@@ -82,7 +82,7 @@ class FirstScreen(AddsProviderKeys):
         self._show()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        return self._running if action == "cancel" else super().check_action(action, parameters)
+        return self._calling if action == "cancel" else super().check_action(action, parameters)
 
     # What is there already
 
@@ -260,17 +260,17 @@ class FirstScreen(AddsProviderKeys):
         return {**request, "url": f"{place.rstrip('/')}/{path}"}
 
     def _send(self, request: dict[str, Any]) -> None:
-        self._status, self._facts, self._heard, self._running = 0, [], "", True
+        self._status, self._facts, self._heard, self._calling = 0, [], "", True
         self._say(f"◌ {request['url']} …")
         self.run_worker(ask(request, self._secret, lambda what: self.post_message(Said(what))), group="ask")
 
     def action_cancel(self) -> None:
         if self.workers.cancel_group(self, "ask"):
-            self._running = False
+            self._calling = False
             self._say("Cancelled.")
 
     def on_said(self, message: Said) -> None:
-        if not self._running:
+        if not self._calling:
             return
         match message.what:
             case Began(status, headers, _):
@@ -280,7 +280,7 @@ class FirstScreen(AddsProviderKeys):
             case Heard(text, _):
                 self._heard += text
             case Ended(error, seconds):
-                self._running = False
+                self._calling = False
                 self._facts.append(show.seconds(seconds))
                 if error:
                     self._say(f"✖ {error}")

@@ -63,7 +63,7 @@ class PlaygroundScreen(AdminScreen[None]):
         self._asked: dict[str, Any] = {}
         self._status = 0
         self._raw = ""
-        self._running = False
+        self._receiving = False
         self._drawn = 0
         self._facts: dict[str, str] = {}
         self._wanted_model = ""
@@ -172,7 +172,7 @@ class PlaygroundScreen(AdminScreen[None]):
     def _send(self, request: dict[str, Any]) -> None:
         self._number += 1
         number = self._number
-        self._raw, self._status, self._drawn, self._facts, self._running = "", 0, 0, {}, True
+        self._raw, self._status, self._drawn, self._facts, self._receiving = "", 0, 0, {}, True
         self.query_one("#raw", Log).clear()
         self.query_one("#said", Static).update("")
         self.query_one("#answer", Vertical).border_subtitle = request["url"].partition("?")[0]
@@ -198,7 +198,7 @@ class PlaygroundScreen(AdminScreen[None]):
                 self.query_one("#raw", Log).write(text)
                 self._read_soon()
             case Ended(error, seconds):
-                self._running = False
+                self._receiving = False
                 self._facts["took"] = show.seconds(seconds)
                 if error:
                     self._say(Content.styled(f"✖ {error}", "$error"))
@@ -215,7 +215,7 @@ class PlaygroundScreen(AdminScreen[None]):
         self._drawn = 0
         if len(self._raw) > _LONGEST:
             self._say(Content("The answer is too long to be read here: v shows it raw."))
-        elif self._raw and (self._running or self._status):
+        elif self._raw and (self._receiving or self._status):
             self.ask("read", "playground.read", **self._asked, answer=self._raw, status=self._status)
 
     def _show_answer(self, answer: dict[str, Any]) -> None:
@@ -223,10 +223,10 @@ class PlaygroundScreen(AdminScreen[None]):
         if error := answer.get("error"):
             parts.append(Content.styled(f"✖ {error.get('message', error)}", "$error"))
         self.query_one("#said", Static).update(Content("\n\n").join(parts))
-        if self.query_one("#rendered").is_vertical_scroll_end or self._running:
+        if self.query_one("#rendered").is_vertical_scroll_end or self._receiving:
             self.query_one("#rendered").scroll_end(animate=False)
         usage = answer.get("usage") or {}
-        facts = [f"{'◌' if self._running else '●'} {self._status}"]
+        facts = [f"{'◌' if self._receiving else '●'} {self._status}"]
         if "provider" in self._facts:
             facts.append(self._facts["provider"])
         facts.append(f"first {self._facts.get('first', show.NONE)}")
@@ -258,9 +258,9 @@ class PlaygroundScreen(AdminScreen[None]):
         self._show_with()
 
     def action_cancel(self) -> None:
-        if self._running:
+        if self._receiving:
             self._number += 1
-            self._running = False
+            self._receiving = False
             self.workers.cancel_group(self, "ask")
             self._say(Content.styled("✖ cancelled: what came until then is charged", "$warning"))
 
