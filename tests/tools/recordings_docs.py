@@ -36,7 +36,9 @@ A number is how many were judged and held; `a/b`: a of b held; `+n`: n more cann
 - **text** (refusals too), **reasoning**, **calls** (names, ids, arguments), **finish**, **usage**: what a client reads
   is what was recorded
 - **citations**: every cited address arrives; **server tools**: so does every call of search, code and MCP tools (Chat
-  has no words for them, Gemini none for MCP); **seals**: every signature and encrypted thought, as it was or enveloped
+  has no words for them, Gemini none for MCP); **seals**: every signature and encrypted thought, as it was or enveloped,
+  but for those on mere text and on a provider's own tool parts, which need not return. Seals on calls have no place in
+  Messages and Responses: for their clients a stash on the gateway gives them back, which these numbers do not show
 - **types**: the answer has the types of the maker's SDK; **grammar**: the stream's events come in the format's order
 """
 REQUESTS = """\
