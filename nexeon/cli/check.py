@@ -33,7 +33,7 @@ def command(coverage: bool, form: str) -> None:
     """
     from nexeon.data import data_path
     from nexeon.errors import ConfigError
-    from nexeon.gateway.pagefiles import page_problems
+    from nexeon.gateway.server.pagefiles import page_problems
     from nexeon.mapping.check import check
     from nexeon.mapping.schemas import schema_folders
 

@@ -51,7 +51,7 @@ def command(against: tuple[Path, ...]) -> None:
 
 
 def _shown(config: Config, salt: str) -> dict[str, Any]:
-    from nexeon.gateway.compiled import digests
-    from nexeon.gateway.reload import described
+    from nexeon.gateway.server.compiled import digests
+    from nexeon.gateway.server.reload import described
 
     return described(config, digests(config.mappings), salt)

@@ -150,6 +150,6 @@ def delete(key: str, yes: bool) -> None:
 
 def _probe(config: Config) -> Probe:
     """The gateway's way to try a key, for when no gateway runs."""
-    from nexeon.gateway.probe import probe
+    from nexeon.gateway.pool.probe import probe
 
     return probe(config)

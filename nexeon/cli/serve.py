@@ -37,6 +37,6 @@ def command(host: str | None, port: int | None, sandbox: bool) -> None:
         from nexeon.cli.sandbox import Sandbox
 
         overlay = Sandbox()
-    from nexeon.gateway.serve import serve
+    from nexeon.gateway.server.serve import serve
 
     serve(replace(config, server=server), overlay=overlay, load=read, loaded=config)

@@ -109,7 +109,7 @@ def _url(text: str) -> str:
 def _sides() -> list[Side]:
     """The stores beside the ledger, of all layers."""
     from nexeon.admin import audit, usage
-    from nexeon.gateway import idempotency
+    from nexeon.gateway.repeats import idempotency
     from nexeon.store import answers, requests, rests
     from nexeon.store.move import Side
 

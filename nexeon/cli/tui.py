@@ -67,7 +67,7 @@ def _open(options: Given) -> None:
         config = options.config()
 
         async def tried(key: ProviderKey, secret: str) -> dict[str, Any]:
-            from nexeon.gateway.probe import probe  # slow to import, and seldom asked for
+            from nexeon.gateway.pool.probe import probe  # slow to import, and seldom asked for
 
             return await probe(config)(key, secret)
 

@@ -18,8 +18,8 @@ from nexeon.gateway.failure import (
     retry_after_seconds,
     stream_error,
 )
-from nexeon.gateway.provider_keys import Lease
-from nexeon.gateway.ratelimit import told_wait
+from nexeon.gateway.limits.ratelimit import told_wait
+from nexeon.gateway.pool.provider_keys import Lease
 from nexeon.gateway.reader import Reader
 from nexeon.gateway.relay import Pipe, Relay, Translation
 from nexeon.gateway.several import at_once, together

@@ -13,9 +13,9 @@ from nexeon.mapping.format import Format
 from nexeon.store import Account, ApiKey, Reservation
 
 if TYPE_CHECKING:
-    from nexeon.gateway.keeping import Keeping
-    from nexeon.gateway.tracing import Trace
-    from nexeon.gateway.turns import Turn
+    from nexeon.gateway.answers.turns import Turn
+    from nexeon.gateway.observe.tracing import Trace
+    from nexeon.gateway.repeats.keeping import Keeping
 
 Closer = Callable[[Mapping[str, Any]], Awaitable[None] | None]
 """Called once at the end of a call with the canonical usage that it is charged for, {} where it costs nothing."""

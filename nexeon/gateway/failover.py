@@ -16,11 +16,11 @@ from nexeon.errors import RequestError
 from nexeon.gateway.attempt import Attempt, JSONAnswer, StreamAnswer
 from nexeon.gateway.exchange import Exchange, Tried
 from nexeon.gateway.failure import AttemptFailed, Blame, no_active_key, rate_limited, refused_by_target
-from nexeon.gateway.health import TargetHealth
-from nexeon.gateway.metrics import Metrics
+from nexeon.gateway.observe.metrics import Metrics
+from nexeon.gateway.pool.health import TargetHealth
+from nexeon.gateway.pool.provider_keys import KeyPool, Lease
+from nexeon.gateway.pool.strategy import ordered
 from nexeon.gateway.price import input_total
-from nexeon.gateway.provider_keys import KeyPool, Lease
-from nexeon.gateway.strategy import ordered
 from nexeon.gateway.target import Plan, Preparer
 from nexeon.gateway.upstream import Upstream
 

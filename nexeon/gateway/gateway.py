@@ -8,12 +8,12 @@ from typing import Any
 from nexeon.admin import AdminHTTP, AdminService
 from nexeon.config import Config, Model
 from nexeon.errors import RequestError
-from nexeon.gateway.compiled import Compiled
-from nexeon.gateway.endpoints import make_router
 from nexeon.gateway.exchange import Exchange
 from nexeon.gateway.failover import Failover
-from nexeon.gateway.limits import Limiter
+from nexeon.gateway.limits.limits import Limiter
 from nexeon.gateway.materialise import Materialiser
+from nexeon.gateway.server.compiled import Compiled
+from nexeon.gateway.server.endpoints import make_router
 from nexeon.gateway.services import Services
 from nexeon.gateway.stream import ClientStream
 from nexeon.gateway.target import Plan, make_plans

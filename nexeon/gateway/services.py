@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING, Final
 from nexeon.admin import AdminHTTP, AdminService
 from nexeon.config import Config
 from nexeon.errors import RequestError, StoreError
-from nexeon.gateway.admission import Admission
-from nexeon.gateway.behind import Behind
-from nexeon.gateway.gauges import gauges
-from nexeon.gateway.health import TargetHealth
-from nexeon.gateway.idempotency import Repeats
-from nexeon.gateway.logs import Redaction, configured_secrets
-from nexeon.gateway.metrics import Metrics
-from nexeon.gateway.provider_keys import KeyPool
-from nexeon.gateway.record import Recorder
+from nexeon.gateway.answers.behind import Behind
+from nexeon.gateway.limits.admission import Admission
+from nexeon.gateway.limits.shared_windows import SharedWindows
+from nexeon.gateway.limits.windows import MemoryWindows, Windows
+from nexeon.gateway.observe.gauges import gauges
+from nexeon.gateway.observe.logs import Redaction, configured_secrets
+from nexeon.gateway.observe.metrics import Metrics
+from nexeon.gateway.observe.record import Recorder
+from nexeon.gateway.pool.health import TargetHealth
+from nexeon.gateway.pool.provider_keys import KeyPool
+from nexeon.gateway.pool.shared_rests import SharedRests
+from nexeon.gateway.repeats.idempotency import Repeats
+from nexeon.gateway.server.sharing import measures
+from nexeon.gateway.server.siblings import Siblings
 from nexeon.gateway.settle import HOLD, Settler
-from nexeon.gateway.shared_rests import SharedRests
-from nexeon.gateway.shared_windows import SharedWindows
-from nexeon.gateway.sharing import measures
-from nexeon.gateway.siblings import Siblings
 from nexeon.gateway.stash import Stash
 from nexeon.gateway.transport import TransportFactory
-from nexeon.gateway.windows import MemoryWindows, Windows
 from nexeon.store import Store
 from nexeon.store.answers import AnswerStore, SQLiteAnswers
 from nexeon.store.requests import RequestLog

@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from nexeon.errors import StoreError
 from nexeon.gateway.exchange import Exchange
-from nexeon.gateway.metrics import Metrics
-from nexeon.gateway.owed import owed
+from nexeon.gateway.observe.metrics import Metrics
+from nexeon.gateway.observe.record import Recorder
 from nexeon.gateway.price import due, price_note
-from nexeon.gateway.record import Recorder
+from nexeon.gateway.repeats.owed import owed
 from nexeon.store import Detail, Reservation, Store
 
 HOLD: Final = 900.0

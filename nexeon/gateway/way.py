@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 from nexeon.config import Model
 from nexeon.errors import RequestError, StoreError
-from nexeon.gateway.admission import declared_size
 from nexeon.gateway.admit import estimate, groups, not_available, reserve, resolve
-from nexeon.gateway.affinity import LEAST, conversation
+from nexeon.gateway.answers.turns import begin
 from nexeon.gateway.attempt import StreamAnswer
 from nexeon.gateway.authenticate import authenticate
 from nexeon.gateway.exchange import Exchange
 from nexeon.gateway.failover import Group
-from nexeon.gateway.idempotency import HEADER, REPLAYED, Kept
-from nexeon.gateway.keeping import Keeping
-from nexeon.gateway.owed import collect
-from nexeon.gateway.replay import Tape, unfolded
-from nexeon.gateway.router import Endpoint
+from nexeon.gateway.limits.admission import declared_size
+from nexeon.gateway.pool.affinity import LEAST, conversation
+from nexeon.gateway.repeats.idempotency import HEADER, REPLAYED, Kept
+from nexeon.gateway.repeats.keeping import Keeping
+from nexeon.gateway.repeats.owed import collect
+from nexeon.gateway.repeats.replay import Tape, unfolded
+from nexeon.gateway.server.router import Endpoint
 from nexeon.gateway.stream import ClientStream
 from nexeon.gateway.target import Preparer
-from nexeon.gateway.turns import begin
 from nexeon.gateway.validate import check_objects, invalid
 from nexeon.mapping import new_context
 from nexeon.mapping.wirefacts import WireFacts

@@ -9,7 +9,7 @@ import pytest
 
 from nexeon.config import Config, load_config
 from nexeon.errors import AdminError
-from nexeon.gateway.probe import probe
+from nexeon.gateway.pool.probe import probe
 from nexeon.store.records import ProviderKey
 
 KEY = ProviderKey("pk_1", "one", "default", 0.0, "", "")

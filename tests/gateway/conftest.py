@@ -20,9 +20,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from upstream import Upstream
 
 from nexeon.config import load_config
-from nexeon.gateway.app import create_app, gateway_of, services_of
 from nexeon.gateway.gateway import Gateway
-from nexeon.gateway.serve import hypercorn_config
+from nexeon.gateway.server.app import create_app, gateway_of, services_of
+from nexeon.gateway.server.serve import hypercorn_config
 from nexeon.mapping import load_library
 from nexeon.store import Balance, open_store, to_nano
 from nexeon.store.guests import GuestStore

@@ -14,7 +14,7 @@ import yaml
 from conftest import CREDIT, settings, until
 
 from nexeon.config import Config, load_config
-from nexeon.gateway.serve import run
+from nexeon.gateway.server.serve import run
 from nexeon.store import Store
 from nexeon.store.guests import GuestStore
 

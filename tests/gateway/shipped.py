@@ -17,9 +17,9 @@ from conftest import CREDIT, until
 from upstream import Upstream
 
 from nexeon.config import load_config
-from nexeon.gateway.app import create_app, gateway_of, services_of
 from nexeon.gateway.gateway import Gateway
-from nexeon.gateway.serve import hypercorn_config
+from nexeon.gateway.server.app import create_app, gateway_of, services_of
+from nexeon.gateway.server.serve import hypercorn_config
 from nexeon.mapping import Library, load_library
 from nexeon.store import open_store
 from nexeon.store.guests import GuestStore

@@ -15,8 +15,8 @@ import pytest
 
 from nexeon.config import load_config
 from nexeon.data import data_path
-from nexeon.gateway import behind, kept
-from nexeon.gateway.app import create_app, gateway_of, services_of
+from nexeon.gateway.answers import behind, kept
+from nexeon.gateway.server.app import create_app, gateway_of, services_of
 from nexeon.mapping import Library, load_library
 from nexeon.sandbox.app import create_app as create_sandbox
 from nexeon.store import open_store, to_nano

@@ -11,7 +11,7 @@ from typing import Any
 import hypercorn.asyncio
 from hypercorn.config import Config
 
-from nexeon.gateway.connection import install
+from nexeon.gateway.server.connection import install
 from tests.gateway.conftest import until
 
 REQUEST = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n"

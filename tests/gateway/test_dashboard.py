@@ -15,7 +15,7 @@ from conftest import Gate, Opener, until
 from scripts import EVENTS, notes, says, streams, talks
 from upstream import Call
 
-from nexeon.gateway.reload import Reloader
+from nexeon.gateway.server.reload import Reloader
 
 DASHBOARD = json.loads((Path(__file__).parents[2] / "docs" / "grafana.json").read_text(encoding="utf-8"))
 _SAMPLE = re.compile(r"([a-z_]+)(?:\{(.*)\})? [-+0-9.e]+\Z")

@@ -16,9 +16,9 @@ from upstream import Call
 
 from nexeon.config import Idempotency
 from nexeon.errors import RequestError, StoreUnavailable
-from nexeon.gateway.idempotency import Claim, Kept, Repeats
-from nexeon.gateway.metrics import Metrics
-from nexeon.gateway.replay import Tape
+from nexeon.gateway.observe.metrics import Metrics
+from nexeon.gateway.repeats.idempotency import Claim, Kept, Repeats
+from nexeon.gateway.repeats.replay import Tape
 from nexeon.mapping import Format, new_context
 from nexeon.store.guests import GuestStore
 

@@ -15,13 +15,13 @@ from upstream import Upstream
 
 from nexeon.admin import connect
 from nexeon.errors import StoreUnavailable
-from nexeon.gateway.idempotency import Repeats
-from nexeon.gateway.owed import Owed, collect
+from nexeon.gateway.repeats.idempotency import Repeats
+from nexeon.gateway.repeats.owed import Owed, collect
 from nexeon.store import Account, Detail, open_store
 
 STEPS = {
-    "before it is kept": ("nexeon.gateway.idempotency", "Repeats", "keep", "before"),
-    "once it is kept": ("nexeon.gateway.idempotency", "Repeats", "keep", "after"),
+    "before it is kept": ("nexeon.gateway.repeats.idempotency", "Repeats", "keep", "before"),
+    "once it is kept": ("nexeon.gateway.repeats.idempotency", "Repeats", "keep", "after"),
     "once it is charged": ("nexeon.store.memory", "MemoryStore", "settle", "after"),
 }
 KILL = """

@@ -11,8 +11,8 @@ import pytest
 from conftest import Gate, Opener, until
 from scripts import says, streams, talks
 
-from nexeon.gateway.ratelimit import _duration, limit_headers, told_wait
-from nexeon.gateway.windows import Claim, Level
+from nexeon.gateway.limits.ratelimit import _duration, limit_headers, told_wait
+from nexeon.gateway.limits.windows import Claim, Level
 from nexeon.mapping.wirefacts import LimitFacts, LimitNames
 
 NAMES = LimitFacts("duration", LimitNames("l", "r", "x"), LimitNames("tl", "tr", "tx"))

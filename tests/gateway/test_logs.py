@@ -19,7 +19,7 @@ from upstream import Call, Upstream
 from nexeon.admin import connect
 from nexeon.config import Config, Lines, load_config
 from nexeon.errors import ConfigError
-from nexeon.gateway.logs import Redaction, configured_secrets, set_up
+from nexeon.gateway.observe.logs import Redaction, configured_secrets, set_up
 
 PLANTED = {
     "api_key": "planted-provider-secret-1",

@@ -14,8 +14,8 @@ from upstream import Call
 
 from nexeon.config import Overload
 from nexeon.errors import RequestError
-from nexeon.gateway.admission import Admission, declared_size
-from nexeon.gateway.metrics import Metrics
+from nexeon.gateway.limits.admission import Admission, declared_size
+from nexeon.gateway.observe.metrics import Metrics
 
 BODY = {"model": "plain", "say": [{"who": "user", "text": "hi"}]}
 

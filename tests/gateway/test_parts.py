@@ -17,10 +17,10 @@ from scripts import SAID
 
 from nexeon.config import Price, load_config
 from nexeon.errors import RequestError
-from nexeon.gateway.app import create_app
 from nexeon.gateway.failure import Blame, from_answer, retry_after_seconds, stream_error
 from nexeon.gateway.pipe import asked_for_usage, marked, set_facts, upstream_body
 from nexeon.gateway.price import cost, estimated_usage, price_note
+from nexeon.gateway.server.app import create_app
 from nexeon.gateway.validate import RequestValidator
 from nexeon.gateway.way import _header_text
 from nexeon.mapping import load_library

@@ -15,7 +15,7 @@ from nexeon.cli.sandbox import Sandbox
 from nexeon.config import load_config
 from nexeon.data import data_path
 from nexeon.errors import AdminError
-from nexeon.gateway.serve import run
+from nexeon.gateway.server.serve import run
 from nexeon.mapping import load_library
 
 FORMATS = ("openai.chat", "openai.responses", "anthropic.messages", "gemini.generate_content")

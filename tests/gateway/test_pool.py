@@ -18,9 +18,9 @@ from upstream import Call
 from nexeon.admin import AdminService
 from nexeon.config import Breaker, Limits, PoolKey, Target
 from nexeon.errors import AdminError
-from nexeon.gateway.health import TargetHealth
-from nexeon.gateway.provider_keys import KeyPool
-from nexeon.gateway.strategy import ordered
+from nexeon.gateway.pool.health import TargetHealth
+from nexeon.gateway.pool.provider_keys import KeyPool
+from nexeon.gateway.pool.strategy import ordered
 from nexeon.store import open_store
 from nexeon.store.rests import Rest, RestStore
 

@@ -20,9 +20,9 @@ from upstream import Call, Upstream
 
 from nexeon.admin import AdminClient, connect
 from nexeon.config import load_config
-from nexeon.gateway.compiled import compile_folders
 from nexeon.gateway.gateway import Gateway
-from nexeon.gateway.reload import Reloader
+from nexeon.gateway.server.compiled import compile_folders
+from nexeon.gateway.server.reload import Reloader
 from nexeon.gateway.services import Services
 from nexeon.store import open_store
 

@@ -20,7 +20,7 @@ from upstream import Call, Upstream
 from nexeon.admin import connect, connect_http
 from nexeon.config import Config, load_config
 from nexeon.errors import AdminError, ConfigError, NotFound
-from nexeon.gateway.serve import run
+from nexeon.gateway.server.serve import run
 from nexeon.store import Balance, Store, open_store, to_usd
 from nexeon.store.guests import GuestStore
 

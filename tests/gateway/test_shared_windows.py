@@ -17,9 +17,9 @@ from conftest import Opener, until
 from scripts import says, talks
 
 from nexeon.errors import ConfigError
-from nexeon.gateway.shared_rests import SharedRests
-from nexeon.gateway.shared_windows import SharedWindows
-from nexeon.gateway.windows import HELD, Claim, Exceeded, MemoryWindows, Taken
+from nexeon.gateway.limits.shared_windows import SharedWindows
+from nexeon.gateway.limits.windows import HELD, Claim, Exceeded, MemoryWindows, Taken
+from nexeon.gateway.pool.shared_rests import SharedRests
 from nexeon.store.rests import Rest
 from tests.servers import RedisServer, need_redis
 
@@ -74,7 +74,7 @@ async def test_calls_at_once_are_given_back_or_run_out(make: Maker, monkeypatch:
         await one.take([claim])
     assert refusal.value.wait == 1
     await other.settle(second, [1])
-    monkeypatch.setattr("nexeon.gateway.shared_windows._LEASE", 0.3)
+    monkeypatch.setattr("nexeon.gateway.limits.shared_windows._LEASE", 0.3)
     lost = await other.take([claim])
     other._held.clear()  # its gateway was killed
     with pytest.raises(Exceeded):
@@ -86,7 +86,7 @@ async def test_calls_at_once_are_given_back_or_run_out(make: Maker, monkeypatch:
 
 
 async def test_a_long_call_keeps_what_it_holds(make: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nexeon.gateway.shared_windows._LEASE", 0.3)
+    monkeypatch.setattr("nexeon.gateway.limits.shared_windows._LEASE", 0.3)
     windows = make()
     await windows.take([Claim("k:calls", 1, HELD)])
     await asyncio.sleep(0.8)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nexeon.gateway.shorten import shortened, weight
+from nexeon.gateway.answers.shorten import shortened, weight
 
 
 def said(n: int) -> dict[str, str]:

@@ -152,7 +152,7 @@ async def test_an_error_after_a_keep_alive_is_an_event(opened: Opener) -> None:
 
 async def test_a_stream_lives_longer_than_any_limit_of_the_server(opened: Opener) -> None:
     """Every server default that could cut a stream is a time limit for idle connections or whole answers."""
-    from nexeon.gateway.serve import hypercorn_config
+    from nexeon.gateway.server.serve import hypercorn_config
 
     gate = await opened()
     settings = hypercorn_config(gate.gateway.config)

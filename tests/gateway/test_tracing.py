@@ -18,7 +18,7 @@ pytest.importorskip("opentelemetry.sdk")
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from nexeon.config import load_config
-from nexeon.gateway.tracing import open_tracer
+from nexeon.gateway.observe.tracing import open_tracer
 
 BODY = {"model": "plain", "say": [{"who": "user", "text": "hi"}]}
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"

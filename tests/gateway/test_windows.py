@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexeon.gateway.windows import HELD, Claim, Exceeded, MemoryWindows
+from nexeon.gateway.limits.windows import HELD, Claim, Exceeded, MemoryWindows
 
 STEPS = st.lists(st.tuples(st.floats(0, 20), st.integers(1, 8)), max_size=80)
 

@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from fleet import SECRET_KEY
 from upstream import Upstream
 
-from nexeon.gateway.siblings import labelled
-from nexeon.gateway.windows import Claim, Exceeded, MemoryWindows
+from nexeon.gateway.limits.windows import Claim, Exceeded, MemoryWindows
+from nexeon.gateway.server.siblings import labelled
 from nexeon.store.postgres.engine import PostgresStore
 from nexeon.store.records import Account, ApiKey
 from nexeon.store.secrets import VARIABLE, digest, last4, new_secret

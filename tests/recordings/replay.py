@@ -17,8 +17,8 @@ import hypercorn.asyncio
 import yaml
 
 from nexeon.config import load_config
-from nexeon.gateway.app import create_app, gateway_of, services_of
-from nexeon.gateway.serve import hypercorn_config
+from nexeon.gateway.server.app import create_app, gateway_of, services_of
+from nexeon.gateway.server.serve import hypercorn_config
 from nexeon.store import open_store, to_nano
 from nexeon.store.guests import GuestStore
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from nexeon.gateway.replay import Tape, unfolded
+from nexeon.gateway.repeats.replay import Tape, unfolded
 from nexeon.mapping import Format, new_context
 
 from .cases import Case

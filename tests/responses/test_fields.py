@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from nexeon.config import load_config
-from nexeon.gateway.app import create_app, services_of
+from nexeon.gateway.server.app import create_app, services_of
 from nexeon.mapping import Library, load_library
 from nexeon.sandbox.app import create_app as create_sandbox
 from nexeon.store import open_store, to_nano

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from nexeon.config import load_config
-from nexeon.gateway.app import create_app, services_of
+from nexeon.gateway.server.app import create_app, services_of
 from nexeon.mapping import load_library
 from nexeon.store import open_store, to_nano
 from nexeon.store.guests import GuestStore

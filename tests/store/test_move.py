@@ -19,8 +19,8 @@ from nexeon.cli import main
 from nexeon.cli.store import _sides
 from nexeon.config import Idempotency
 from nexeon.errors import Conflict, StoreError
-from nexeon.gateway.idempotency import Claim, Kept, Repeats
-from nexeon.gateway.metrics import Metrics
+from nexeon.gateway.observe.metrics import Metrics
+from nexeon.gateway.repeats.idempotency import Claim, Kept, Repeats
 from nexeon.store import Store, open_store
 from nexeon.store.answers import Answer, SQLiteAnswers
 from nexeon.store.move import Moved, move

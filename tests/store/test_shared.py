@@ -12,8 +12,8 @@ import pytest
 from nexeon.admin import AdminService
 from nexeon.config import Idempotency
 from nexeon.errors import NotFound, RequestError
-from nexeon.gateway.idempotency import Claim, Kept, Repeats
-from nexeon.gateway.metrics import Metrics
+from nexeon.gateway.observe.metrics import Metrics
+from nexeon.gateway.repeats.idempotency import Claim, Kept, Repeats
 from nexeon.store.answers import Answer, SQLiteAnswers
 from nexeon.store.postgres.dialect import Dialect
 from nexeon.store.postgres.engine import PostgresStore

@@ -13,7 +13,7 @@ from nexeon.admin import AdminClient, connect
 from nexeon.cli.sandbox import Sandbox
 from nexeon.config import load_config
 from nexeon.data import data_path
-from nexeon.gateway.serve import run
+from nexeon.gateway.server.serve import run
 
 OWN = """
 server: {{port: 0}}

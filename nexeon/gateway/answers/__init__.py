@@ -1,0 +1,1 @@
+"""Answers as a resource: kept, continued, read, cancelled, made short."""

@@ -1,0 +1,106 @@
+"""How many requests are under way at once: more than that wait in a short queue, and what does not fit there is told to
+come again, before its body is read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from nexeon.config import Overload
+from nexeon.errors import RequestError
+from nexeon.gateway.observe.metrics import Metrics
+
+_LEAST: Final = 1.0
+"""Seconds after which a client that is turned away may come again, at least."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    size: int
+    turn: asyncio.Future[None]
+
+
+class Admission:
+    """`beside` counts what is under way without having entered. One `leave` for each `enter` or `wait`."""
+
+    def __init__(self, settings: Overload, metrics: Metrics, beside: Callable[[], int] = lambda: 0) -> None:
+        self.settings = settings
+        self._metrics = metrics
+        self._beside = beside
+        self._queue: deque[_Waiting] = deque()
+        self.running = 0
+        self.bytes = 0
+
+    @property
+    def waiting(self) -> int:
+        return len(self._queue)
+
+    def enter(self, size: int) -> bool:
+        """Whether a request with a body of so many bytes may go on at once."""
+        if self._queue or not self._fits(size):
+            return False
+        self.running += 1
+        self.bytes += size
+        return True
+
+    async def wait(self, size: int) -> None:
+        """Returns when it is this request's turn. Raises RequestError 503 where that takes too long."""
+        settings = self.settings
+        if len(self._queue) >= settings.queue:
+            raise self._refusal("full")
+        waiting = _Waiting(size, asyncio.get_running_loop().create_future())
+        self._queue.append(waiting)
+        self._next()
+        try:
+            async with asyncio.timeout(settings.wait):
+                await waiting.turn
+        except TimeoutError:
+            if not waiting.turn.done() or waiting.turn.cancelled():
+                self._queue.remove(waiting)
+                raise self._refusal("late") from None
+        except asyncio.CancelledError:
+            if waiting.turn.done() and not waiting.turn.cancelled():
+                self.leave(size)
+            else:
+                self._queue.remove(waiting)
+            raise
+
+    def leave(self, size: int) -> None:
+        """The request has ended."""
+        self.running -= 1
+        self.bytes -= size
+        if self._queue:
+            self._next()
+
+    def _next(self) -> None:
+        while self._queue and self._fits(self._queue[0].size):
+            waiting = self._queue.popleft()
+            self.running += 1
+            self.bytes += waiting.size
+            waiting.turn.set_result(None)
+
+    def _fits(self, size: int) -> bool:
+        settings = self.settings
+        running = self.running + self._beside()
+        return running < settings.running and (self.bytes + size <= settings.bodies or not self.bytes)
+
+    def _refusal(self, reason: str) -> RequestError:
+        self._metrics.shed(reason)
+        return RequestError(
+            503,
+            "overloaded",
+            "the gateway has too much to do at the moment",
+            code="overloaded",
+            retry_after=max(_LEAST, self.settings.wait),
+        )
+
+
+def declared_size(headers: Mapping[str, str], most: int) -> int:
+    """Bytes of a body that is still to come; as many as it may have where it does not say."""
+    length = headers.get("content-length", "")
+    if length.isascii() and length.isdigit():
+        return min(int(length), most)
+    return most if "transfer-encoding" in headers else 0

@@ -1,0 +1,1 @@
+"""Where a call goes: provider keys and targets, and how they fare."""

@@ -1,0 +1,1 @@
+"""Requests that come again under the same idempotency key."""

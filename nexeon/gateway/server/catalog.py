@@ -1,0 +1,154 @@
+"""Model lists, in every shape that clients know: each shape is a file under `catalogs/` of a mapping folder.
+
+    catalog: NAME
+    format: whose errors and keys this endpoint's clients use
+    path: the list's URL path; one model's is below it
+    header: a request header that chooses this shape where several have one path (optional)
+    define: …
+    list: template over `body` (models, query)      item: template over `model`
+
+A model is `{id, owned_by, created, created_at, context_window, max_output_tokens}` (Unix seconds, and the same as a
+date-time in UTC); a list has only those that the key may use.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from nexeon.config import Model
+from nexeon.errors import MappingError, MappingFailure, Problem, RequestError
+from nexeon.gateway.admit import may_use, not_available
+from nexeon.gateway.authenticate import authenticate
+from nexeon.gateway.server.router import Endpoint
+from nexeon.gateway.way import Incoming, Reply
+from nexeon.mapping import Format, Library, new_context
+from nexeon.mapping.module import Module
+from nexeon.mapping.runtime import Transform
+from nexeon.mapping.source import Map, Node, Source, plain, read
+from nexeon.wire.json import dumps
+
+if TYPE_CHECKING:
+    from nexeon.gateway.gateway import Gateway
+
+_FOLDER: Final = "catalogs"
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """One shape of model lists, compiled."""
+
+    name: str
+    format: Format
+    path: str
+    header: str | None
+    list: Transform
+    item: Transform
+
+
+def load_catalogs(library: Library) -> list[Endpoint]:
+    """The endpoints of every catalog file; a later folder's file replaces an earlier one of the same name.
+
+    Raises MappingError with every problem of every file.
+    """
+    sources: dict[str, Source] = {}
+    problems: list[Problem] = []
+    for folder in library.folders:
+        for path in sorted((folder / _FOLDER).glob("*.yaml")):
+            try:
+                sources[path.stem] = read(path, f"{_FOLDER}/{path.name}")
+            except MappingError as error:
+                problems += error.problems
+    catalogs = []
+    for source in sources.values():
+        try:
+            catalogs.append(_compile(source, library))
+        except MappingError as error:
+            problems += error.problems
+    if problems:
+        raise MappingError(problems)
+    endpoints = []
+    for catalog in sorted(catalogs, key=lambda catalog: catalog.header is None):  # the choosier first
+        below = re.compile(re.escape(catalog.path) + r"/(?P<model>.+)\Z")
+        for place, handler, pattern in ((catalog.path, _list, None), (catalog.path + "/{model}", _item, below)):
+            endpoints.append(
+                Endpoint(
+                    path=place,
+                    methods=("GET",),
+                    handler=handler,
+                    format=catalog.format,
+                    pattern=pattern,
+                    header=catalog.header,
+                    extra=catalog,
+                )
+            )
+    return endpoints
+
+
+def _compile(source: Source, library: Library) -> Catalog:
+    data = plain(source.root)
+    if not isinstance(source.root, Map) or not isinstance(data, dict):
+        raise MappingError([Problem("a catalog is a map", source.name, 1)])
+    missing = [name for name in ("catalog", "format", "path", "list", "item") if name not in data]
+    if missing:
+        raise MappingError([Problem(f"a catalog needs `{name}`", source.name, 1) for name in missing])
+    module = Module(source)
+    make_list = module.add(_part(source.root, "list"), "body", "list")
+    make_item = module.add(_part(source.root, "item"), "model", "item")
+    module.finish()
+    header = data.get("header")
+    return Catalog(
+        name=str(data["catalog"]),
+        format=library.format(str(data["format"])),
+        path=str(data["path"]).rstrip("/"),
+        header=str(header).lower() if header else None,
+        list=make_list(),
+        item=make_item(),
+    )
+
+
+def _part(root: Map, name: str) -> Node:
+    node = root.get(name)
+    assert node is not None
+    return node
+
+
+async def _list(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path: Mapping[str, str]) -> Reply:
+    catalog: Catalog = endpoint.extra
+    key, _ = authenticate(gateway, incoming, catalog.format.wire.request.key_query, write=False)
+    models = [_facts(model) for model in gateway.config.models.values() if may_use(key, model)]
+    return _reply(catalog, catalog.list, {"models": models, "query": _without_secrets(catalog, incoming)})
+
+
+async def _item(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path: Mapping[str, str]) -> Reply:
+    catalog: Catalog = endpoint.extra
+    key, _ = authenticate(gateway, incoming, catalog.format.wire.request.key_query, write=False)
+    model = gateway.config.model(path["model"])
+    if model is None or not may_use(key, model):
+        raise not_available(path["model"])
+    return _reply(catalog, catalog.item, _facts(model))
+
+
+def _reply(catalog: Catalog, transform: Transform, value: Any) -> Reply:
+    try:
+        return Reply(200, dumps(transform(value, new_context(format=catalog.format.name))))
+    except MappingFailure as failure:
+        raise RequestError(500, "internal", f"catalog `{catalog.name}`: {failure.message}") from failure
+
+
+def _without_secrets(catalog: Catalog, incoming: Incoming) -> dict[str, str]:
+    secret = catalog.format.wire.request.key_query
+    return {name: value for name, value in incoming.query.items() if name != secret}
+
+
+def _facts(model: Model) -> dict[str, Any]:
+    date = datetime.fromtimestamp(model.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    facts: dict[str, Any] = {"id": model.id, "owned_by": model.owned_by, "created": model.created, "created_at": date}
+    if model.context_window is not None:
+        facts["context_window"] = model.context_window
+    if model.max_output_tokens is not None:
+        facts["max_output_tokens"] = model.max_output_tokens
+    return facts

@@ -1,0 +1,96 @@
+"""Hypercorn's connections, with an end of our own: nothing that a client has sent before the end is lost.
+
+Hypercorn's own end closes the listening socket with whoever waits in its queue, and idle connections at the moment at
+which a balancer may be sending on them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from typing import Any
+
+import hypercorn.config
+from hypercorn.asyncio.worker_context import WorkerContext
+from hypercorn.utils import wrap_app
+from quart import Quart
+
+from nexeon.gateway.server.connection import Connection
+
+
+class Listener:
+    """Serves an app on a listening socket, from `start` to `finish`."""
+
+    def __init__(self, app: Quart, settings: hypercorn.config.Config, sock: socket.socket) -> None:
+        self._app = app
+        self._settings = settings
+        self._socket = sock
+        self._context = WorkerContext(None)
+        self._wrapped = wrap_app(app, settings.wsgi_max_body_size, "asgi")
+        self._server: asyncio.Server | None = None
+        self._connections: set[asyncio.Task[Any]] = set()
+        self._late: list[asyncio.Task[Any]] = []
+        self._empty = asyncio.Event()
+
+    async def start(self) -> None:
+        """Accepts connections once the app has started."""
+        await self._app.startup()
+        self._server = await asyncio.start_server(self._serve, sock=self._socket.dup(), backlog=self._settings.backlog)
+
+    async def stop_accepting(self) -> None:
+        """New connections are refused from here on; those that wait in the socket's queue are served still."""
+        if self._server is None:
+            return
+        self._server.close()
+        self._server = None
+        loop = asyncio.get_running_loop()
+        self._socket.setblocking(False)
+        with contextlib.suppress(OSError):
+            while True:
+                accepted, _ = self._socket.accept()
+                self._late.append(loop.create_task(self._take(accepted)))
+        self._socket.close()
+        if self._late:
+            await asyncio.wait(self._late)
+
+    async def close_idle(self) -> None:
+        """Connections end as soon as they have nothing to answer."""
+        await self._context.terminated.set()
+
+    async def empty(self) -> None:
+        """Returns when no connection is open any more."""
+        while self._connections:
+            self._empty.clear()
+            await self._empty.wait()
+
+    async def finish(self) -> None:
+        """Ends what is still open, and the app."""
+        await self.stop_accepting()
+        for task in list(self._connections):
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+        await self._app.shutdown()
+
+    async def _take(self, accepted: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+
+        def protocol() -> asyncio.StreamReaderProtocol:
+            return asyncio.StreamReaderProtocol(asyncio.StreamReader(), self._serve)
+
+        with contextlib.suppress(OSError):
+            accepted.setblocking(False)
+            await loop.connect_accepted_socket(protocol, accepted)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        try:
+            await Connection(
+                self._wrapped, asyncio.get_running_loop(), self._settings, self._context, {}, reader, writer
+            )
+        finally:
+            self._connections.discard(task)
+            if not self._connections:
+                self._empty.set()
