@@ -13,6 +13,7 @@ from nexeon.cli.options import Given, config_option, given, remote_options
 from nexeon.errors import AdminError
 
 if TYPE_CHECKING:
+    from nexeon.gateway.explain import Explainer
     from nexeon.store.records import ProviderKey
 
 _TOKEN: Final = "NEXEON_ADMIN_TOKEN"
@@ -71,8 +72,23 @@ def _open(options: Given) -> None:
 
             return await probe(config)(key, secret)
 
+        made: list[Explainer] = []
+
+        def explained(**asked: Any) -> list[dict[str, Any]]:
+            from nexeon.gateway.explain import Explainer
+
+            made[:] = made or [Explainer(config)]
+            return made[0](**asked)
+
         async def client() -> AdminClient:
-            return await connect(config.store.url, socket=config.admin.socket, config=config, actor=actor, probe=tried)
+            return await connect(
+                config.store.url,
+                socket=config.admin.socket,
+                config=config,
+                actor=actor,
+                probe=tried,
+                explain=explained,
+            )
 
     from tui.app import run
 

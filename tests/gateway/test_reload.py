@@ -20,6 +20,7 @@ from upstream import Call, Upstream
 
 from nexeon.admin import AdminClient, connect
 from nexeon.config import load_config
+from nexeon.data import data_path
 from nexeon.gateway.gateway import Gateway
 from nexeon.gateway.server.compiled import compile_folders
 from nexeon.gateway.server.reload import Reloader
@@ -245,7 +246,7 @@ async def test_the_loop_goes_on_and_nothing_stays_behind(tmp_path: Path) -> None
     folder = tmp_path / "own"
     (folder / "formats").mkdir(parents=True)
     own = tmp_path / "gateway.yaml"
-    shipped = Path(compile_folders.__code__.co_filename).parents[2] / "gateway.yaml"
+    shipped = data_path("gateway.yaml")
     own.write_text(f"mappings: [builtin, {folder}]\nstore: {{url: 'memory:'}}\n")
     extra = folder / "formats" / "extra.yaml"
     talk = (FIXTURES / "mappings" / "formats" / "talk.yaml").read_text()

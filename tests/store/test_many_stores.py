@@ -102,6 +102,8 @@ async def test_the_ledger_adds_up_at_any_interleaving_of_many_accounts(stores: S
         )
         await stores[0].post(account.id, "grant", 2_000, expires=4e9 if number % 3 == 0 else None)
     charged: Counter[str] = Counter()
+    beyond: Counter[str] = Counter()
+    """What calls used that had not been reserved: only that may pass a budget."""
 
     async def client(seed: int) -> None:
         chance = random.Random(seed)
@@ -119,6 +121,7 @@ async def test_the_ledger_adds_up_at_any_interleaving_of_many_accounts(stores: S
             )
             assert first == second, "whoever settles, it is charged once"
             charged[held.account] -= first.amount
+            beyond[held.account] += max(-first.amount - held.amount, 0)
 
     await asyncio.gather(*(client(seed) for seed in range(24)))
     entries = await stores[0].history(limit=100_000)
@@ -128,7 +131,8 @@ async def test_the_ledger_adds_up_at_any_interleaving_of_many_accounts(stores: S
         assert balance.reserved == 0
         assert balance.balance == 2_000 - charged[f"acc_{number}"] >= -10 * number
         spent = (await stores[2].budget(f"key_{number}")).spent
-        assert spent == charged[f"acc_{number}"] <= (900 if number % 2 else 10**9) + 90
+        assert spent == charged[f"acc_{number}"]
+        assert not number % 2 or spent <= 900 + beyond[f"acc_{number}"]
 
 
 async def test_calls_of_a_gateway_that_is_gone_are_closed_by_another(stores: Stores) -> None:
