@@ -10,6 +10,7 @@ import pytest
 from fakes import NOW, FakeService
 from pilots import settle
 from textual.pilot import Pilot
+from textual.widgets import Input, TextArea
 
 from tui.app import AdminApp
 from tui.themes import DARK, LIGHT
@@ -50,6 +51,9 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("COLORTERM", "truecolor")
     monkeypatch.setenv("TZ", "UTC")
+    # nor on when in a blink of the cursor they were taken
+    monkeypatch.setattr(Input, "_toggle_cursor", lambda line: None)
+    monkeypatch.setattr(TextArea, "_toggle_cursor_blink_visible", lambda area: None)
 
 
 @pytest.mark.parametrize("theme", THEMES)
