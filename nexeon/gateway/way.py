@@ -19,7 +19,7 @@ from nexeon.gateway.exchange import Exchange
 from nexeon.gateway.failover import Group
 from nexeon.gateway.limits.admission import declared_size
 from nexeon.gateway.pool.affinity import LEAST, conversation
-from nexeon.gateway.repeats.idempotency import HEADER, REPLAYED, Kept
+from nexeon.gateway.repeats.idempotency import HEADER, PROMISED, REPLAYED, Kept
 from nexeon.gateway.repeats.keeping import Keeping
 from nexeon.gateway.repeats.owed import collect
 from nexeon.gateway.repeats.replay import Tape, unfolded
@@ -114,6 +114,8 @@ async def _once(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path: 
     array = is_array(endpoint.format.wire, incoming.query)
     if isinstance(claim, Kept):
         told = claim.body()
+        if claim.kind == PROMISED:
+            return await _promised(gateway, incoming, endpoint, claim, told.decode())
         if claim.folded:
             told = unfolded(loads(told), endpoint.format, context(), array=array)
         return Reply(200, told, claim.kind, {**claim.headers, REPLAYED: "true"})
@@ -124,8 +126,11 @@ async def _once(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path: 
     keeping = Keeping(claim, tape)
     try:
         reply = await _answer(gateway, replace(incoming, body=again), endpoint, path, keeping)
-        if isinstance(reply.body, bytes) and claim.open:  # it is made in the background
-            await claim.keep(Kept(zlib.compress(reply.body, 1), reply.content_type, reply.headers), keeping.answer)
+        if keeping.answer is not None:  # it is made in the background
+            whole = isinstance(reply.body, bytes)
+            told = reply.body if isinstance(reply.body, bytes) else keeping.answer.encode()
+            kind = reply.content_type if whole else PROMISED
+            await claim.keep(Kept(zlib.compress(told, 1), kind, reply.headers), keeping.answer)
     except BaseException:
         claim.release()
         raise
@@ -147,6 +152,17 @@ async def _once(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path: 
             close()
 
     return replace(reply, body=taped(), close=leave)
+
+
+async def _promised(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, kept: Kept, id: str) -> Reply:
+    """The stream of an answer in the background: its events are where whoever reads it finds them."""
+    from nexeon.gateway.answers.kept import read  # which speaks of requests and replies, too
+
+    resource = gateway.resources[endpoint.format.name]
+    asked = replace(incoming, query={resource.query["stream"]: "true"})
+    reply = await read(gateway, asked, replace(endpoint, extra=resource), {"id": id})
+    reply.headers |= {**kept.headers, REPLAYED: "true"}
+    return reply
 
 
 async def _answer(

@@ -201,3 +201,25 @@ async def test_what_is_deleted_does_not_come_again_under_its_key(opened: Opened,
     account = (await accounts.list())["items"][0]["id"]
     await accounts.delete(account=account)
     assert await keys("TRUE") == []
+
+
+async def test_a_keyed_stream_in_the_background_is_made_once(opened: Opened) -> None:
+    """Its events come again from where they are kept, also to one who comes while it is made."""
+    client, gateway = await opened()
+    body = {"model": MODEL, "input": "Hi", "background": True, "stream": True}
+
+    async def ask() -> httpx.Response:
+        return await client.post("/responses", json=body, headers={"idempotency-key": "once"})
+
+    first = await ask()
+    assert "event: response.completed" in first.text
+    again = await ask()
+    assert again.headers["x-nexeon-replayed"] == "true"
+    assert again.headers["content-type"] == first.headers["content-type"]
+    assert again.text == first.text
+    other = {"json": {**body, "input": "Ho"}, "headers": {"idempotency-key": "once"}}
+    assert (await client.post("/responses", **other)).status_code == 422  # type: ignore[arg-type]
+    await gateway.settler.drain(5)
+    store = gateway.store
+    assert isinstance(store, GuestStore)
+    assert len([entry for entry in await store.guests.history() if entry.kind == "charge"]) == 1

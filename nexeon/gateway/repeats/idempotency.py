@@ -30,6 +30,9 @@ REPLAYED: Final = "x-nexeon-replayed"
 """Set on an answer that was kept."""
 
 FILE: Final = "idempotency.sqlite3"
+PROMISED: Final = "promised"
+"""In place of a content type: the answer is a stream made in the background, its body the id it is kept under."""
+
 _LASTING: Final = ("x-nexeon-", "cache-control", "x-accel-")
 """Headers that an answer keeps; those that tell where limits stand do not."""
 
