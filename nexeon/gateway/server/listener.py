@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import socket
-from typing import Any
+import struct
+import sys
+from typing import Any, Final
 
 import hypercorn.config
 from hypercorn.asyncio.worker_context import WorkerContext
@@ -17,6 +20,9 @@ from hypercorn.utils import wrap_app
 from quart import Quart
 
 from nexeon.gateway.server.connection import Connection
+
+_ATTACH_FILTER: Final = 26
+"""SO_ATTACH_FILTER of Linux, which Python's socket module does not name."""
 
 
 class Listener:
@@ -42,6 +48,7 @@ class Listener:
         """New connections are refused from here on; those that wait in the socket's queue are served still."""
         if self._server is None:
             return
+        deafen(self._socket)
         self._server.close()
         self._server = None
         loop = asyncio.get_running_loop()
@@ -94,3 +101,17 @@ class Listener:
             self._connections.discard(task)
             if not self._connections:
                 self._empty.set()
+
+
+def deafen(sock: socket.socket) -> None:
+    """Lets a listening socket overhear who knocks, where the system can.
+
+    Between the last connection taken from its queue and its close another one may come in, be reset, and with it a
+    request that was sent: a balancer must not try that elsewhere. Who was not heard knocks again and is refused then,
+    which every balancer takes elsewhere.
+    """
+    if sys.platform != "linux":
+        return
+    nothing = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))  # the filter: return 0 bytes
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(nothing)))
