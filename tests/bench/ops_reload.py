@@ -186,7 +186,7 @@ async def restarts(home: Path, upstream: str) -> Told:
     for gateway in gateways:
         await gateway.start()
     port = free_port()
-    servers = " ".join(f"server 127.0.0.1:{each.port} max_fails=1 fail_timeout=1s;" for each in gateways)
+    servers = " ".join(f"server 127.0.0.1:{each.port} max_fails=0;" for each in gateways)
     file = home / "nginx.conf"
     file.write_text(NGINX.format(folder=home, servers=servers, port=port))
     balancer = await asyncio.create_subprocess_exec(nginx, "-c", str(file), "-p", str(home))
