@@ -124,6 +124,10 @@ class Records:
     def unseal(self, sealed: str) -> str:
         return self._vault.decrypt(sealed)
 
+    def _next(self) -> int:
+        """The number of the next entry of the ledger."""
+        return self._state.count + 1
+
     def _entry(
         self,
         account: str,
@@ -137,7 +141,7 @@ class Records:
     ) -> LedgerEntry:
         """The next entry of an account, or the one after `after`."""
         wallet = self._wallet(account)
-        number = self._state.count + 1 if after is None else entry_number(after.id) + 1
+        number = self._next() if after is None else entry_number(after.id) + 1
         return LedgerEntry(
             id=entry_id(number),
             account=account,

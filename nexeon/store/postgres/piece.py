@@ -16,7 +16,7 @@ import orjson
 from nexeon.store.budgets import Spending
 from nexeon.store.codec import build
 from nexeon.store.memory import MemoryStore
-from nexeon.store.records import Account, ApiKey, Detail, EntryKind, LedgerEntry, ProviderKey, Record, Reservation
+from nexeon.store.records import Account, ApiKey, LedgerEntry, ProviderKey, Record, Reservation
 from nexeon.store.secrets import Vault
 from nexeon.store.state import Change, Close, Lot, Put, Remove, Wallet, entry_id, entry_number
 
@@ -197,20 +197,10 @@ class Piece(MemoryStore):
         elif isinstance(change, Close) and change.reservation and change.entries:
             self.tokens[change.entries[0].id] = change.reservation
 
-    def _entry(
-        self,
-        account: str,
-        kind: EntryKind,
-        amount: int,
-        facts: Detail,
-        *,
-        key: str = "",
-        estimated: bool = False,
-        after: LedgerEntry | None = None,
-    ) -> LedgerEntry:
+    def _next(self) -> int:
         if self._head is None:
             raise LedgerGrows
-        return super()._entry(account, kind, amount, facts, key=key, estimated=estimated, after=after)
+        return super()._next()
 
     # What orders do beyond the contract
 
