@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from nexeon.config import Config, Model
 from nexeon.errors import ConfigError, Problem
@@ -19,6 +20,8 @@ from nexeon.mapping.provenance import Recorder
 from nexeon.mapping.trace import TracedLibrary
 from nexeon.wire.json import dumps
 from nexeon.wire.sse import Event
+
+E = TypeVar("E", Explained, ExplainedAnswer)
 
 
 class Explainer:
@@ -60,13 +63,7 @@ class Explainer:
 
         Raises ConfigError for unknown names, MappingError. A request that is wrong is every target's refusal.
         """
-        with self._turn:
-            tracer = self._made()
-            client = self._format(tracer, source)
-            return [
-                explain_request(tracer, plan, client, model, raw)
-                for model, plan in self._plans(tracer, models, client, to)
-            ]
+        return self._each(partial(explain_request, raw=raw), models, source, to)
 
     def answers(
         self,
@@ -79,13 +76,7 @@ class Explainer:
         to: Collection[str] = (),
     ) -> list[ExplainedAnswer]:
         """What a client gets of an answer's body, by target. Raises as `requests`."""
-        with self._turn:
-            tracer = self._made()
-            client = self._format(tracer, source)
-            return [
-                explain_answer(tracer, plan, client, model, raw, request=request, status=status)
-                for model, plan in self._plans(tracer, models, client, to)
-            ]
+        return self._each(partial(explain_answer, raw=raw, request=request, status=status), models, source, to)
 
     def streams(
         self,
@@ -97,13 +88,20 @@ class Explainer:
         to: Collection[str] = (),
     ) -> list[ExplainedAnswer]:
         """What a client gets of a stream's events, by target. Raises as `requests`."""
+        return self._each(partial(explain_stream, events=events, request=request), models, source, to)
+
+    def _each(
+        self,
+        explain: Callable[[Tracer, Plan, Format, Model], E],
+        models: Collection[str],
+        source: str,
+        to: Collection[str],
+    ) -> list[E]:
+        """What there is to explain of each target."""
         with self._turn:
             tracer = self._made()
             client = self._format(tracer, source)
-            return [
-                explain_stream(tracer, plan, client, model, events, request=request)
-                for model, plan in self._plans(tracer, models, client, to)
-            ]
+            return [explain(tracer, plan, client, model) for model, plan in self._plans(tracer, models, client, to)]
 
     def _made(self) -> Tracer:
         if self._tracer is None:
