@@ -13,7 +13,9 @@ import openai as openai_sdk
 import orjson
 import pytest
 import yaml
+from google import genai
 from google.genai import types
+from google.genai.errors import ClientError
 
 ASK = "Please call the tool get_weather"
 ARGUMENTS = {"city": "example", "days": 1}
@@ -46,6 +48,30 @@ def test_anthropic_models(anthropic):
     assert (found.type, bool(found.display_name), found.created_at.year) == ("model", True, 2026)
     with pytest.raises(anthropic_sdk.NotFoundError):
         anthropic.models.retrieve("nobody")
+
+
+def test_anthropic_pages_of_models(anthropic):
+    everything = [model.id for model in anthropic.models.list()]
+    page = anthropic.models.list(limit=7)
+    assert ([model.id for model in page.data], page.has_more, page.last_id) == (everything[:7], True, everything[6])
+    assert [model.id for model in page] == everything
+    page = anthropic.models.list(limit=2, before_id=everything[5])
+    assert [model.id for model in page.data] == everything[3:5]
+
+
+@pytest.mark.parametrize("version", ["v1", "v1beta", "v1alpha"])
+def test_gemini_models(gateway, version):
+    google = genai.Client(api_key=gateway.key, http_options={"base_url": gateway.url, "api_version": version})
+    pages = google.models.list(config={"page_size": 7})
+    assert len(pages.page) == 7
+    models = {model.name: model for model in pages}
+    assert {f"models/{name}" for name in SHIPPED} <= set(models)
+    found = google.models.get(model="gemini-2.5-pro")
+    assert (found.name, found.input_token_limit) == ("models/gemini-2.5-pro", 1048576)
+    assert "countTokens" in found.supported_actions
+    with pytest.raises(ClientError) as caught:
+        google.models.get(model="nobody")
+    assert (caught.value.code, caught.value.status) == (404, "NOT_FOUND")
 
 
 def test_every_call_is_charged(gateway, openai, upstream):

@@ -4,10 +4,14 @@
     format: whose errors and keys this endpoint's clients use
     path: the list's URL path; one model's is below it
     header: a request header that chooses this shape where several have one path (optional)
+    also: [{path, header}]    further paths of the same list (optional)
+    page: {size, after, before, most}    the query's words for the longest page, for the model that comes before it and
+                                         the one after it; the largest size (optional: all but `size` and `most` too)
     define: …
-    list: template over `body` (models, query)      item: template over `model`
+    list: template over `body` (models, query, more: whether others follow)      item: template over `model`
 
-A model is `{id, owned_by, created, created_at, context_window, max_output_tokens}` (Unix seconds, and the same as a
+Without a size, a page goes to the list's end. A model is
+`{id, owned_by, created, created_at, context_window, max_output_tokens}` (Unix seconds, and the same as a
 date-time in UTC); a list has only those that the key may use.
 """
 
@@ -24,6 +28,7 @@ from nexeon.errors import MappingError, MappingFailure, Problem, RequestError
 from nexeon.gateway.admit import may_use, not_available
 from nexeon.gateway.authenticate import authenticate
 from nexeon.gateway.server.router import Endpoint
+from nexeon.gateway.validate import invalid
 from nexeon.gateway.way import Incoming, Reply
 from nexeon.mapping import Format, Library, new_context
 from nexeon.mapping.module import Module
@@ -43,8 +48,8 @@ class Catalog:
 
     name: str
     format: Format
-    path: str
-    header: str | None
+    places: tuple[tuple[str, str | None], ...]
+    page: Mapping[str, Any]
     list: Transform
     item: Transform
 
@@ -71,21 +76,12 @@ def load_catalogs(library: Library) -> list[Endpoint]:
     if problems:
         raise MappingError(problems)
     endpoints = []
-    for catalog in sorted(catalogs, key=lambda catalog: catalog.header is None):  # the choosier first
-        below = re.compile(re.escape(catalog.path) + r"/(?P<model>.+)\Z")
-        for place, handler, pattern in ((catalog.path, _list, None), (catalog.path + "/{model}", _item, below)):
-            endpoints.append(
-                Endpoint(
-                    path=place,
-                    methods=("GET",),
-                    handler=handler,
-                    format=catalog.format,
-                    pattern=pattern,
-                    header=catalog.header,
-                    extra=catalog,
-                )
-            )
-    return endpoints
+    for catalog in catalogs:
+        for top, header in catalog.places:
+            below = re.compile(re.escape(top) + r"/(?P<model>.+)\Z")
+            for place, handler, pattern in ((top, _list, None), (top + "/{model}", _item, below)):
+                endpoints.append(Endpoint(place, ("GET",), handler, catalog.format, pattern, None, header, catalog))
+    return sorted(endpoints, key=lambda endpoint: endpoint.header is None)  # the choosier first
 
 
 def _compile(source: Source, library: Library) -> Catalog:
@@ -99,12 +95,17 @@ def _compile(source: Source, library: Library) -> Catalog:
     make_list = module.add(_part(source.root, "list"), "body", "list")
     make_item = module.add(_part(source.root, "item"), "model", "item")
     module.finish()
-    header = data.get("header")
+    page = data.get("page", {})
+    if page and not (isinstance(page, dict) and "size" in page and isinstance(page.get("most"), int)):
+        raise MappingError([Problem("`page` needs `size`, a name, and `most`, a number", source.name, 1)])
     return Catalog(
         name=str(data["catalog"]),
         format=library.format(str(data["format"])),
-        path=str(data["path"]).rstrip("/"),
-        header=str(header).lower() if header else None,
+        places=tuple(
+            (str(place["path"]).rstrip("/"), str(place["header"]).lower() if place.get("header") else None)
+            for place in (data, *data.get("also", ()))
+        ),
+        page=page,
         list=make_list(),
         item=make_item(),
     )
@@ -120,7 +121,36 @@ async def _list(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path: 
     catalog: Catalog = endpoint.extra
     key, _ = authenticate(gateway, incoming, catalog.format.wire.request.key_query, write=False)
     models = [_facts(model) for model in gateway.config.models.values() if may_use(key, model)]
-    return _reply(catalog, catalog.list, {"models": models, "query": _without_secrets(catalog, incoming)})
+    query = _without_secrets(catalog, incoming)
+    models, more = _page(catalog.page, models, query) if catalog.page else (models, False)
+    return _reply(catalog, catalog.list, {"models": models, "query": query, "more": more})
+
+
+def _page(page: Mapping[str, Any], models: list[dict[str, Any]], query: Mapping[str, str]) -> tuple[Any, bool]:
+    """The models that the query asks for, and whether others follow in its direction. Raises RequestError 400."""
+    asked, most = query.get(page["size"]), page["most"]
+    size = int(asked) if asked and asked.isascii() and asked.isdigit() and len(asked) < 10 else None if not asked else 0
+    if size == 0:
+        raise invalid(f"`{page['size']}` must be a number from 1 to {most}", page["size"])
+    size = len(models) if size is None else min(size, most)
+    ids = [model["id"] for model in models]
+
+    def place(word: str) -> int | None:
+        name = page.get(word)
+        mark = query.get(name) if name is not None else None
+        if not mark:
+            return None
+        if mark not in ids:
+            raise invalid(f"`{name}` names no model of this list", name)
+        return ids.index(mark)
+
+    before = place("before")
+    if before is not None:
+        first = max(before - size, 0)
+        return models[first:before], first > 0
+    after = place("after")
+    first = 0 if after is None else after + 1
+    return models[first : first + size], first + size < len(models)
 
 
 async def _item(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path: Mapping[str, str]) -> Reply:
