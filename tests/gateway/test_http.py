@@ -211,6 +211,12 @@ async def test_unknown_paths_and_methods_in_the_words_of_the_nearest_format(gate
     wrong = await gate.client.get("/talk")
     assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST")
     assert (await gate.client.delete("/models")).status_code == 405
+    for method in ("OPTIONS", "TRACE", "PROPFIND"):
+        other = await gate.client.request(method, "/talk")
+        assert (other.status_code, other.headers["allow"], other.json()["oops"]["code"]) == (
+            *(405, "POST"), "method_not_allowed",
+        )  # fmt: skip
+        assert other.headers["x-request-id"]
     assert (await gate.client.get("//talk")).status_code == 404
     assert (await gate.client.post("/")).status_code == 404
 
@@ -230,6 +236,26 @@ async def test_model_lists_in_the_shape_that_was_asked_for(gate: Gate) -> None:
     assert (missing.status_code, missing.json()["kind"]) == (404, "model_not_found")
     async with httpx.AsyncClient(base_url=gate.url) as stranger:
         assert (await stranger.get("/models")).status_code == 401
+
+
+async def test_pages_of_a_model_list(gate: Gate) -> None:
+    async def page(query: str) -> Any:
+        return (await gate.client.get(f"/models{query}", headers={"x-pages": "1"})).json()
+
+    everything = ["plain", "strict", "noted", "both", "with/slash"]
+    assert await page("") == {"ids": everything, "more": False}
+    assert await page("?n=2") == {"ids": everything[:2], "more": True}
+    assert await page("?n=2&next=strict") == {"ids": everything[2:4], "more": True}
+    assert await page("?n=2&next=both") == {"ids": everything[4:], "more": False}
+    assert await page("?n=2&prior=both") == {"ids": everything[1:3], "more": True}
+    assert await page("?n=100&prior=strict") == {"ids": everything[:1], "more": False}
+    assert await page("?n=4") == await page("?n=3"), "no more than the list's longest page"
+    for wrong, named in (("?n=0", "n"), ("?n=-1", "n"), ("?n=x", "n"), ("?next=nobody", "next")):
+        told = await page(wrong)
+        assert (told["oops"]["param"], told["oops"]["kind"]) == (named, "invalid_request")
+    other = await gate.client.get("/other/models/noted")
+    assert other.json() == {"name": "noted"}
+    assert (await gate.client.get("/other/models")).json()["ids"] == everything
 
 
 async def test_the_account_of_a_key(gate: Gate) -> None:

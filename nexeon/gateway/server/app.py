@@ -33,6 +33,9 @@ from nexeon.mapping import Format, Library
 from nexeon.store import Store
 from nexeon.store.requests import RequestLog
 
+_FRAMEWORK: Final = frozenset(METHODS) - {"POST", "OPTIONS"}
+"""The methods that Quart handles: its own answers to others are in nobody's format."""
+
 _MODEL: Final = "x-nexeon-model"
 _SERVICES: Final = "nexeon.services"
 _log = logging.getLogger("nexeon.gateway")
@@ -86,10 +89,11 @@ class _App(Quart):
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if self._services.draining and scope["type"] == "http" and scope["http_version"].startswith("1"):
             send = _closing(send)
-        if scope["type"] == "http" and scope["method"] == "POST":
+        if scope["type"] == "http" and scope["method"] not in _FRAMEWORK:
             gateway = self._services.current
-            found = gateway.router.generation(scope["path"], generate)
-            if found is not None:
+            post = scope["method"] == "POST"
+            found = gateway.router.generation(scope["path"], generate) if post else None
+            if found is not None or not post:
                 limit = gateway.config.server.body_limit
                 await Call(partial(_reply, gateway, found=found), receive, send, limit=limit).run(scope)
                 return
