@@ -74,6 +74,12 @@ def make_plans(config: Config, library: Library, model: Model, client: Format) -
     return plans
 
 
+def plan_in(library: Library, plan: Plan, format: Format, client: Format) -> Plan:
+    """The same target, called in another format that its provider speaks."""
+    dialect = library.dialect(plan.provider.dialect, format.name, plan.target.model)
+    return replace(plan, format=format, piped=format.name == client.name, dialect=dialect)
+
+
 class Preparer:
     """Makes a request's body for one target after the other; what they share is made once, and only if needed."""
 

@@ -7,7 +7,12 @@ import pytest
 from anthropic import NotFoundError
 from openai import BadRequestError
 
-COUNTED = {"openai:openai.responses", "anthropic:anthropic.messages", "gemini:gemini.generate_content"}
+COUNTED = {
+    "openai:openai.responses",
+    "openai:openai.chat",
+    "anthropic:anthropic.messages",
+    "gemini:gemini.generate_content",
+}
 """The upstreams that count for themselves."""
 
 TEXT = "Count these words, please. " * 20

@@ -10,6 +10,8 @@ Each format's counter is a file under `counters/` of a mapping folder:
     answer: template over `count` (tokens)
     upstream: {dialects, path, body, tokens}    for providers of these dialects: where to ask, templates over `body` of
                                                 what to send (of the provider's request) and of the count in the answer
+
+A provider that has a counter is asked in the counter's format, whichever the target would be called in.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from nexeon.gateway.answers.turns import begin
 from nexeon.gateway.authenticate import authenticate
 from nexeon.gateway.exchange import Exchange
 from nexeon.gateway.server.router import Endpoint
-from nexeon.gateway.target import Plan, Preparer
+from nexeon.gateway.target import Plan, Preparer, plan_in
 from nexeon.gateway.upstream import UpstreamFailure
 from nexeon.gateway.validate import check_objects, invalid
 from nexeon.gateway.way import Incoming, Reply, model_name, read_body, routed_headers
@@ -134,16 +136,21 @@ async def count(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path: 
         stream=False,
         model=model,
         turn=turn,
+        headers={name: incoming.headers[name] for name in wire.request.headers if name in incoming.headers},
     )
     preparer = Preparer(exchange, secrets.token_hex(12), gateway.stash, gateway.materialiser)
     tokens = None
-    for plan in permitted_plans(key, gateway.plans(model, format)):
-        own = counters.get(plan.format.name)
-        if own is not None and plan.provider.dialect in own.dialects:
-            tokens = await _ask(gateway, own, plan, preparer)
-            if tokens is not None:
-                exchange.provider = plan.name
-                break
+    asked = [
+        (own, plan if plan.format is own.format else plan_in(gateway.library, plan, own.format, format))
+        for plan in permitted_plans(key, gateway.plans(model, format))
+        for own in counters.values()
+        if plan.provider.dialect in own.dialects and own.format.name in plan.provider.formats
+    ]
+    for own, plan in asked:
+        tokens = await _ask(gateway, own, plan, preparer)
+        if tokens is not None:
+            exchange.provider = plan.name
+            break
     headers = routed_headers(exchange, model)
     if tokens is None:
         tokens = estimated(preparer.canonical(), gateway.config.estimate.bytes_per_token)
@@ -159,7 +166,7 @@ async def _ask(gateway: Gateway, counter: Counter, plan: Plan, preparer: Prepare
             sent = counter.body(loads(prepared.body), prepared.context)
             upstream = gateway.upstream(plan.name)
             path = counter.path.replace("{{ model }}", quote(plan.target.model, safe="/:@"))
-            response = await upstream.send(path, dumps(sent), key=lease.secret, stream=False, headers={})
+            response = await upstream.send(path, dumps(sent), key=lease.secret, stream=False, headers=prepared.headers)
             answer = loads(await upstream.read(response))
             tokens = counter.tokens(answer, prepared.context) if response.status_code == 200 else None
         except (UpstreamFailure, RequestError, JSONError, MappingFailure):
