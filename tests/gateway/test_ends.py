@@ -103,9 +103,14 @@ async def test_after_some_text(opened: Opener, end: str, path: str, tells: bool)
         await asyncio.sleep(0.05)
         await row.then(call)
 
-    gate = await opened(once)
+    def heard() -> bool:
+        """Whether the gateway has read all that the charge is told of."""
+        calls = gate.gateway.calls.values()
+        return any(call.produced > 0 and (not tells or call.usage.get("output") == 5) for call in calls)
+
+    gate = await opened(silent if end == "silence" else patient)
     gate.upstream.plays(script)
-    await ask(gate, path, row)
+    await ask(gate, path, row, heard)
     spent = await gate.spent()
     charge = await gate.last_charge()
     fatal = path == TRANSLATION and end in ("no JSON", "no mapping")
@@ -182,8 +187,17 @@ def once(value: dict[str, Any]) -> None:
     value["providers"]["one"]["timeouts"] = {"connect": 5, "first_byte": 0.3, "idle": 0.3}
 
 
-async def ask(gate: Gate, path: str, end: End) -> None:
-    """Until the stream is over, or the client leaves."""
+def patient(value: dict[str, Any]) -> None:
+    value["retry"] = {"attempts": 1}
+
+
+def silent(value: dict[str, Any]) -> None:
+    patient(value)
+    value["providers"]["one"]["timeouts"] = {"connect": 30, "first_byte": 30, "idle": 0.3}
+
+
+async def ask(gate: Gate, path: str, end: End, heard: Callable[[], bool] | None = None) -> None:
+    """Until the stream is over, or the client leaves: once the gateway has heard enough, where that is told."""
     body: dict[str, Any] = {"lines": ["hi"]}
     if path == PIPE:
         body = {"model": "plain", "stream": True, "say": [{"who": "user", "text": "hi"}]}
@@ -198,9 +212,14 @@ async def ask(gate: Gate, path: str, end: End) -> None:
     await until(lambda: gate.upstream.calls)
     if end.drains:
         await seen.wait()
+        await until(heard or seen.is_set)
         for stream in list(gate.gateway.streams):
             stream.cut(shutting_down())
-    if end.leaves:
+    if end.leaves and heard is not None:
+        await seen.wait()
+        await until(heard)
+        asking.cancel()
+    elif end.leaves:
         waiting = asyncio.create_task(seen.wait())
         await asyncio.wait({asking, waiting}, return_when=asyncio.FIRST_COMPLETED, timeout=0.1)
         await asyncio.sleep(0.1 if seen.is_set() else 0)
