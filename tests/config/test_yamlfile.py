@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nexeon.errors import LoadError
@@ -133,10 +133,24 @@ JSON = st.recursive(
 )
 
 
+class Dumper(yaml.SafeDumper):
+    """Puts text in quotes: the dumper's YAML 1.1 leaves plain what is a number in 1.2."""
+
+
+def _quoted(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"')
+
+
+Dumper.add_representer(str, _quoted)
+
+
 @settings(deadline=None)  # the machine is shared
 @given(JSON)
+@example("0E0")
+@example({"1e3": ["0E0", "0o7", "no", "~", ".5", "=", "<<"]})
+@example([0.0, -0.0, 1e16, 1e-7, 10**30])
 def test_reads_what_a_dumper_writes(value: Any) -> None:
-    assert load_yaml(yaml.safe_dump(value, default_style='"' if isinstance(value, str) else None))[0] == value
+    assert load_yaml(yaml.dump(value, Dumper=Dumper))[0] == value
 
 
 @settings(deadline=None)  # the machine is shared
