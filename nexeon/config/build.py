@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -160,6 +161,11 @@ def _default_limits(value: Mapping[str, Any] | None) -> out.DefaultLimits:
 def _model(name: str, value: Mapping[str, Any], root: Mapping[str, Any]) -> out.Model:
     terms = _terms(value, root)
     price = _price(value["price"], **terms)
+
+    def price_at(target: Mapping[str, Any]) -> out.Price:
+        at = _terms(value, root, target["provider"])
+        return price if at == terms and "price" not in target else _price(target.get("price", value["price"]), **at)
+
     return out.Model(
         id=name,
         owned_by=value["owned_by"],
@@ -173,7 +179,7 @@ def _model(name: str, value: Mapping[str, Any], root: Mapping[str, Any]) -> out.
                 model=target["model"],
                 format=target.get("format"),
                 weight=target.get("weight", 1),
-                price=_price(target.get("price", value["price"]), **_terms(value, root, target["provider"])),
+                price=price_at(target),
             )
             for target in value["targets"]
         ),
@@ -200,10 +206,7 @@ def _price(value: Mapping[str, Any], **terms: Any) -> out.Price:
 
 def _flat(value: Mapping[str, Any], **more: Any) -> out.Price:
     def nano(*names: str) -> int:
-        for name in names:
-            if name in value:
-                return round(Decimal(str(value[name])) * out.NANO)  # the text's own decimals, not the float's
-        return 0
+        return next((_nano(value[name]) for name in names if name in value), 0)
 
     return out.Price(
         input=nano("input"),
@@ -219,3 +222,9 @@ def _flat(value: Mapping[str, Any], **more: Any) -> out.Price:
         web_search=nano("web_search"),
         **more,
     )
+
+
+@lru_cache(maxsize=1024)
+def _nano(usd: float) -> int:
+    """By the text's own decimals, not the float's."""
+    return round(Decimal(str(usd)) * out.NANO)

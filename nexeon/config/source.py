@@ -91,85 +91,96 @@ def read_files(files: Sequence[Path], environ: Mapping[str, str]) -> tuple[Tree,
 
 
 def _merge(tree: Tree, file: Path, document: Document) -> None:
-    absolute = file.absolute()
-    tree.places[()] = Place(absolute, document.name, 1)
+    layer = _Layer(tree, file.absolute(), document)
+    tree.places[()] = Place(layer.file, document.name, 1)
+    layer.merge(tree.value, document.value, ())
 
-    def place(path: YamlPath, positions: Positions) -> None:
-        tree.places[path] = Place(absolute, document.name, positions.line(path))
 
-    def forget(path: YamlPath) -> None:
-        depth = len(path)
-        for known in [known for known in tree.places if known[:depth] == path]:
-            del tree.places[known]
+class _Layer:
+    """One file, laid over those before it. No closures: they would hold each other, and all that was read, for ever."""
 
-    def lay(value: Any, path: YamlPath) -> Any:
-        place(path, document.positions)
-        if isinstance(value, dict):
-            return {key: lay(item, (*path, key)) for key, item in value.items() if item is not None}
-        if isinstance(value, list):
-            return [lay(item, (*path, index)) for index, item in enumerate(value)]
-        return value
+    def __init__(self, tree: Tree, file: Path, document: Document) -> None:
+        self.file = file
+        self._tree = tree
+        self._name = document.name
+        self._positions: Positions = document.positions
 
-    def merge(base: dict[str, Any], over: dict[str, Any], path: YamlPath) -> None:
+    def merge(self, base: dict[str, Any], over: dict[str, Any], path: YamlPath) -> None:
         for key, value in over.items():
             below = (*path, key)
             old = base.get(key)
             if isinstance(old, dict) and isinstance(value, dict):
-                place(below, document.positions)
-                merge(old, value, below)
+                self._place(below)
+                self.merge(old, value, below)
                 continue
             if key in base:
                 del base[key]
-                forget(below)
+                self._forget(below)
             if value is not None:
-                base[key] = lay(value, below)
+                base[key] = self._lay(value, below)
 
-    merge(tree.value, document.value, ())
+    def _place(self, path: YamlPath) -> None:
+        self._tree.places[path] = Place(self.file, self._name, self._positions.line(path))
+
+    def _forget(self, path: YamlPath) -> None:
+        depth = len(path)
+        for known in [known for known in self._tree.places if known[:depth] == path]:
+            del self._tree.places[known]
+
+    def _lay(self, value: Any, path: YamlPath) -> Any:
+        self._place(path)
+        if isinstance(value, dict):
+            return {key: self._lay(item, (*path, key)) for key, item in value.items() if item is not None}
+        if isinstance(value, list):
+            return [self._lay(item, (*path, index)) for index, item in enumerate(value)]
+        return value
 
 
 def _substitute(tree: Tree, environ: Mapping[str, str]) -> None:
-    def walk(value: Any, path: YamlPath) -> Any:
-        if isinstance(value, dict):
-            for key in value:
-                value[key] = walk(value[key], (*path, key))
-        elif isinstance(value, list):
-            value[:] = [walk(item, (*path, index)) for index, item in enumerate(value)]
-        elif isinstance(value, str) and "${" in value:
-            tree.from_environment.add(path)
-            return expand(value, path)
-        elif isinstance(value, float) and not math.isfinite(value):
-            tree.report(path, f"{show(path)} must be a finite number")
-            return 0
+    _substituted(tree.value, (), tree, environ)
+
+
+def _substituted(value: Any, path: YamlPath, tree: Tree, environ: Mapping[str, str]) -> Any:
+    if isinstance(value, dict):
+        for key in value:
+            value[key] = _substituted(value[key], (*path, key), tree, environ)
+    elif isinstance(value, list):
+        value[:] = [_substituted(item, (*path, index), tree, environ) for index, item in enumerate(value)]
+    elif isinstance(value, str) and "${" in value:
+        tree.from_environment.add(path)
+        return _expanded(value, path, tree, environ)
+    elif isinstance(value, float) and not math.isfinite(value):
+        tree.report(path, f"{show(path)} must be a finite number")
+        return 0
+    return value
+
+
+def _expanded(text: str, path: YamlPath, tree: Tree, environ: Mapping[str, str]) -> str:
+    failures: list[str] = []
+
+    def replace(match: re.Match[str]) -> str:
+        escaped, name, default, stray = match.groups()
+        if escaped:
+            return "${"
+        if name:
+            tree.variables.setdefault(path, name)
+        if stray:
+            failures.append(f"`${{` in {show(path)} must be `${{NAME}}` or `${{NAME:-default}}`; `$${{` is text")
+            return ""
+        value = environ.get(name)
+        if default is not None:
+            return value or default
+        if value is None:
+            failures.append(
+                f"environment variable `{name}` in {show(path)} is not set: "
+                f"set it, or write a default: `${{{name}:-…}}`"
+            )
+            return ""
         return value
 
-    def expand(text: str, path: YamlPath) -> str:
-        failures: list[str] = []
-
-        def replace(match: re.Match[str]) -> str:
-            escaped, name, default, stray = match.groups()
-            if escaped:
-                return "${"
-            if name:
-                tree.variables.setdefault(path, name)
-            if stray:
-                failures.append(f"`${{` in {show(path)} must be `${{NAME}}` or `${{NAME:-default}}`; `$${{` is text")
-                return ""
-            value = environ.get(name)
-            if default is not None:
-                return value or default
-            if value is None:
-                failures.append(
-                    f"environment variable `{name}` in {show(path)} is not set: "
-                    f"set it, or write a default: `${{{name}:-…}}`"
-                )
-                return ""
-            return value
-
-        expanded = _REFERENCE.sub(replace, text)
-        for failure in failures:
-            tree.report(path, failure)
-        if failures:
-            tree.unresolved.add(path)
-        return expanded
-
-    walk(tree.value, ())
+    expanded = _REFERENCE.sub(replace, text)
+    for failure in failures:
+        tree.report(path, failure)
+    if failures:
+        tree.unresolved.add(path)
+    return expanded

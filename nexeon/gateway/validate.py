@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import jsonschema
 import jsonschema_rs
-from jsonschema.exceptions import ValidationError
 
 from nexeon.data import data_path
 from nexeon.errors import RequestError
 from nexeon.mapping.schemas import schema_folders
 from nexeon.mapping.wirefacts import WireFacts
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import ValidationError
 
 _SHOWN: Final = 60
 _LISTED: Final = 12
@@ -30,7 +33,15 @@ class RequestValidator:
     def __init__(self, schema: dict[str, Any]) -> None:
         self._schema = schema
         self._fast = jsonschema_rs.validator_for(schema)
-        self._explaining = jsonschema.Draft202012Validator(schema)
+
+    @cached_property
+    def _explaining(self) -> Draft202012Validator:
+        from jsonschema import Draft202012Validator  # slow to import, and needed only to explain
+
+        return Draft202012Validator(self._schema)
+
+    def made_of(self, schema: dict[str, Any]) -> bool:
+        return self._schema == schema
 
     def check(self, body: dict[str, Any]) -> None:
         """Raises RequestError 400 with the `param` and what is wrong with it."""
@@ -48,14 +59,20 @@ class RequestValidator:
         raise invalid(_message(error), _param(error))
 
 
-def load_validators(formats: Iterable[str], folders: Sequence[Path]) -> dict[str, RequestValidator]:
-    """By format name. The shipped schemas, then `schemas/formats/FORMAT/request.json` of each mapping folder."""
+def load_validators(
+    formats: Iterable[str], folders: Sequence[Path], before: Mapping[str, RequestValidator] | None = None
+) -> dict[str, RequestValidator]:
+    """By format name. The shipped schemas, then `schemas/formats/FORMAT/request.json` of each mapping folder; those of
+    `before` where the schema is as it was."""
+    known = before or {}
     found: dict[str, RequestValidator] = {}
     for name in formats:
         for root in reversed(schema_folders(data_path("schemas"), folders)):
             file = root / "formats" / name / "request.json"
             if file.is_file():
-                found[name] = RequestValidator(json.loads(file.read_bytes()))
+                schema = json.loads(file.read_bytes())
+                there = known.get(name)
+                found[name] = there if there is not None and there.made_of(schema) else RequestValidator(schema)
                 break
     return found
 

@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jsonschema
 import jsonschema_rs
 
 from nexeon.errors import MappingError, Problem
@@ -19,6 +18,9 @@ from nexeon.mapping.format import Format
 from nexeon.mapping.scope import did_you_mean
 from nexeon.mapping.source import Map, Node, Scalar, Seq, Source, plain, read
 from nexeon.mapping.wirefacts import WireFacts
+
+if TYPE_CHECKING:
+    from jsonschema.exceptions import ValidationError
 
 
 @dataclass(slots=True)
@@ -133,16 +135,19 @@ def validate(source: Source, key: str, schema: Mapping[str, Any] | None) -> list
     definition = {"$schema": schema.get("$schema"), "$defs": schema["$defs"], "$ref": f"#/$defs/{key}"}
     if jsonschema_rs.is_valid(definition, json.loads(json.dumps(data, default=str))):
         return []
-    validator = jsonschema.Draft202012Validator(definition)
+    from jsonschema import Draft202012Validator  # slow to import, and needed only to explain
+    from jsonschema.exceptions import best_match
+
+    validator = Draft202012Validator(definition)
     problems = []
     for error in validator.iter_errors(data):
-        best = jsonschema.exceptions.best_match([error])
+        best = best_match([error])
         path = ".".join(str(part) for part in best.absolute_path)
         problems.append(Problem(_explain(best), source.name, line_of(source.root, list(best.absolute_path)), path))
     return problems
 
 
-def _explain(error: jsonschema.ValidationError) -> str:
+def _explain(error: ValidationError) -> str:
     if error.validator == "additionalProperties" and isinstance(error.instance, dict):
         known = list(error.schema.get("properties", {})) if isinstance(error.schema, dict) else []
         for name in error.instance:

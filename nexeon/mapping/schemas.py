@@ -9,14 +9,16 @@ import re
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jsonschema
 import jsonschema_rs
 import orjson
-from jsonschema.exceptions import ValidationError
 
 from nexeon.wire.json import dumps, loads
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import ValidationError
 
 
 class Validator:
@@ -31,8 +33,10 @@ class Validator:
         return jsonschema_rs.Draft202012Validator(self.schema)
 
     @cached_property
-    def _slow(self) -> jsonschema.Draft202012Validator:
-        return jsonschema.Draft202012Validator(self.schema)
+    def _slow(self) -> Draft202012Validator:
+        from jsonschema import Draft202012Validator  # slow to import, and needed only to explain
+
+        return Draft202012Validator(self.schema)
 
     def prepare(self) -> None:
         """Compiles now what would else be compiled at the first request."""

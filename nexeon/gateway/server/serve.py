@@ -181,6 +181,7 @@ async def run(
             stack.push_async_callback(_ended, asyncio.create_task(watch(reloader.files, reloader.by_file)))
         gc.collect()
         gc.freeze()
+        gc.enable()
         await _answer(app, services, listener, ending, overlay, seat)
 
 
