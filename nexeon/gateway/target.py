@@ -307,7 +307,8 @@ class Preparer:
         client = self._exchange.format
         dropped, refused = plan.format.lost(canonical, client)
         if refused:
-            param, message = refused[0]
+            name, message, part = refused[0]
+            param = self._words.field(name, part, canonical) if part is not None else name
             raise invalid(message, param, code="unsupported_parameter")
         try:
             body = plan.format.encode_request(canonical, ctx)

@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import Any, Final
 
 from nexeon.errors import RequestError
-from nexeon.mapping import Format
+from nexeon.mapping import MISSING, Format
+from nexeon.mapping.paths import Path
 from nexeon.mapping.places import Places, resolves
 
 _NUMBER: Final = re.compile(r"\[(?:\d+|\*)\]")
@@ -38,6 +39,15 @@ class Wording:
             told.append(f"{self.canonical(place, tree)}: {reason}" if known else name)
         return told
 
+    def field(self, name: str, part: Any, tree: Any) -> str:
+        """The client's place of a field, by its name, that a part of the canonical request has."""
+        place = self._place(_path_to(part, tree, ""), tree)
+        if not place:
+            return name
+        tails = name.rpartition("[*].")[2], name.rpartition(".")[2]
+        exact = (f"{place}.{tail}" for tail in tails)
+        return next((one for one in exact if Path(one).get(self._body) is not MISSING), place)
+
     def wire(self, path: str, target: Format, tree: Any) -> str:
         """The client's name of a place in the body that a target would get."""
         if place := self._place(path, tree):
@@ -66,3 +76,15 @@ class Wording:
                 return ""
             path = path.rpartition("[")[0]
         return ""
+
+
+def _path_to(part: Any, tree: Any, path: str) -> str:
+    """Where that very object stands."""
+    if tree is part:
+        return path
+    below: Iterable[tuple[str, Any]] = ()
+    if type(tree) is dict:
+        below = ((f"{path}.{key}" if path else key, value) for key, value in tree.items() if key != "extra")
+    elif type(tree) is list:
+        below = ((f"{path}[{number}]", value) for number, value in enumerate(tree))
+    return next((found for place, value in below if (found := _path_to(part, value, place))), "")

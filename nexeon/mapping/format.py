@@ -144,19 +144,20 @@ class Format:
         field = rest.rpartition(".")[2]
         return self.params.get(f"{first}[*].{field}", field)
 
-    def lost(self, request: Mapping[str, Any], client: Format) -> tuple[list[str], list[tuple[str, str]]]:
-        """What a canonical request loses here: (names dropped, (name, message) refused), in the client's own names."""
+    def lost(self, request: Mapping[str, Any], client: Format) -> tuple[list[str], list[tuple[str, str, Any]]]:
+        """What a canonical request loses, in the client's own names: those dropped; and of what is refused the name,
+        the message and the part of the request that has it (None: the request itself)."""
         dropped: list[str] = []
-        refused: list[tuple[str, str]] = []
-        for path, _, message in self.policy.losses(request):
+        refused: list[tuple[str, str, Any]] = []
+        for path, part, message in self.policy.losses(request):
             name = client.param(path)
             if message is None:
                 dropped.append(name)
             else:
-                refused.append((name, message))
-        for field, message in client.policy.own_losses(request, self.name):
+                refused.append((name, message, part))
+        for field, part, message in client.policy.own_losses(request, self.name):
             if message is None:
                 dropped.append(field)
             else:
-                refused.append((field, message))
+                refused.append((field, message, part))
         return dropped, refused

@@ -19,7 +19,7 @@ LISTED: Final = ("blocks", "tools", "citations", "logprobs", "sources")
 _Part = tuple[str, str | None, str, str | None, Sequence[Any]]
 """(policy path, kind of block or tool or None for all, field, why it is refused, values that lose nothing)"""
 Loss = tuple[str, Any, str | None]
-"""(policy path, what is lost, why the request is refused; None: it is dropped)."""
+"""(policy path, the turn, block, tool or citation that has it, why the request is refused; None: it is dropped)."""
 
 
 class Policy:
@@ -74,7 +74,7 @@ class Policy:
             for path, message, harmless in policies:
                 value = _found(path, request)
                 if value is not None and value not in harmless:
-                    yield path.text, value, message
+                    yield path.text, None, message
         if self._blocks or self._citations:
             blocks = all_blocks(request)
             yield from _lost(self._blocks, blocks)
@@ -86,24 +86,23 @@ class Policy:
         if self._tools:
             yield from _lost(self._tools, request.get("tools") or ())
 
-    def own_losses(self, request: Mapping[str, Any], target: str) -> Iterator[tuple[str, str | None]]:
-        """What only this format knows, and the target does not get: (field, why the request is refused or None)."""
-        extra = request.get("extra")
-        if extra:
-            yield from self._own(extra, target, "")
+    def own_losses(self, request: Mapping[str, Any], target: str) -> Iterator[Loss]:
+        """What only this format knows, and the target does not get; by the fields' own names."""
+        if request.get("extra"):
+            yield from ((field, None, message) for field, _, message in self._own(request, target, ""))
         for turn in request.get("turns") or ():
             if "extra" in turn:
-                yield from self._own(turn["extra"], target, "turns.")
+                yield from self._own(turn, target, "turns.")
         for block in all_blocks(request):
             # what a provider's own tool did is mapped or dropped as a whole
             if "extra" in block and block["type"] not in ("server_tool_call", "server_tool_result"):
-                yield from self._own(block["extra"], target, "blocks.")
+                yield from self._own(block, target, "blocks.")
         for tool in request.get("tools") or ():
             if "extra" in tool:
-                yield from self._own(tool["extra"], target, "tools.")
+                yield from self._own(tool, target, "tools.")
 
-    def _own(self, extra: Mapping[str, Any], target: str, part: str) -> Iterator[tuple[str, str | None]]:
-        for owner, fields in extra.items():
+    def _own(self, holder: Mapping[str, Any], target: str, part: str) -> Iterator[Loss]:
+        for owner, fields in holder["extra"].items():
             if owner == target:
                 continue
             for field, value in fields.items():
@@ -111,9 +110,9 @@ class Policy:
                 if verdict == "drop" or (
                     isinstance(verdict, dict) and value not in verdict.get("drop_except", (value,))
                 ):
-                    yield field, None
+                    yield field, holder, None
                 elif isinstance(verdict, dict) and "reject" in verdict:
-                    yield field, verdict["reject"]
+                    yield field, holder, verdict["reject"]
 
 
 def _found(path: Path, request: Mapping[str, Any]) -> Any:
@@ -163,4 +162,4 @@ def _lost(policies: dict[str | None, list[_Part]], parts: Sequence[Any]) -> Iter
             value = part[field]
             if value is not None and value != [] and value not in harmless:
                 told.add(path)
-                yield path, value, message
+                yield path, part, message

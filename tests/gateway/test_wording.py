@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from shipped import library, shipped
+from upstream import Upstream
 
 from nexeon.config import load_config
 from nexeon.data import data_path
 from nexeon.gateway.explain import Explainer
 from nexeon.mapping.places import Places
+from nexeon.mapping.policy import Policy
 
 CHAT, RESPONSES, MESSAGES, GEMINI = (
     "openai.chat",
@@ -135,6 +139,48 @@ def test_objects_of_other_accounts_are_named_as_the_client_has_them(explainer: E
     (target, *_) = explainer(model="gpt-4.1-mini", format=format, request=request)
     assert target["refusal"].startswith(f"{place}: ")
     assert target["line"].startswith(f"formats/{format}.yaml:")
+
+
+MCP = {"type": "mcp", "server_label": "docs", "server_url": "https://mcp.example"}
+
+
+@pytest.mark.parametrize(
+    ("tools", "place"),
+    [
+        ([MCP, {**MCP, "server_label": "mail", "connector_id": "connector_gmail"}], "tools[1].connector_id"),
+        ([{**MCP, "allowed_tools": {"read_only": True}}, MCP], "tools[0].allowed_tools"),
+    ],
+)
+def test_what_a_policy_refuses_is_named_as_the_client_has_it(
+    explainer: Explainer, tools: list[Any], place: str
+) -> None:
+    request = asked(RESPONSES, LOOK[RESPONSES], tools=tools)
+    (target,) = explainer(model="claude-sonnet-4-6", format=RESPONSES, request=request)
+    assert target["refusal"].startswith(f"{place}: ")
+
+
+async def test_what_a_policy_refuses_of_a_message_is_named_with_its_index(
+    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = {"blocks.image.detail": {"reject": "sharp eyes cost"}, "turns[*].name": {"reject": "nobody has a name"}}
+    monkeypatch.setattr(library().format(MESSAGES), "policy", Policy(policy, MESSAGES))
+    sharp = {"type": "image_url", "image_url": {"url": URL, "detail": "high"}}
+    named = asked(CHAT, LOOK[CHAT])
+    named["messages"][2]["name"] = "Zoe"
+    async with shipped(upstream, tmp_path) as gate:
+        for path, request, place, message in (
+            ("chat/completions", asked(CHAT, LOOK[CHAT], sharp), "messages[2].content[1].image_url.detail", "sharp"),
+            (
+                "responses",
+                asked(RESPONSES, {**IMAGE[RESPONSES], "detail": "low"}),
+                "input[2].content[0].detail",
+                "sharp",
+            ),
+            ("chat/completions", named, "messages[2].name", "nobody"),
+        ):
+            answer = await gate.client.post(f"/v1/{path}", json={**request, "model": "anthropic:anthropic.messages"})
+            assert (answer.status_code, answer.json()["error"]["param"]) == (400, place)
+            assert answer.json()["error"]["message"].startswith(message)
 
 
 def test_a_setting_that_a_dialect_drops_is_named_as_the_client_has_it(explainer: Explainer) -> None:

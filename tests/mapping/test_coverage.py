@@ -110,8 +110,8 @@ def test_what_a_request_loses(path: str, verdict: Any, lost: bool) -> None:
 
 
 def test_what_refuses_a_request() -> None:
-    losses = list(Policy({"blocks.image.detail": {"reject": "no"}}, "own").losses(REQUEST))
-    assert losses == [("blocks.image.detail", "low", "no")]
+    ((path, part, message),) = Policy({"blocks.image.detail": {"reject": "no"}}, "own").losses(REQUEST)
+    assert (path, part["detail"], message) == ("blocks.image.detail", "low", "no")
 
 
 def test_losses_go_by_the_clients_names() -> None:
@@ -148,5 +148,5 @@ def test_what_only_one_format_knows_is_reported(policy: dict[str, Any], lost: li
         ],
         "tools": [{"type": "function", "name": "f", "extra": {"own": {"lazy": True}}}],
     }
-    assert list(Policy(policy, "own").own_losses(request, "other")) == lost
-    assert list(Policy(policy, "own").own_losses(request, "own")) == [("top", None)]
+    assert [(field, why) for field, _, why in Policy(policy, "own").own_losses(request, "other")] == lost
+    assert list(Policy(policy, "own").own_losses(request, "own")) == [("top", None, None)]

@@ -146,7 +146,7 @@ def _losses(
         for path, _, message in plan.format.policy.losses(canonical):
             if message is None:
                 known.setdefault(client.param(path), policy_line(plan.format, path))
-        for name, message in client.policy.own_losses(canonical, plan.format.name):
+        for name, _, message in client.policy.own_losses(canonical, plan.format.name):
             if message is None:
                 known.setdefault(name, own_line(client, name) or _kept_line(tracer.recorder, client, canonical, name))
     return [Lost(name, known.get(name, "")) for name in names]
@@ -190,7 +190,7 @@ def _refusing_line(
     for path, _, message in plan.format.policy.losses(canonical):
         if message == error.message:
             return policy_line(plan.format, path)
-    for name, message in client.policy.own_losses(canonical, plan.format.name):
+    for name, _, message in client.policy.own_losses(canonical, plan.format.name):
         if message == error.message:
             return own_line(client, name)
     return ""
