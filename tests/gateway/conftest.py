@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import hypercorn.asyncio
 import pytest
 import yaml
 
@@ -22,11 +21,13 @@ from upstream import Upstream
 from nexeon.config import load_config
 from nexeon.gateway.gateway import Gateway
 from nexeon.gateway.server.app import create_app, gateway_of, services_of
+from nexeon.gateway.server.listener import Listener
 from nexeon.gateway.server.serve import hypercorn_config
 from nexeon.mapping import load_library
 from nexeon.store import Balance, open_store, to_nano
 from nexeon.store.guests import GuestStore
 from nexeon.store.requests import RequestLog
+from tests.patience import PATIENCE, until
 
 FIXTURES = Path(__file__).parent / "fixtures"
 CREDIT = to_nano("1000")
@@ -41,7 +42,7 @@ def settings(upstream: str) -> dict[str, Any]:
         "headers": {"x-version": "7"},
         "api_key": "provider-secret",
         "dialect": "plain",
-        "timeouts": {"connect": 5, "first_byte": 5, "idle": 5},
+        "timeouts": {"connect": 300, "first_byte": 300, "idle": 300},
     }
     price = {"input": 1, "cached_input": 0.5, "output": 2}
     model = {"owned_by": "tests", "created": 1700000000, "price": price, "max_output_tokens": 500}
@@ -95,7 +96,7 @@ class Gate:
 
     async def released(self) -> None:
         """Waits until no credit is held any more."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while (await self.balance()).reserved:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
@@ -107,13 +108,6 @@ class Gate:
 
 
 Opener = Callable[..., Awaitable[Gate]]
-
-
-async def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
-    """Waits for something that happens soon; a condition that stays false fails the test."""
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 (what is waited for has no event)
-            await asyncio.sleep(0.005)
 
 
 @pytest.fixture
@@ -141,15 +135,12 @@ async def opened(upstream: Upstream, tmp_path: Path) -> AsyncIterator[Opener]:
         account, key = await store.welcome("guest", credit)
         log = RequestLog(None, bodies=True)
         app = create_app(config, library, store, log=log)
-        listener = socket.create_server(("127.0.0.1", 0), backlog=100)
-        listener.setblocking(False)
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        server_settings = hypercorn_config(config)
-        server_settings.bind = [f"fd://{listener.detach()}"]
-        server_settings.graceful_timeout = 0.2
-        ending = asyncio.Event()
-        serving = asyncio.create_task(hypercorn.asyncio.serve(app, server_settings, shutdown_trigger=ending.wait))
-        client = httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=20)
+        sock = socket.create_server(("127.0.0.1", 0), backlog=100)
+        sock.setblocking(False)
+        url = f"http://127.0.0.1:{sock.getsockname()[1]}"
+        serving = Listener(app, hypercorn_config(config), sock)
+        await serving.start()
+        client = httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=PATIENCE)
         stopped = False
 
         async def stop() -> None:
@@ -158,8 +149,7 @@ async def opened(upstream: Upstream, tmp_path: Path) -> AsyncIterator[Opener]:
                 return
             stopped = True
             await client.aclose()
-            ending.set()
-            await asyncio.gather(serving, return_exceptions=True)
+            await serving.finish()
             await services_of(app).stop()
             await log.close()
             await store.close()

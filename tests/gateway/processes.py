@@ -14,6 +14,7 @@ import yaml
 from conftest import settings
 
 from nexeon.admin import connect
+from tests.patience import PATIENCE
 
 
 def free_port() -> int:
@@ -53,7 +54,7 @@ class Process:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable, *self._main(), "serve", "-c", str(self.file), stderr=told
             )
-        async with httpx.AsyncClient() as http, asyncio.timeout(30):
+        async with httpx.AsyncClient() as http, asyncio.timeout(PATIENCE):
             while True:
                 try:
                     if (await http.get(self.url + "/readyz")).status_code == 200:
@@ -81,7 +82,7 @@ class Process:
 
     async def said(self, words: str) -> None:
         """Waits until that stands there."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while words not in self.told():  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
 
@@ -96,7 +97,7 @@ class Process:
 
     async def ended(self) -> int:
         assert self.process is not None
-        return await asyncio.wait_for(self.process.wait(), 30)
+        return await asyncio.wait_for(self.process.wait(), PATIENCE)
 
     async def balance(self) -> tuple[str, str]:
         """Balance and what is reserved, from the store itself."""

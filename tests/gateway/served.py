@@ -17,6 +17,7 @@ from nexeon.config import Config, load_config
 from nexeon.gateway.server.serve import run
 from nexeon.store import Store
 from nexeon.store.guests import GuestStore
+from tests.patience import PATIENCE
 
 
 @dataclass
@@ -75,14 +76,14 @@ class Served:
     async def end(self) -> None:
         self.ending.set()
         if self.task is not None:
-            await asyncio.wait_for(asyncio.gather(self.task, return_exceptions=True), 30)
+            await asyncio.wait_for(asyncio.gather(self.task, return_exceptions=True), PATIENCE)
 
     @property
     def store_url(self) -> str:
         return str(self.settings["store"]["url"])
 
     def client(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(base_url=self.guest.url, headers={"x-api-key": self.guest.key}, timeout=20)
+        return httpx.AsyncClient(base_url=self.guest.url, headers={"x-api-key": self.guest.key}, timeout=PATIENCE)
 
 
 def served(folder: Path, upstream: str, change: Callable[[dict[str, Any]], object] | None = None) -> Served:

@@ -11,7 +11,6 @@ from functools import cache
 from pathlib import Path
 
 import httpx
-import hypercorn.asyncio
 import yaml
 from conftest import CREDIT, until
 from upstream import Upstream
@@ -19,10 +18,12 @@ from upstream import Upstream
 from nexeon.config import load_config
 from nexeon.gateway.gateway import Gateway
 from nexeon.gateway.server.app import create_app, gateway_of, services_of
+from nexeon.gateway.server.listener import Listener
 from nexeon.gateway.server.serve import hypercorn_config
 from nexeon.mapping import Library, load_library
 from nexeon.store import open_store
 from nexeon.store.guests import GuestStore
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 MODELS = ROOT / "tests" / "sdk" / "upstreams.yaml"
@@ -41,7 +42,7 @@ class Shipped:
 
     async def spent(self) -> int:
         """Nano-USD taken from the guest so far."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while (balance := await self.store.balance(self.account)).reserved:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         return CREDIT - balance.balance
@@ -66,21 +67,17 @@ async def shipped(upstream: Upstream, folder: Path, models: dict[str, object] | 
     store = GuestStore(await open_store("memory:"))
     account, key = await store.welcome("guest", CREDIT)
     app = create_app(config, library(), store)
-    listener = socket.create_server(("127.0.0.1", 0), backlog=100)
-    listener.setblocking(False)
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    settings = hypercorn_config(config)
-    settings.bind = [f"fd://{listener.detach()}"]
-    settings.graceful_timeout = 0.2
-    ending = asyncio.Event()
-    serving = asyncio.create_task(hypercorn.asyncio.serve(app, settings, shutdown_trigger=ending.wait))
-    client = httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=20)
+    sock = socket.create_server(("127.0.0.1", 0), backlog=100)
+    sock.setblocking(False)
+    url = f"http://127.0.0.1:{sock.getsockname()[1]}"
+    serving = Listener(app, hypercorn_config(config), sock)
+    await serving.start()
+    client = httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=PATIENCE)
     try:
         await until(lambda: gateway_of(app).ready)
         yield Shipped(client, gateway_of(app), store, account.id)
     finally:
         await client.aclose()
-        ending.set()
-        await asyncio.gather(serving, return_exceptions=True)
+        await serving.finish()
         await services_of(app).stop()
         await store.close()

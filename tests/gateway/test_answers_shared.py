@@ -22,6 +22,7 @@ from nexeon.sandbox.app import create_app as create_sandbox
 from nexeon.store import open_store, to_nano
 from nexeon.store.answers import SQLiteAnswers
 from nexeon.store.guests import GuestStore
+from tests.patience import PATIENCE
 
 SLOW = "[[delay 20ms]] [[tokens 60]]"
 
@@ -104,7 +105,7 @@ async def test_ended_at_the_other(pair: Pair, ended: str) -> None:
         assert (await pair.two.post(f"{path}/cancel")).json()["status"] == "cancelled"
     else:
         assert (await pair.two.delete(path)).json()["deleted"] is True
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while pair.services.behind.running:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     for client in (pair.one, pair.two):

@@ -11,6 +11,8 @@ from conftest import Gate, Opener
 from scripts import COST, EVENTS, SAID, hangs, notes, resets, says, streams, talks
 from upstream import Call
 
+from tests.patience import PATIENCE
+
 MODES = pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
 
 
@@ -151,7 +153,7 @@ async def test_no_first_byte_is_a_timeout_and_not_asked_twice(opened: Opener, st
     assert answer.json()["oops"]["kind"] == "upstream_timeout"
     assert "0.2 s" in answer.json()["oops"]["say"]
     assert len(gate.upstream.calls) == 1
-    await asyncio.wait_for(gate.upstream.calls[0].left.wait(), 5)
+    await asyncio.wait_for(gate.upstream.calls[0].left.wait(), PATIENCE)
     assert await gate.spent() == 0
 
 

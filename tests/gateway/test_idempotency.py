@@ -21,6 +21,7 @@ from nexeon.gateway.repeats.idempotency import Claim, Kept, Repeats
 from nexeon.gateway.repeats.replay import Tape
 from nexeon.mapping import Format, new_context
 from nexeon.store.guests import GuestStore
+from tests.patience import PATIENCE
 
 
 async def ask(gate: Gate, key: str = "once", model: str = "plain", **more: Any) -> httpx.Response:
@@ -118,7 +119,7 @@ async def test_a_client_that_left_may_come_again(gate: Gate) -> None:
         await until(lambda: gate.upstream.calls)
         await asyncio.sleep(0.05)
         left.cancel()
-        await asyncio.wait_for(gate.upstream.calls[0].left.wait(), 5)
+        await asyncio.wait_for(gate.upstream.calls[0].left.wait(), PATIENCE)
         await gate.released()
         gate.upstream.plays(talks())
         assert (await ask(gate, key=script.__name__ + str(stream), stream=stream)).status_code == 200

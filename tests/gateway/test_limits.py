@@ -104,7 +104,11 @@ async def test_calls_at_once(opened: Opener) -> None:
 
 
 async def test_whatever_ends_a_call_gives_its_place_back(opened: Opener) -> None:
-    gate = await opened(limits(key={"concurrency": 1}), credit=10**9)
+    def change(value: dict[str, Any]) -> None:
+        limits(key={"concurrency": 1})(value)
+        value["providers"]["one"]["timeouts"]["first_byte"] = 1
+
+    gate = await opened(change, credit=10**9)
     ends: list[tuple[Any, int]] = [
         (says({"oops": {"kind": "x", "say": "no"}}, 400), 400),
         (says(b"<html>", kind="text/html"), 502),

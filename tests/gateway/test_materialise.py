@@ -14,6 +14,7 @@ from upstream import Call, Script, Upstream
 
 from nexeon.config.model import Materialise
 from nexeon.gateway.materialise import Fetched, Materialiser, Unfetched, addresses, filled, public
+from tests.patience import PATIENCE
 
 PDF = b"%PDF-1.7\nhello"
 PNG = b"\x89PNG\r\n\x1a\n" + b"0" * 16
@@ -130,7 +131,7 @@ async def test_size_and_time_are_limited(upstream: Upstream) -> None:
             await call.chunk(b"%PDF-" * 1000)
 
     async def late(call: Call) -> None:
-        await asyncio.wait_for(call.wait_left(), 5)
+        await asyncio.wait_for(call.wait_left(), PATIENCE)
 
     upstream.plays(serving({"/large": says(PDF * 100), "/endless": endless, "/late": late, "/gone": says(b"", 404)}))
     fetcher = Materialiser(Materialise(max_bytes=1000, timeout=0.3), anywhere)
@@ -155,7 +156,7 @@ async def test_a_target_that_takes_bytes_gets_bytes(upstream: Upstream, tmp_path
     both = asyncio.Barrier(2)
 
     async def pdf(call: Call) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await both.wait()  # they come at the same time
         await call.answer(PDF, kind="application/pdf")
 

@@ -26,6 +26,7 @@ from nexeon.gateway.server.compiled import compile_folders
 from nexeon.gateway.server.reload import Reloader
 from nexeon.gateway.services import Services
 from nexeon.store import open_store
+from tests.patience import PATIENCE
 
 BODY = {"model": "plain", "say": [{"who": "user", "text": "hi"}]}
 Begin = Callable[..., Awaitable[Served]]
@@ -152,7 +153,7 @@ async def test_a_stream_ends_where_it_began_and_its_gateway_with_it(begin: Begin
         assert await _generations(server) == before + 1
         on.set()
         assert "lo" in "".join([line async for line in lines])
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while await _generations(server) != before:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
@@ -220,7 +221,7 @@ async def test_a_changed_file_is_taken_up_by_itself(begin: Begin, upstream: Upst
             return next((int(each.split()[1]) for each in text.splitlines() if each.startswith(line)), 0)
 
         async def happens(outcome: str, times: int) -> None:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 while await reloads(outcome) < times:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
 

@@ -23,6 +23,7 @@ from nexeon.errors import AdminError, ConfigError, NotFound
 from nexeon.gateway.server.serve import run
 from nexeon.store import Balance, Store, open_store, to_usd
 from nexeon.store.guests import GuestStore
+from tests.patience import PATIENCE
 
 BODY = {"model": "plain", "say": [{"who": "user", "text": "hi"}]}
 
@@ -85,11 +86,11 @@ async def launch(upstream: Upstream, tmp_path: Path) -> AsyncIterator[Launch]:
     yield start
     for stop, task in running:
         stop.set()
-        await asyncio.wait_for(asyncio.gather(task, return_exceptions=True), 30)
+        await asyncio.wait_for(asyncio.gather(task, return_exceptions=True), PATIENCE)
 
 
 def client(recorder: Recorder) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=recorder.url, headers={"x-api-key": recorder.key}, timeout=20)
+    return httpx.AsyncClient(base_url=recorder.url, headers={"x-api-key": recorder.key}, timeout=PATIENCE)
 
 
 async def test_it_serves_and_the_admin_socket_answers(launch: Launch, upstream: Upstream, tmp_path: Path) -> None:
@@ -103,7 +104,7 @@ async def test_it_serves_and_the_admin_socket_answers(launch: Launch, upstream: 
     await admin.close()
     assert created["name"] == "acme"
     stop.set()
-    await asyncio.wait_for(task, 10)
+    await asyncio.wait_for(task, PATIENCE)
     assert recorder.calls == ["start", "wrap", "listening", "stop"]
     store = await open_store(f"tinydb:{tmp_path / 'data'}")
     assert [account.name for account in await store.accounts()] == ["acme"], "the guest was never written"
@@ -126,7 +127,7 @@ async def test_a_running_stream_finishes_and_nothing_new_begins(launch: Launch, 
             await other.get("/healthz")
         rest = [line async for line in lines]
     assert "data: [END]" in rest
-    await asyncio.wait_for(task, 10)
+    await asyncio.wait_for(task, PATIENCE)
     assert recorder.store is not None
     assert (await recorder.store.balance(recorder.account)).balance == CREDIT - COST
 
@@ -150,8 +151,8 @@ async def test_what_does_not_finish_in_time_is_cut_and_charged(launch: Launch, u
             stop.set()
     assert "shutting down" in text.strip().rsplit("\n\n", 1)[-1]
     assert "[END]" not in text
-    await asyncio.wait_for(task, 15)
-    await asyncio.wait_for(upstream.calls[0].left.wait(), 2)
+    await asyncio.wait_for(task, PATIENCE)
+    await asyncio.wait_for(upstream.calls[0].left.wait(), PATIENCE)
     assert recorder.store is not None
     balance = await recorder.store.balance(recorder.account)
     assert (balance.reserved, balance.balance < CREDIT) == (0, True)
@@ -167,7 +168,7 @@ async def test_a_request_that_waits_at_the_end_of_the_drain_is_released(launch: 
         stop.set()
         answer = await asking
     assert (answer.status_code, answer.json()["oops"]["code"]) == (503, "shutting_down")
-    await asyncio.wait_for(task, 15)
+    await asyncio.wait_for(task, PATIENCE)
     assert recorder.store is not None
     assert await recorder.store.balance(recorder.account) == Balance(CREDIT, 0)
 

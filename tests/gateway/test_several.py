@@ -12,6 +12,8 @@ from scripts import says
 from shipped import shipped
 from upstream import Call, Script, Upstream
 
+from tests.patience import PATIENCE
+
 PRICE = {"input": 1, "output": 2, "request": 0.01}
 MODELS: dict[str, object] = {
     "old": {
@@ -36,7 +38,7 @@ def at_the_same_time(calls: int) -> Script:
     barrier, count = asyncio.Barrier(calls), itertools.count()
 
     async def script(call: Call) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await barrier.wait()
         await call.answer(message(f"text {next(count)}"))
 
@@ -119,7 +121,7 @@ async def test_they_fail_as_one(upstream: Upstream, tmp_path: Path) -> None:
     left = []
 
     async def stays(call: Call) -> None:
-        await asyncio.wait_for(call.wait_left(), 5)
+        await asyncio.wait_for(call.wait_left(), PATIENCE)
         left.append(call)
 
     async def refuses(call: Call) -> None:

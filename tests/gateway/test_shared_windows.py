@@ -21,6 +21,7 @@ from nexeon.gateway.limits.shared_windows import SharedWindows
 from nexeon.gateway.limits.windows import HELD, Claim, Exceeded, MemoryWindows, Taken
 from nexeon.gateway.pool.shared_rests import SharedRests
 from nexeon.store.rests import Rest
+from tests.patience import PATIENCE
 from tests.servers import RedisServer, need_redis
 
 Maker = Callable[[], SharedWindows]
@@ -155,7 +156,7 @@ async def test_without_the_server_each_process_counts_on_its_own_until_it_is_bac
         await windows.settle(before, [1])
         await windows.settle(mine, [1])
         await asyncio.to_thread(server.start)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while not windows.reachable:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         assert (await windows.take([claim])).levels[0].left == 1

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import time
 from typing import Any
 
 import pytest
 from conftest import Gate, Opener, until
 from scripts import COST, EVENTS, SAID, USAGE, notes, streams, talks
 from upstream import Call
+
+from tests.patience import PATIENCE
 
 
 async def slow_stream(call: Call) -> None:
@@ -28,9 +29,7 @@ async def test_a_client_that_leaves_a_stream_cancels_the_call_and_pays_for_what_
     async with gate.client.stream("POST", "/talk", json=_body(stream=True)) as answer:
         async for _ in answer.aiter_bytes():
             break
-    began = time.monotonic()
-    await asyncio.wait_for(gate.upstream.calls[0].left.wait(), 5)
-    assert time.monotonic() - began < 1.0
+    await asyncio.wait_for(gate.upstream.calls[0].left.wait(), PATIENCE)
     assert 0 < await gate.spent() < 100_000
     charge = await gate.last_charge()
     assert charge.estimated
@@ -49,9 +48,7 @@ async def test_a_client_that_leaves_before_the_answer_cancels_the_call_for_free(
         await until(lambda: gate.upstream.calls)
         assert (await gate.balance()).reserved > 0
         asking.cancel()
-        began = time.monotonic()
-        await asyncio.wait_for(gate.upstream.calls[0].left.wait(), 5)
-        assert time.monotonic() - began < 1.0
+        await asyncio.wait_for(gate.upstream.calls[0].left.wait(), PATIENCE)
         assert await gate.spent() == 0
 
 
@@ -65,7 +62,7 @@ async def test_a_client_that_leaves_while_the_provider_is_silent(gate: Gate) -> 
     await until(lambda: gate.upstream.calls)
     await asyncio.sleep(0.05)
     asking.cancel()
-    await asyncio.wait_for(gate.upstream.calls[0].left.wait(), 1)
+    await asyncio.wait_for(gate.upstream.calls[0].left.wait(), PATIENCE)
     assert await gate.spent() == 0
 
 
@@ -280,7 +277,7 @@ async def test_shutting_down_waits_for_charges(opened: Opener) -> None:
     await gate.gateway.store.sweep()
     task.cancel()
     await gate.gateway.settler.drain(5)
-    await asyncio.wait_for(gate.upstream.calls[0].left.wait(), 2)
+    await asyncio.wait_for(gate.upstream.calls[0].left.wait(), PATIENCE)
     assert await gate.spent() > 0
 
 
