@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -126,11 +125,6 @@ async def _once(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path: 
     keeping = Keeping(claim, tape)
     try:
         reply = await _answer(gateway, replace(incoming, body=again), endpoint, path, keeping)
-        if keeping.answer is not None:  # it is made in the background
-            whole = isinstance(reply.body, bytes)
-            told = reply.body if isinstance(reply.body, bytes) else keeping.answer.encode()
-            kind = reply.content_type if whole else PROMISED
-            await claim.keep(Kept(zlib.compress(told, 1), kind, reply.headers), keeping.answer)
     except BaseException:
         claim.release()
         raise
@@ -214,10 +208,14 @@ async def _answer(
         exchange.step("admitted")
         if turn is not None and turn.background:
             work = partial(_alone, gateway, incoming, exchange, allowed)
-            reply = await gateway.behind.start(exchange, work, keepalive=gateway.config.server.keepalive)
-            reply.headers = routed_headers(exchange, model)
-            if keeping is not None:
-                keeping.answer = turn.id
+            headers = routed_headers(exchange, model)
+
+            async def promised(reply: Reply) -> None:
+                if keeping is not None and turn.id is not None:
+                    await keeping.promise(turn.id, reply, headers)
+
+            reply = await gateway.behind.start(exchange, work, promised, keepalive=gateway.config.server.keepalive)
+            reply.headers |= headers
             return reply
         return await _found(gateway, incoming, exchange, allowed)
     except RequestError as error:

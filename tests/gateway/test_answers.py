@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from nexeon.admin.accounts import Accounts
 from nexeon.config import load_config
 from nexeon.data import data_path
 from nexeon.gateway.gateway import Gateway
+from nexeon.gateway.repeats.idempotency import Kept
 from nexeon.gateway.server.app import create_app, gateway_of, services_of
 from nexeon.mapping import Library, load_library
 from nexeon.sandbox.app import create_app as create_sandbox
@@ -223,3 +225,37 @@ async def test_a_keyed_stream_in_the_background_is_made_once(opened: Opened) -> 
     store = gateway.store
     assert isinstance(store, GuestStore)
     assert len([entry for entry in await store.guests.history() if entry.kind == "charge"]) == 1
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
+async def test_a_key_is_known_before_its_work_in_the_background_begins(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    """A crash after that cannot have it made twice; a client that leaves before that gets nothing made."""
+    client, gateway = await opened()
+    before = (await client.get("/me")).json()["balance"]
+    keep = gateway.repeats.keep
+    kept: list[str] = []
+
+    async def watched(account: str, key: str, mark: bytes, answer: Kept, *more: Any) -> None:
+        assert gateway.behind.running == {}, "it has begun already"
+        await keep(account, key, mark, answer, *more)
+        kept.append(more[-1])
+        raise asyncio.CancelledError  # the client leaves as soon as it is written
+
+    async def ask() -> httpx.Response:
+        body = {"model": MODEL, "input": "Hi", "background": True, "stream": stream}
+        return await client.post("/responses", json=body, headers={"idempotency-key": "once"})
+
+    monkeypatch.setattr(gateway.repeats, "keep", watched)
+    with pytest.raises(asyncio.CancelledError):
+        await ask()
+    monkeypatch.undo()
+    (id,) = kept
+    assert (await client.get(f"/responses/{id}")).json()["status"] == "cancelled"
+    again = await ask()
+    assert again.headers["x-nexeon-replayed"] == "true"
+    assert id in again.text
+    await gateway.settler.drain(5)
+    after = (await client.get("/me")).json()
+    assert (after["balance"], float(after["reserved"])) == (before, 0)

@@ -32,6 +32,7 @@ LOST: Final = 30.0
 _LOOK: Final = 0.5
 
 Work = Callable[[], Awaitable[Reply]]
+Promised = Callable[[Reply], Awaitable[None]]
 Key = tuple[str, str]
 
 
@@ -44,8 +45,13 @@ class Behind:
         self._cancelled: set[Key] = set()
         self._renewing: asyncio.Task[None] | None = None
 
-    async def start(self, exchange: Exchange, work: Work, *, keepalive: float) -> Reply:
-        """Promises the answer that `work` will give: its state as queued, or its events as they come."""
+    async def start(
+        self, exchange: Exchange, work: Work, promised: Promised | None = None, *, keepalive: float
+    ) -> Reply:
+        """Promises the answer that `work` will give: its state as queued, or its events as they come.
+
+        `promised` is told of that before the work begins, for a request that must not be answered twice.
+        """
         turn = exchange.turn
         assert turn is not None
         turn.id = turn.resource.prefix + _MARK + secrets.token_hex(16)
@@ -55,16 +61,25 @@ class Behind:
         turn.save(answer=queued)
         if exchange.stream:
             turn.begin()
-        await turn.store.flush()
+        if exchange.stream:
+            events = follow(turn.resource, turn, keepalive=keepalive)
+            reply = Reply(200, events, "text/event-stream; charset=utf-8", {"cache-control": "no-cache"})
+        else:
+            reply = Reply(200, dumps(queued))
+        try:
+            await turn.store.flush()
+            if promised is not None:
+                await promised(reply)
+        except BaseException:  # the client left, say: nothing will come of what is queued
+            turn.end("cancelled")
+            turn.finish()
+            raise
         key = (turn.account, turn.id)
         self.running[key] = turn
         self._tasks[key] = asyncio.get_running_loop().create_task(self._run(key, exchange, turn, work))
         if turn.store.shared and self._renewing is None:
             self._renewing = asyncio.get_running_loop().create_task(self._renew(turn.store))
-        if exchange.stream:
-            events = follow(turn.resource, turn, keepalive=keepalive)
-            return Reply(200, events, "text/event-stream; charset=utf-8", {"cache-control": "no-cache"})
-        return Reply(200, dumps(queued))
+        return reply
 
     async def cancel(self, account: str, id: str) -> None:
         """Returns once it is no longer under way; does nothing where it was not."""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
-from nexeon.gateway.repeats.idempotency import Claim, Kept
+from nexeon.gateway.repeats.idempotency import PROMISED, Claim, Kept
 from nexeon.gateway.repeats.owed import Owed
 from nexeon.gateway.repeats.replay import Tape
+
+if TYPE_CHECKING:
+    from nexeon.gateway.way import Reply
 
 
 class Keeping:
@@ -32,6 +36,14 @@ class Keeping:
         """An answer in one piece is there; `headers` are asked for once its cost is known."""
         if self._claim.commit():
             self._make = lambda: Kept(zlib.compress(body, 1), kind, dict(headers()))
+
+    async def promise(self, answer: str, reply: Reply, headers: Mapping[str, str]) -> None:
+        """An answer will be made in the background, under this id: what is said now is what is said again; of a stream,
+        where its events are."""
+        whole = isinstance(reply.body, bytes)
+        told = reply.body if isinstance(reply.body, bytes) else answer.encode()
+        kind = reply.content_type if whole else PROMISED
+        await self._claim.keep(Kept(zlib.compress(told, 1), kind, dict(headers)), answer)
 
     def begun(self, kind: str, headers: Mapping[str, str]) -> None:
         """A stream is there."""
