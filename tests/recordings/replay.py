@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import hypercorn.asyncio
 import yaml
 
 from nexeon.config import load_config
 from nexeon.gateway.server.app import create_app, gateway_of, services_of
+from nexeon.gateway.server.listener import Listener
 from nexeon.gateway.server.serve import hypercorn_config
 from nexeon.store import open_store, to_nano
 from nexeon.store.guests import GuestStore
@@ -176,22 +176,18 @@ async def live(targets: Iterable[Target], folder: Path) -> AsyncIterator[Live]:
     store = GuestStore(await open_store("memory:"))
     account, key = await store.welcome("guest", to_nano("100000"))
     app = create_app(config, engine.library(), store)
-    listener = socket.create_server(("127.0.0.1", 0))
-    listener.setblocking(False)
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server = hypercorn_config(config)
-    server.bind = [f"fd://{listener.detach()}"]
-    server.graceful_timeout = 0.2
-    ending = asyncio.Event()
-    serving = asyncio.create_task(hypercorn.asyncio.serve(app, server, shutdown_trigger=ending.wait))
+    sock = socket.create_server(("127.0.0.1", 0))
+    sock.setblocking(False)
+    url = f"http://127.0.0.1:{sock.getsockname()[1]}"
+    serving = Listener(app, hypercorn_config(config), sock)
+    await serving.start()
     while not gateway_of(app).ready:  # noqa: ASYNC110 (readiness has no event)
         await asyncio.sleep(0.01)
     try:
         async with httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=30) as client:
             yield Live(client, replay, names, store, account.id)
     finally:
-        ending.set()
-        await asyncio.gather(serving, return_exceptions=True)
+        await serving.finish()
         await services_of(app).stop()
         await store.close()
         upstream.close()

@@ -1,37 +1,52 @@
-"""Hypercorn's connection with less to do for each request: no task and no lock of its own, one write for what is sent
-together."""
+"""Hypercorn's connection with less to do for each request: what is plain is answered without its layers, the rest
+without a task and a lock of its own, and what is sent together leaves in one write."""
 
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from typing import Any, Final
 
-from hypercorn.asyncio import run
-from hypercorn.asyncio.tcp_server import TCPServer
-from hypercorn.events import Closed, Event, RawData
+import h11
+from hypercorn.asyncio.tcp_server import MAX_RECV, TCPServer
+from hypercorn.config import Config
+from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.protocol.h11 import H11Protocol
+
+from nexeon.gateway.server.plain import Front
 
 _HELD: Final = 64 * 1024
 """Bytes that may wait for the end of the loop's turn."""
 
 
-def install() -> None:
-    """Makes Hypercorn use it; there is no option for that."""
-    run.TCPServer = Connection  # type: ignore[attr-defined, assignment]
-
-
 class Connection(TCPServer):
-    """A client's connection."""
+    """A client's connection. `busy` while Hypercorn answers, or has begun to read."""
 
-    def __init__(self, *arguments: Any) -> None:
+    def __init__(self, front: Front, *arguments: Any) -> None:
         super().__init__(*arguments)
+        self._front = front
         self._idle = _Idle(self)
         self.idle_task = self._idle  # type: ignore[assignment]
         self._held: list[bytes] = []
         self._size = 0
+        self._unread = 0
+        self.busy = False
+
+    # What Hypercorn answers
 
     async def _read_data(self) -> None:
+        self._front.attach(self)
         try:
-            await super()._read_data()
+            while not self.reader.at_eof():
+                try:
+                    data = await self.reader.read(MAX_RECV)
+                except OSError:
+                    break
+                self._unread -= len(data)
+                await self.protocol.handle(RawData(data))
+            await self.protocol.handle(Closed())
         finally:
             self._idle.end()
 
@@ -39,6 +54,8 @@ class Connection(TCPServer):
         if type(event) is not RawData:
             self._flush()
             await super().protocol_send(event)
+            if type(event) is Updated:
+                self.busy = not (event.idle and self._has_read_all())
             return
         data = event.data
         if not data:
@@ -54,6 +71,67 @@ class Connection(TCPServer):
                 await self.writer.drain()
             except (ConnectionError, RuntimeError):
                 await self.protocol.handle(Closed())
+
+    def expect(self, size: int) -> None:
+        """So many bytes are Hypercorn's to read."""
+        self.busy = True
+        self._unread += size
+
+    def _has_read_all(self) -> bool:
+        """Whether nothing of a next request has come to Hypercorn."""
+        protocol = self.protocol.protocol
+        if self._unread or not isinstance(protocol, H11Protocol):
+            return False
+        return isinstance(protocol.connection, h11.Connection) and protocol.connection.trailing_data == (b"", False)
+
+    # What is answered without it
+
+    def ends(self) -> dict[str, Any]:
+        """What ASGI says of the connection."""
+        protocol = self.protocol
+        return {
+            "scheme": "http", "client": protocol.client, "server": protocol.server, "state": protocol.state.copy()
+        }  # fmt: skip
+
+    def own_headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        """What stands in every answer."""
+        return _own_headers(self.config, int(time.time()))
+
+    def answer(self, work: Callable[[], Awaitable[None]]) -> None:
+        """In a task; `goes_on` or `end` when it is done."""
+        self._idle.pause()
+        self._task_group.spawn(work)
+
+    async def call(self, scope: Any, receive: Any, send: Any) -> None:
+        """The app; what it fails with is logged."""
+        try:
+            await self.app(scope, receive, send, self.loop.run_in_executor, self.loop.call_soon)
+        except Exception:
+            await self.config.log.exception("Error in ASGI Framework")
+
+    def write(self, data: bytes) -> None:
+        if not self.writer.is_closing():
+            self.writer.write(data)
+
+    async def drain(self) -> None:
+        """Waits until the client has read most of what was written, or is gone."""
+        try:
+            await self.writer.drain()
+        except (ConnectionError, RuntimeError):
+            return
+
+    def goes_on(self) -> bool:
+        """Waits for a next request, where one may come still."""
+        if self.context.terminated.is_set():
+            return False
+        self._idle.begin()
+        return True
+
+    async def end(self) -> None:
+        """Closes the connection."""
+        await self.protocol_send(Closed())
+
+    # Both
 
     def _flush(self) -> None:
         held = self._held
@@ -80,11 +158,17 @@ class _Idle:
         self._task: asyncio.Task[None] | None = None
 
     async def restart(self, task_group: Any, action: object) -> None:
+        self.begin()
+
+    async def stop(self) -> None:
+        self.pause()
+
+    def begin(self) -> None:
         self._since = self._connection.loop.time()
         if self._task is None:
             self._task = self._connection.loop.create_task(self._watch())
 
-    async def stop(self) -> None:
+    def pause(self) -> None:
         self._since = None
 
     def end(self) -> None:
@@ -106,3 +190,8 @@ class _Idle:
                 continue
         if self._since is not None:  # one that is busy closes after its answer
             await self._connection._initiate_server_close()
+
+
+@lru_cache(maxsize=4)
+def _own_headers(settings: Config, second: int) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple(settings.response_headers("h11"))

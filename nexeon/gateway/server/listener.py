@@ -12,6 +12,7 @@ import ctypes
 import socket
 import struct
 import sys
+from functools import partial
 from typing import Any, Final
 
 import hypercorn.config
@@ -20,6 +21,7 @@ from hypercorn.utils import wrap_app
 from quart import Quart
 
 from nexeon.gateway.server.connection import Connection
+from nexeon.gateway.server.plain import Front
 
 _ATTACH_FILTER: Final = 26
 """SO_ATTACH_FILTER of Linux, which Python's socket module does not name."""
@@ -42,7 +44,9 @@ class Listener:
     async def start(self) -> None:
         """Accepts connections once the app has started."""
         await self._app.startup()
-        self._server = await asyncio.start_server(self._serve, sock=self._socket.dup(), backlog=self._settings.backlog)
+        self._server = await asyncio.get_running_loop().create_server(
+            partial(Front, self._serve), sock=self._socket.dup(), backlog=self._settings.backlog
+        )
 
     async def stop_accepting(self) -> None:
         """New connections are refused from here on; those that wait in the socket's queue are served still."""
@@ -80,23 +84,17 @@ class Listener:
         await self._app.shutdown()
 
     async def _take(self, accepted: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-
-        def protocol() -> asyncio.StreamReaderProtocol:
-            return asyncio.StreamReaderProtocol(asyncio.StreamReader(), self._serve)
-
         with contextlib.suppress(OSError):
             accepted.setblocking(False)
-            await loop.connect_accepted_socket(protocol, accepted)
+            await asyncio.get_running_loop().connect_accepted_socket(partial(Front, self._serve), accepted)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, front: Front, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._connections.add(task)
         try:
-            await Connection(
-                self._wrapped, asyncio.get_running_loop(), self._settings, self._context, {}, reader, writer
-            )
+            loop = asyncio.get_running_loop()
+            await Connection(front, self._wrapped, loop, self._settings, self._context, {}, reader, writer)
         finally:
             self._connections.discard(task)
             if not self._connections:

@@ -31,7 +31,6 @@ from nexeon.gateway.pool.probe import probe
 from nexeon.gateway.server.app import make_app
 from nexeon.gateway.server.changes import watch
 from nexeon.gateway.server.compiled import compile_folders
-from nexeon.gateway.server.connection import install
 from nexeon.gateway.server.drain import LAST_CALLS, Ending, drain
 from nexeon.gateway.server.listener import Listener
 from nexeon.gateway.server.playground import ClientFormats
@@ -239,7 +238,6 @@ async def _answer(
 
 def hypercorn_config(config: Config) -> hypercorn.config.Config:
     """No limit that could cut a long stream; idle connections outlive the keep-alive of usual clients and proxies."""
-    install()
     settings = hypercorn.config.Config()
     settings.accesslog = None
     settings.errorlog = logging.getLogger("nexeon.http")
