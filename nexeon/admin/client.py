@@ -9,6 +9,7 @@ import pwd
 import re
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -16,7 +17,7 @@ import orjson
 
 from nexeon import errors
 from nexeon.admin.provider_keys import Probe
-from nexeon.admin.service import AdminService, Explain
+from nexeon.admin.service import AdminService, Erase, Explain
 from nexeon.admin.socket import LINE_LIMIT, find_sockets
 from nexeon.errors import AdminError, AdminUnreachable, InsufficientCredit, NexeonError, StoreLocked
 from nexeon.store import open_store
@@ -207,10 +208,12 @@ async def connect(
     actor: str = "cli",
     probe: Probe | None = None,
     explain: Explain | None = None,
+    erase: Erase | None = None,
     wait: float = WAIT,
 ) -> AdminClient:
     """A gateway's socket where one answers, else the store itself; `socket` is the configured path.
 
+    `erase` deletes what an account that goes has kept beside the ledger, in the store's place; a gateway has its own.
     Another command, or a gateway that is starting, is waited for up to `wait` seconds. Raises StoreLocked after that,
     AdminError for a store that lives in its gateway's memory only, and what `open_store` raises.
     """
@@ -232,6 +235,8 @@ async def connect(
         else:
             log = RequestLog(store.place) if store.place is not None else None
             service = AdminService(store, config, probe=probe, requests=log, explain=explain)
+            if erase is not None:
+                service.accounts.gone = partial(erase, store.place)
             return LocalClient(service, f"{_user()} ({actor})", log)
         await asyncio.sleep(0.05)
 

@@ -7,7 +7,7 @@ import difflib
 import inspect
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from nexeon.admin.accounts import Accounts
@@ -29,6 +29,7 @@ from nexeon.store.rests import RestStore
 
 if TYPE_CHECKING:
     from nexeon.config import Config
+    from nexeon.store.sqlite import Place
 
 log = logging.getLogger("nexeon.admin.audit")
 
@@ -48,6 +49,8 @@ class Running(Protocol):
 
 
 Explain = Callable[..., list[View]]
+Erase = Callable[["Place", str], Awaitable[None]]
+"""Deletes what an account has kept in a store's place, beside the ledger. Raises StoreError."""
 """What a request becomes for each target: called in a thread, with the parameters of `explain`. Raises LoadError."""
 
 ALONE: Final = ("status", "explain", "diff", "reload")

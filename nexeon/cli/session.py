@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from nexeon.admin.client import AdminClient
     from nexeon.admin.provider_keys import Probe
     from nexeon.config import Config
+    from nexeon.store.sqlite import Place
 
 T = TypeVar("T")
 
@@ -37,6 +38,13 @@ def listing(method: str, /, *, most: int | None = None, **params: Any) -> list[d
     return with_client(collect)
 
 
+async def erase(place: Place, account: str) -> None:
+    """Deletes what an account has kept in a store's place."""
+    from nexeon.gateway.erase import erase_in  # slow to import, and seldom asked for
+
+    await erase_in(place, account)
+
+
 def with_client(work: Callable[[AdminClient], Awaitable[T]], *, probe: Callable[[Config], Probe] | None = None) -> T:
     """`probe` makes what tries provider keys, for when this process holds the store itself."""
     options = given()
@@ -49,7 +57,11 @@ def with_client(work: Callable[[AdminClient], Awaitable[T]], *, probe: Callable[
         else:
             config = options.config()
             client = await connect(
-                config.store.url, socket=config.admin.socket, config=config, probe=probe(config) if probe else None
+                config.store.url,
+                socket=config.admin.socket,
+                config=config,
+                probe=probe(config) if probe else None,
+                erase=erase,
             )
         try:
             return await work(client)

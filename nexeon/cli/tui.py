@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from nexeon.cli.options import Given, config_option, given, remote_options
+from nexeon.cli.session import erase
 from nexeon.errors import AdminError
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ def _open(options: Given) -> None:
                 actor=actor,
                 probe=tried,
                 explain=explained,
+                erase=erase,
             )
 
     from tui.app import run

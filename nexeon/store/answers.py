@@ -122,6 +122,10 @@ class AnswerStore(Protocol):
         """Nothing of it is left afterwards. Raises NotFound."""
         ...
 
+    async def forget(self, account: str) -> None:
+        """Deletes all that an account has."""
+        ...
+
     async def sweep(self) -> None:
         """Deletes what is past its time."""
         ...
@@ -259,6 +263,16 @@ class SQLiteAnswers:
         if not await self._database.run(remove):
             raise NotFound(f"no answer `{id}` is kept")
         await self._database.checkpoint()
+
+    async def forget(self, account: str) -> None:
+        await self.flush()
+
+        def remove(connection: sqlite3.Connection) -> int:
+            rows = connection.execute("SELECT account, id FROM answers WHERE account = ?", (account,)).fetchall()
+            return self._remove(connection, rows)
+
+        if await self._database.run(remove):
+            await self._database.checkpoint()
 
     async def sweep(self) -> None:
         self._swept = now = self._clock()

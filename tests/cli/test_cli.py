@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from nexeon.cli import main
-from nexeon.errors import AdminError
+from nexeon.config import Idempotency
+from nexeon.errors import AdminError, NotFound
+from nexeon.gateway.observe.metrics import Metrics
+from nexeon.gateway.repeats.idempotency import Claim, Kept, Repeats
 from nexeon.store import open_store
+from nexeon.store.answers import Answer, SQLiteAnswers
 from nexeon.store.requests import RequestLog
 
 ROOT = Path(__file__).parents[2]
@@ -111,6 +117,37 @@ def test_files_are_merged_in_the_order_of_the_line(config: Path, tmp_path: Path)
     words("accounts", "-c", str(config), "create", "--name", "acme", "-c", str(other))
     assert (tmp_path / "second").is_dir()
     assert not (tmp_path / "store").exists()
+
+
+def test_an_account_that_is_deleted_leaves_no_answers(config: Path) -> None:
+    made, other = (data("accounts", "create", "--name", name)["id"] for name in ("acme", "apex"))
+    place = config.parent / "store"
+
+    async def answered() -> None:
+        answers, repeats = SQLiteAnswers(place), Repeats(Idempotency(), place, Metrics())
+        for account in (made, other):
+            assert answers.put(Answer(account, "resp_1", time.time(), "completed", None, b"{}", b"[]", b'["said"]'))
+            claim = await repeats.claim(account, "once", "/x", b"{}")
+            assert isinstance(claim, Claim)
+            await claim.keep(Kept(zlib.compress(b"said"), "text/plain", {}))
+        await repeats.close()
+        await answers.close()
+
+    async def kept(account: str) -> tuple[bool, bool]:
+        answers, repeats = SQLiteAnswers(place), Repeats(Idempotency(), place, Metrics())
+        again = await repeats.claim(account, "once", "/x", b"{}")
+        try:
+            found = (await answers.get(account, "resp_1")).id == "resp_1"
+        except NotFound:
+            found = False
+        await repeats.close()
+        await answers.close()
+        return found, isinstance(again, Kept)
+
+    asyncio.run(answered())
+    data("accounts", "delete", "acme")
+    assert asyncio.run(kept(made)) == (False, False)
+    assert asyncio.run(kept(other)) == (True, True)
 
 
 def test_an_accounts_life(config: Path) -> None:

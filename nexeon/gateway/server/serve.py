@@ -22,6 +22,7 @@ from nexeon.admin import AdminHTTP, AdminServer, AdminService
 from nexeon.config import Config, load_config
 from nexeon.config.differences import kept
 from nexeon.errors import ConfigError, LoadError, Problem, StoreLocked
+from nexeon.gateway.erase import erase
 from nexeon.gateway.explain import Explainer
 from nexeon.gateway.gateway import Gateway
 from nexeon.gateway.observe.logs import Redaction, configured_secrets, set_up
@@ -140,7 +141,7 @@ async def run(
             stack.push_async_callback(asyncio.to_thread, tracer.close)
         app = make_app(services)
         service = AdminService(store, pool=services.pool, requests=log)
-        service.accounts.gone = services.repeats.forget_account
+        service.accounts.gone = partial(erase, services.answers, services.repeats)
         stack.push_async_callback(service.close)
         services.admin = service
         service.live.watched = seen = Watch(services, *listener.getsockname()[:2])
