@@ -21,6 +21,7 @@ from nexeon.store.records import LedgerEntry
 from nexeon.store.state import entry_number
 
 _OFFSET = struct.Struct(">Q")
+_AT_ONCE = 1000
 
 
 class Archive:
@@ -37,16 +38,18 @@ class Archive:
 
     def append(self, entries: Sequence[LedgerEntry]) -> None:
         """The entries that follow the last one. All or, after an OSError, none of them."""
-        lines: list[bytes] = []
         offsets: list[bytes] = []
         size = self.size
-        for entry in entries:
-            body = orjson.dumps(entry)
-            line = b"%08x %s\n" % (zlib.crc32(body), body)
-            lines.append(line)
-            offsets.append(_OFFSET.pack(size))
-            size += len(line)
-        write_all(self._log, b"".join(lines), self.size)
+        for first in range(0, len(entries), _AT_ONCE):  # all of them at once are as much memory again
+            lines: list[bytes] = []
+            begin = size
+            for entry in entries[first : first + _AT_ONCE]:
+                body = orjson.dumps(entry)
+                line = b"%08x %s\n" % (zlib.crc32(body), body)
+                lines.append(line)
+                offsets.append(_OFFSET.pack(size))
+                size += len(line)
+            write_all(self._log, b"".join(lines), begin)
         os.fdatasync(self._log)
         write_all(self._index, b"".join(offsets), self.count * _OFFSET.size)
         os.fdatasync(self._index)

@@ -31,8 +31,10 @@ log = logging.getLogger(__name__)
 
 # What the settlement of one call takes in the journal, with its notes on the way: room for it is made at `reserve`.
 SETTLEMENT = 4096
-# A journal longer than this is worth a checkpoint: while the store is open, and when it is closed.
-CHECKPOINT_OPEN = 32 << 20
+# A journal longer than this is worth a checkpoint: while the store is open (where that is more, as long as the last
+# checkpoint, so that writing them costs no more than the journal does), and when it is closed. The part of the ledger
+# that the journal holds is in memory, too.
+CHECKPOINT_OPEN = 8 << 20
 CHECKPOINT_CLOSE = 1 << 20
 HOUSEKEEPING = 15.0
 
@@ -163,12 +165,19 @@ class TinyStore(MemoryStore):
                 if self._journal.failing:
                     await self._journal.durable()
                 await self.sweep()
-                if self._journal.length > CHECKPOINT_OPEN:
+                if self._journal.length > max(CHECKPOINT_OPEN, self._length()):
                     await self.checkpoint()
             except StoreUnavailable as error:
                 log.error("%s", error)
             except StoreError:
                 log.exception("housekeeping of %s failed", self.folder)
+
+    def _length(self) -> int:
+        """Bytes of the last checkpoint."""
+        try:
+            return self._file.stat().st_size
+        except OSError:
+            return 0
 
     async def close(self) -> None:
         if not self._open:
