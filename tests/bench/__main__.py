@@ -1,231 +1,158 @@
-"""Runs the cases and prints the table; see `make bench`.
-
-BENCH_SECONDS (2) a run, BENCH_ROUNDS (2) of them, BENCH_ONLY (a pattern of case names), PEERS=1 for LiteLLM,
-BENCH_REQUESTS (100,000) until memory is read again, BENCH_PLOT (a file for the plot).
-"""
+"""Runs the cases and prints the tables, then what is to hold with the figure measured for it; see `make bench`."""
 
 from __future__ import annotations
 
-import json
+import argparse
 import os
 import re
 import shutil
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from tests.bench import deployment, paced, requests
-from tests.bench.deployment import SHORT
-from tests.bench.harness import Load, cpu, folder, memory, wrk
-from tests.bench.peers import Peer, all_of, seconds_to_serve
+from tests.bench import growth, paced, start, targets
+from tests.bench.cases import (
+    CHAT,
+    MESSAGES,
+    PACED,
+    Case,
+    cases,
+    load,
+    measure,
+    measure_first,
+    measure_paced,
+    show,
+)
+from tests.bench.harness import folder, memory
+from tests.bench.peers import Peer, all_of
 from tests.bench.plot import plot
 
-SECONDS = int(os.environ.get("BENCH_SECONDS", "2"))
-ROUNDS = int(os.environ.get("BENCH_ROUNDS", "2"))
-ONLY = os.environ.get("BENCH_ONLY", "")
-REQUESTS = int(os.environ.get("BENCH_REQUESTS", "100000"))
-CHAT, MESSAGES = "openai.chat", "anthropic.messages"
-EVENTS = 203
+PARTS = ("cases", "first", "paced", "streams", "start", "growth", "memory")
+MANY_STREAMS = 2000
+_LOOKS = 10
 
 
-@dataclass(frozen=True)
-class Case:
-    """`latency`: its added latency is measured too."""
-
-    name: str
-    client: str
-    upstream: str
-    way: str = "json"
-    latency: bool = False
-    make: Callable[[str], dict[str, Any]] | None = None
-
-    @property
-    def stream(self) -> bool:
-        return self.way != "json"
-
-    @property
-    def model(self) -> str:
-        return deployment.model(self.way, self.upstream)
-
-    def body(self) -> dict[str, Any]:
-        if self.make is not None:
-            return self.make(self.model)
-        return deployment.body(self.client, self.model, stream=self.stream)
-
-    def path(self, peer: Peer) -> str:
-        if not peer.direct:
-            return deployment.path(self.client, self.model, stream=self.stream)
-        path = deployment.path(self.upstream, "bench", stream=self.stream)
-        return f"/{self.way}{path}"
-
-    def fits(self, peer: Peer) -> bool:
-        if peer.name != "litellm":
-            return True
-        return self.client == CHAT and self.upstream in (CHAT, MESSAGES)
-
-
-@dataclass
-class Row:
-    """What one peer took for one case; CPU in µs a request (or event), latencies in ms beyond the upstream's own."""
-
-    peer: str
-    cpu: float
-    rate: float = 0.0
-    added: dict[str, float] = field(default_factory=dict)
-    per: str = "request"
-
-
-def cases() -> list[Case]:
-    formats = list(SHORT)
-    found = [Case(f"JSON, {SHORT[one]}", one, one, latency=one == CHAT) for one in formats]
-    found += [
-        Case(
-            f"JSON, {SHORT[client]} to {SHORT[upstream]}",
-            client,
-            upstream,
-            latency=(client, upstream) == (MESSAGES, CHAT),
-        )
-        for client in formats
-        for upstream in formats
-        if client != upstream
-    ]
-    found += [Case(f"burst, {SHORT[one]}", one, one, "burst") for one in formats]
-    found += [
-        Case(f"burst, {SHORT[client]} to {SHORT[upstream]}", client, upstream, "burst")
-        for client, upstream in (
-            (CHAT, MESSAGES),
-            (MESSAGES, CHAT),
-            ("openai.responses", CHAT),
-            (CHAT, "gemini.generate_content"),
-        )
-    ]
-    found += [
-        Case("20 messages with tools", CHAT, CHAT, make=requests.with_tools),
-        Case("20 messages with tools, chat to messages", CHAT, MESSAGES, make=requests.with_tools),
-        Case("1 MB with a picture", CHAT, CHAT, make=requests.with_picture),
-        Case("1 MB with a picture, chat to messages", CHAT, MESSAGES, make=requests.with_picture),
-        Case("100k tokens", CHAT, CHAT, make=requests.with_context),
-        Case("100k tokens, chat to messages", CHAT, MESSAGES, make=requests.with_context),
-    ]
-    return [case for case in found if re.search(ONLY, case.name)]
-
-
-def load(case: Case, peer: Peer, key: str, where: Path, *, connections: int = 16, seconds: int = SECONDS) -> Load:
-    url = f"http://127.0.0.1:{peer.port}{case.path(peer)}"
-    done = wrk(url, case.body(), key=key, connections=connections, seconds=seconds, where=where)
-    if done.failed or not done.requests:
-        raise SystemExit(f"{case.name}, {peer.name}: {done.failed} of {done.requests} requests failed")
-    return done
-
-
-def warm(case: Case, peer: Peer, key: str, where: Path) -> None:
-    """Until it answers: some load what they need only then."""
-    url = f"http://127.0.0.1:{peer.port}{case.path(peer)}"
-    for _ in range(30):
-        if wrk(url, case.body(), key=key, connections=16, seconds=1, where=where).requests:
-            return
-    raise SystemExit(f"{case.name}: {peer.name} gave no answer within 30 s")
-
-
-def measure(case: Case, peers: list[Peer], canned: Peer, key: str, where: Path) -> list[Row]:
-    """Every peer by turns, so that what else the machine does hits all of them."""
-    mine = [peer for peer in peers if case.fits(peer)]
-    spent = dict.fromkeys((peer.name for peer in mine), 0.0)
-    loads: dict[str, list[Load]] = {peer.name: [] for peer in mine}
-    for peer in mine:
-        warm(case, peer, key, where)
-    for _ in range(ROUNDS):
-        for peer in mine:
-            before = cpu(peer.pid)
-            loads[peer.name].append(load(case, peer, key, where))
-            spent[peer.name] += cpu(peer.pid) - before
-    rows = []
-    for peer in mine:
-        count = sum(one.requests for one in loads[peer.name])
-        rate = sum(one.rate for one in loads[peer.name]) / ROUNDS
-        rows.append(Row(peer.name, spent[peer.name] / count * 1e6, rate))
-    if case.latency:
-        for connections in (1, 16):
-            base = load(case, canned, key, where, connections=connections)
-            for row, peer in zip(rows, mine, strict=True):
-                one = load(case, peer, key, where, connections=connections)
-                row.added[f"p50@{connections}"] = (one.p50 - base.p50) / 1e3
-                row.added[f"p99@{connections}"] = (one.p99 - base.p99) / 1e3
-    return rows
-
-
-def show(name: str, rows: list[Row]) -> None:
-    bare = next((row.cpu for row in rows if row.peer == "echo"), 0.0)
-    for row in rows:
-        ratio = f"{row.cpu / bare:.2f}" if bare else ""
-        added = "  ".join(f"{what} {value:+.2f} ms" for what, value in row.added.items())
-        rate = f"{row.rate:.0f}" if row.rate else ""
-        print(f"{name:<42}{row.peer:>9}{rate:>9}{row.cpu:>11.0f} µs/{row.per:<8}{ratio:>7}  {added}", flush=True)
-
-
-def measure_paced(case: Case, peers: list[Peer], canned: Peer, key: str, streams: int) -> list[Row]:
-    rows = []
-    body = case.body()
-    base = paced.measure(
-        canned.port,
-        f"/paced{deployment.path(case.upstream, 'bench', stream=True)}",
-        body,
-        key,
-        canned.pid,
-        streams=streams,
+def arguments() -> argparse.Namespace:
+    environ = os.environ.get
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench",
+        description="What the gateway costs beside a bare echo of the same libraries, nginx, and other gateways: "
+        "CPU of the whole process tree as the operating system counts it, latency, memory, start. "
+        "Figures, not a test: read them as ratios of one run.",
+        epilog="Every option can be given as a variable of that name in capitals too: BENCH_SECONDS=5; PEERS=1.",
     )
-    for peer in [peer for peer in peers if case.fits(peer)]:
-        one = paced.measure(peer.port, case.path(peer), body, key, peer.pid, streams=streams)
-        added = {"p50": one.p50 - base.p50, "p99": one.p99 - base.p99}
-        rows.append(Row(peer.name, one.cpu, one.events / 2.5, added, "event"))
-    return rows
+    add = parser.add_argument
+    add("--seconds", type=int, default=int(environ("BENCH_SECONDS") or 2), help="of one load (2)")
+    add("--rounds", type=int, default=int(environ("BENCH_ROUNDS") or 2), help="of all peers by turns (2)")
+    add("--only", default=environ("BENCH_ONLY") or "", metavar="PATTERN", help="cases whose name it matches")
+    add(
+        "--parts",
+        default=environ("BENCH_PARTS") or ",".join(PARTS),
+        help=f"what to measure, with commas in between ({','.join(PARTS)})",
+    )
+    add(
+        "--requests",
+        type=int,
+        default=int(environ("BENCH_REQUESTS") or 100_000),
+        help="until memory is read the last time (100,000)",
+    )
+    add("--plot", default=environ("BENCH_PLOT") or "", metavar="FILE", help="where to draw the best known cases (SVG)")
+    add(
+        "--peers",
+        action="store_true",
+        default=environ("PEERS") == "1",
+        help="LiteLLM and Portkey too, installed at the first use under ~/.cache/nexeon-bench",
+    )
+    found = parser.parse_args()
+    found.parts = found.parts.split(",")
+    if unknown := set(found.parts) - set(PARTS):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    return found
 
 
-def cold_start(where: Path, port: int) -> None:
-    for models in (0, 1000):
-        home = where / f"cold-{models}"
-        home.mkdir()
-        config = deployment.configuration(home, f"http://127.0.0.1:{port}", models=models)
-        key = deployment.make_key(shutil.which("nexeon") or str(Path(sys.executable).with_name("nexeon")), config)
-        body = json.dumps(deployment.body(CHAT, deployment.model("json", CHAT)))
-        ask = ["curl", "-sf", "-H", f"authorization: Bearer {key}", "-H", "content-type: application/json", "-d", body]
-        taken = [seconds_to_serve(config, [*ask, "http://127.0.0.1:PORT/v1/chat/completions"]) for _ in range(3)]
-        print(
-            f"cold start to the first answer, {len(deployment.WAYS) * len(SHORT) + models} models: {min(taken):.2f} s"
+def run(asked: argparse.Namespace, where: Path, seen: targets.Figures, key: str, canned: Peer, all: list[Peer]) -> None:
+    gateway = next(peer for peer in all if peer.name == "nexeon")
+    seen.begun = {peer.name: memory(peer.pid) for peer in all}
+    print("memory at start: " + ", ".join(f"{name} {size:.0f} MB" for name, size in seen.begun.items()), flush=True)
+    print(f"{'case':<42}{'':>9}{'per s':>9}{'CPU':>11}{'':>12}{'x echo':>6}  beyond the upstream")
+    if "cases" in asked.parts:
+        for case in seen.cases:
+            seen.table[case.name] = measure(case, all, canned, key, where, rounds=asked.rounds, seconds=asked.seconds)
+            show(case.name, seen.table[case.name])
+    if "first" in asked.parts:
+        for name, client, upstream in PACED:
+            case = Case(f"first text of a stream, {name}", client, upstream, "first")
+            if re.search(asked.only, case.name):
+                seen.first[case.name] = measure_first(case, all, canned, key)
+                show(case.name, seen.first[case.name])
+    for streams in (32, 500) if "paced" in asked.parts else ():
+        for name, client, upstream in PACED:
+            case = Case(f"{streams} paced streams, {name}", client, upstream, "paced")
+            if re.search(asked.only, case.name):
+                seen.paced[case.name] = measure_paced(case, all, canned, key, streams)
+                show(case.name, seen.paced[case.name])
+    if "memory" in asked.parts:
+        grown(asked, seen, where, key, all)
+    if "streams" in asked.parts:
+        seen.streaming = streaming(gateway, key)
+    if "start" in asked.parts:
+        seen.starts = start.measure(where, canned.port)
+        for name, one in seen.starts.items():
+            print(f"cold start, {name}: {one.line()}", flush=True)
+    if "growth" in asked.parts:
+        print("CPU of a request beside how much there is")
+        seen.growth = growth.measure(where / "growth", canned.port, _tell)
+
+
+def _tell(what: str, costs: dict[int, float]) -> None:
+    print(f"{what:<42}" + "".join(f"{size:>9,}: {cost:.0f} µs" for size, cost in costs.items()), flush=True)
+
+
+def grown(asked: argparse.Namespace, seen: targets.Figures, where: Path, key: str, all: list[Peer]) -> None:
+    """The gateway's memory, on its way to so many requests; the others', after what they have answered."""
+    case = Case("JSON", CHAT, CHAT)
+    gateway = next(peer for peer in all if peer.name == "nexeon")
+    seen.grown.append((0, seen.begun["nexeon"]))
+    count, step = 0, asked.requests / _LOOKS
+    while count < asked.requests:
+        begun = count
+        while count < min(begun + step, asked.requests):
+            count += load(case, gateway, key, where, seconds=min(10, max(2, int(step / 2000)))).requests
+        seen.grown.append((count, memory(gateway.pid)))
+        print(f"memory after {count:,} requests: {seen.grown[-1][1]:.0f} MB", flush=True)
+    others = [f"{peer.name} {memory(peer.pid):.0f} MB after {peer.count[0]:,}" for peer in all if peer is not gateway]
+    print(f"memory of the others: {', '.join(others)}", flush=True)
+
+
+def streaming(gateway: Peer, key: str) -> float:
+    """MB of one process with many open streams, an event a second on each."""
+    for client, upstream in ((CHAT, CHAT), (MESSAGES, CHAT)):
+        case = Case("streams", client, upstream, "slow")
+        one = paced.measure(
+            gateway.port, case.path(gateway), case.body(), key, gateway.pid, streams=MANY_STREAMS, seconds=5
         )
-
-
-def grown(case: Case, peer: Peer, key: str, where: Path) -> None:
-    before, count = memory(peer.pid), 0
-    while count < REQUESTS:
-        count += load(case, peer, key, where, seconds=10).requests
-    print(f"memory after {count:,} requests: {before:.0f} -> {memory(peer.pid):.0f} MB")
+        pair = "same format" if case.same else "another format"
+        print(
+            f"{MANY_STREAMS:,} open streams with an event a second, {pair}: {one.memory:.0f} MB, "
+            f"{one.cpu:.0f} µs an event",
+            flush=True,
+        )
+    return one.memory
 
 
 def main() -> None:
+    asked = arguments()
     if shutil.which("wrk") is None:
         raise SystemExit("wrk is missing: `apt-get install wrk nginx-light` gives what the bench needs")
-    table: dict[str, list[Row]] = {}
-    with folder() as where, all_of(where, more=os.environ.get("PEERS") == "1") as (key, canned, peers):
-        print("memory at start: " + ", ".join(f"{peer.name} {memory(peer.pid):.0f} MB" for peer in peers), flush=True)
-        print(f"{'case':<42}{'':>9}{'req/s':>9}{'CPU':>11}{'':>12}{'x echo':>6}  beyond the upstream")
-        for case in cases():
-            table[case.name] = measure(case, peers, canned, key, where)
-            show(case.name, table[case.name])
-        for streams in (32, 500):
-            for case in (Case("chat", CHAT, CHAT, "paced"), Case("messages to chat", MESSAGES, CHAT, "paced")):
-                name = f"{streams} paced streams, {case.name}"
-                if re.search(ONLY, name):
-                    table[name] = measure_paced(case, peers, canned, key, streams)
-                    show(name, table[name])
-        gateway = next(peer for peer in peers if peer.name == "nexeon")
-        if not ONLY:
-            cold_start(where, canned.port)
-            grown(Case("JSON", CHAT, CHAT), gateway, key, where)
-    if file := os.environ.get("BENCH_PLOT"):
-        Path(file).write_text(plot({name: {row.peer: row.cpu for row in rows} for name, rows in table.items()}))
+    seen = targets.Figures(cases(asked.only))
+    with folder() as where, all_of(where, more=asked.peers) as (key, canned, peers):
+        try:
+            run(asked, where, seen, key, canned, peers)
+        except KeyboardInterrupt:
+            print("interrupted: what was measured until here", file=sys.stderr)
+    targets.show(seen)
+    if asked.plot:
+        table = {**seen.table, **seen.paced}
+        Path(asked.plot).write_text(plot({name: {row.peer: row.cpu for row in rows} for name, rows in table.items()}))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-WAYS = ("json", "burst", "paced")
+WAYS = ("json", "burst", "first", "paced", "slow", "held")
+"""How the upstream answers, see there."""
 
 FORMATS = {
     "openai.chat": ("/v1", "/v1/chat/completions", "Authorization", "Bearer {{ key }}"),
@@ -62,6 +63,7 @@ def configuration(folder: Path, upstream: str, *, models: int = 0) -> Path:
                 "formats": [name],
                 "auth": {"header": header, "value": value},
                 "api_key": "a-provider-key",
+                "max_connections": 4096,
             }
             entries[provider] = _model(provider)
     for number in range(models):

@@ -140,13 +140,23 @@ def memory(pid: int) -> float:
     return total * PAGE / 1e6
 
 
-def wrk(url: str, body: Mapping[str, Any] | bytes, *, key: str, connections: int, seconds: int, where: Path) -> Load:
+def wrk(
+    url: str,
+    body: Mapping[str, Any] | bytes,
+    *,
+    key: str,
+    connections: int,
+    seconds: int,
+    where: Path,
+    headers: Mapping[str, str] | None = None,
+) -> Load:
     """Loads a URL with POST requests."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     (where / "body.json").write_bytes(data)
-    header = f'wrk.headers["authorization"] = "Bearer {key}"'
+    sent = {"authorization": f"Bearer {key}", **(headers or {})}
+    lines = "\n".join(f'wrk.headers["{name}"] = "{value}"' for name, value in sent.items())
     script = where / "load.lua"
-    script.write_text(SCRIPT.format(headers=header, body=where / "body.json"))
+    script.write_text(SCRIPT.format(headers=lines, body=where / "body.json"))
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "60s", "-s", str(script), url]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     line = next(line for line in done.stdout.splitlines() if line.startswith("RESULT "))

@@ -1,4 +1,8 @@
-"""Who is measured: the gateway as shipped, a bare echo of the same libraries, nginx, and LiteLLM where asked for."""
+"""Who is measured: the gateway as shipped, a bare echo of the same libraries, nginx; LiteLLM and Portkey if asked for.
+
+Those two are installed at the first use, each into an environment of its own; where that cannot be, the bench goes on
+without.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,14 @@ import os
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from tests.bench import deployment
-from tests.bench.harness import answers, free_port, program
+from tests.bench.harness import free_port, program
 
 NEXEON = shutil.which("nexeon") or str(Path(sys.executable).with_name("nexeon"))
 
@@ -40,12 +44,19 @@ general_settings: {{master_key: {key}}}
 
 @dataclass(frozen=True)
 class Peer:
-    """`direct`: it takes the provider's path and format, and translates nothing."""
+    """`direct`: it takes the provider's path and format, and translates nothing. `headers`: what it wants beside the
+    key, for a way of answering."""
 
     name: str
     port: int
     pid: int
     direct: bool = True
+    headers: Callable[[str], Mapping[str, str]] = lambda way: {}
+    count: list[int] = field(default_factory=lambda: [0])
+
+    def asked(self, requests: int) -> None:
+        """Counts what it has answered so far."""
+        self.count[0] += requests
 
 
 @contextmanager
@@ -82,10 +93,10 @@ def nginx(to: int, folder: Path) -> Iterator[Peer]:
 @contextmanager
 def litellm(to: int, folder: Path, key: str) -> Iterator[Peer]:
     """In an environment of its own, made at the first use."""
-    home = Path(os.environ.get("NEXEON_BENCH_LITELLM", Path.home() / ".cache" / "nexeon-bench" / "litellm"))
+    home = _home("litellm")
     if not (home / "bin" / "litellm").exists():
-        subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
-        subprocess.run([str(home / "bin" / "pip"), "install", "--quiet", "litellm[proxy]"], check=True)
+        _install([sys.executable, "-m", "venv", str(home)])
+        _install([str(home / "bin" / "pip"), "install", "--quiet", "litellm[proxy]"])
     models = "\n".join(
         f"  - {{model_name: {deployment.model(way, name)}, litellm_params: {{model: {prefix}/bench, "
         f'api_base: "http://127.0.0.1:{to}/{way}{base}", api_key: x}}}}'
@@ -101,6 +112,44 @@ def litellm(to: int, folder: Path, key: str) -> Iterator[Peer]:
 
 
 @contextmanager
+def portkey(to: int) -> Iterator[Peer]:
+    """In a folder of its own, made at the first use. It is told where to send a request by headers."""
+    home = _home("portkey")
+    script = home / "node_modules" / "@portkey-ai" / "gateway" / "build" / "start-server.js"
+    if shutil.which("npm") is None:
+        raise Missing("npm is missing")
+    if not script.exists():
+        home.mkdir(parents=True, exist_ok=True)
+        _install(
+            ["npm", "install", "--silent", "--no-fund", "--no-audit", "--prefix", str(home), "@portkey-ai/gateway"]
+        )
+
+    def headers(way: str) -> Mapping[str, str]:
+        return {"x-portkey-provider": "openai", "x-portkey-custom-host": f"http://127.0.0.1:{to}/{way}/v1"}
+
+    port = free_port()
+    environ = {"NODE_ENV": "production"}
+    with program("node", str(script), f"--port={port}", "--headless", port=port, environ=environ) as pid:
+        yield Peer("portkey", port, pid, direct=False, headers=headers)
+
+
+class Missing(Exception):
+    """A peer cannot be had here."""
+
+
+def _home(name: str) -> Path:
+    named = os.environ.get(f"NEXEON_BENCH_{name.upper()}")
+    return Path(named) if named else Path.home() / ".cache" / "nexeon-bench" / name
+
+
+def _install(command: list[str]) -> None:
+    print(f"once: {' '.join(command)}", file=sys.stderr, flush=True)
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise Missing(done.stderr.strip()[-300:] or f"`{command[0]}` ended with {done.returncode}")
+
+
+@contextmanager
 def all_of(folder: Path, *, more: bool) -> Iterator[tuple[str, Peer, list[Peer]]]:
     """The key to use, the upstream, and the peers."""
     with ExitStack() as stack:
@@ -111,23 +160,9 @@ def all_of(folder: Path, *, more: bool) -> Iterator[tuple[str, Peer, list[Peer]]
         peers = [stack.enter_context(echo(port)), stack.enter_context(nexeon(config))]
         if shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin"):
             peers.append(stack.enter_context(nginx(port, folder)))
-        if more:
-            peers.append(stack.enter_context(litellm(port, folder, key)))
+        for make in (partial(litellm, port, folder, key), partial(portkey, port)) if more else ():
+            try:
+                peers.append(stack.enter_context(make()))
+            except Missing as error:
+                print(f"without {make.func.__name__}: {error}", file=sys.stderr, flush=True)
         yield key, canned, peers
-
-
-def seconds_to_serve(config: Path, ask: list[str]) -> float:
-    """From the start of the process to its first answer, which `ask` (a command) fetches."""
-    port = free_port()
-    began = time.perf_counter()
-    process = subprocess.Popen(
-        [NEXEON, "serve", "-c", str(config), "--port", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        while not answers(port):
-            time.sleep(0.005)
-        subprocess.run([part.replace("PORT", str(port)) for part in ask], check=True, capture_output=True)
-        return time.perf_counter() - began
-    finally:
-        process.terminate()
-        process.wait(30)

@@ -46,36 +46,36 @@ def disk(folder: Path) -> float:
     return sum(path.stat().st_blocks * 512 for path in folder.iterdir() if path.is_file()) / 1e6
 
 
-def make(folder: Path) -> None:
+def make(folder: Path, keys: int = KEYS, entries: int = ENTRIES) -> None:
     """A store of that size, as a checkpoint leaves it: written past the journal, which would take too long."""
     folder.mkdir(parents=True, exist_ok=True)
     state = State()
-    accounts = [f"acc_{number:016x}" for number in range(max(1, KEYS // KEYS_AN_ACCOUNT))]
+    accounts = [f"acc_{number:016x}" for number in range(max(1, keys // KEYS_AN_ACCOUNT))]
     for account in accounts:
         state.apply(Put(Account(account, account, 0.0)))
-    for number in range(KEYS):
+    for number in range(keys):
         owner = accounts[number % len(accounts)]
         state.apply(Put(ApiKey(f"key_{number:016x}", owner, "k", 0.0, digest(f"secret {number}"), "0000")))
     archive = Archive(folder, 0, 0)
-    for first in range(1, ENTRIES + 1, BATCH):
+    for first in range(1, entries + 1, BATCH):
         batch = []
-        for number in range(first, min(first + BATCH, ENTRIES + 1)):
+        for number in range(first, min(first + BATCH, entries + 1)):
             account = accounts[number % len(accounts)]
             wallet = state.wallets[account]
             amount = 10**13 if not wallet.last else -4_200_000
             wallet.balance += amount
             kind: EntryKind = "charge" if wallet.last else "grant"
-            facts = {"request": f"req_{number:024x}", "key": f"key_{number % KEYS:016x}", **DETAIL}
+            facts = {"request": f"req_{number:024x}", "key": f"key_{number % keys:016x}", **DETAIL}
             when = 1.7e9 + number / 100
             batch.append(
                 LedgerEntry(entry_id(number), account, kind, amount, wallet.balance, wallet.last, when, **facts)
             )
             wallet.last = entry_id(number)
-            spending = state.spending_of(f"key_{number % KEYS:016x}")
+            spending = state.spending_of(f"key_{number % keys:016x}")
             assert spending is not None
             spending.add(when, -amount)
         archive.append(batch)
-    state.count = ENTRIES
+    state.count = entries
     Snapshot(state).save(folder / "checkpoint.json", generation=1, archived=archive.size)
     archive.close()
     segment(folder, 1).touch()

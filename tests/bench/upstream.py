@@ -1,7 +1,8 @@
 """An upstream that costs nothing: canned answers over a raw protocol. `python -m tests.bench.upstream PORT`.
 
-The first part of the path says how it answers: `/json` and `/burst` at once, `/paced` with an event every 20 ms, and
-`/stats` tells how many events were sent. Each event is an HTTP chunk of its own, as providers send them.
+The first part of the path says how it answers: `/json` and `/burst` at once, `/first` with the time in its first text
+and 10 ms later the rest, `/paced`, `/slow` and `/held` with an event every 20 ms, 1 s and 10 s. Each event is an HTTP
+chunk of its own, as providers send them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import uvloop
 
 from tests.bench.answers import ANSWERS, STAMP, TEXTS, events_of
 
-PACE = 0.02
+REST = 0.01
+PACES = {"paced": 0.02, "slow": 1.0, "held": 10.0}
 
 
 def _json(body: object) -> bytes:
@@ -33,12 +35,17 @@ EVENTS = {name: events_of(name) for name in ANSWERS}
 STAMPED = {name: events_of(name, [STAMP.decode()] * TEXTS) for name in ANSWERS}
 WHOLE = {name: _json(answer) for name, answer in ANSWERS.items()}
 BURST = {name: HEAD + b"".join(map(_chunk, events)) + LAST for name, events in EVENTS.items()}
+FIRST: dict[str, tuple[bytes, bytes]] = {}
+"""A stream until its first text, and the rest of it."""
+
+for _name in ANSWERS:
+    _events = events_of(_name, [STAMP.decode(), " and no more"])
+    _first = next(number for number, event in enumerate(_events) if STAMP in event) + 1
+    FIRST[_name] = HEAD + b"".join(map(_chunk, _events[:_first])), b"".join(map(_chunk, _events[_first:])) + LAST
 
 
 class Upstream(asyncio.Protocol):
     """One connection; requests come one after the other, as HTTP clients send them."""
-
-    paced = 0
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport
@@ -71,29 +78,32 @@ class Upstream(asyncio.Protocol):
     def _answer(self) -> None:
         self._missing = 0
         way, _, path = self._target.decode().removeprefix("/").partition("/")
-        if way == "stats":
-            self._transport.write(_json({"paced": Upstream.paced}))
-            return
         name = next(name for name in ANSWERS if name in path)
         if way == "burst" or (way == "json" and ":stream" in path):
             self._transport.write(BURST[name])
-        elif way == "paced":
+        elif way == "first":
+            begin, rest = FIRST[name]
+            self._transport.write(begin.replace(STAMP, _now()))
+            asyncio.get_running_loop().call_later(REST, self._transport.write, rest)
+        elif way in PACES:
             self._transport.write(HEAD)
-            self._pace(name, 0, asyncio.get_running_loop().time())
+            self._pace(name, 0, asyncio.get_running_loop().time(), PACES[way])
         else:
             self._transport.write(WHOLE[name])
 
-    def _pace(self, name: str, number: int, when: float) -> None:
+    def _pace(self, name: str, number: int, when: float, pace: float) -> None:
         if self._transport.is_closing():
             return
         events = STAMPED[name]
         if number == len(events):
             self._transport.write(LAST)
             return
-        Upstream.paced += 1
-        stamp = b"%020d" % time.monotonic_ns()
-        self._transport.write(_chunk(events[number].replace(STAMP, stamp)))
-        asyncio.get_running_loop().call_at(when + PACE, self._pace, name, number + 1, when + PACE)
+        self._transport.write(_chunk(events[number].replace(STAMP, _now())))
+        asyncio.get_running_loop().call_at(when + pace, self._pace, name, number + 1, when + pace, pace)
+
+
+def _now() -> bytes:
+    return b"%020d" % time.monotonic_ns()
 
 
 async def main(port: int) -> None:

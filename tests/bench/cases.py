@@ -1,0 +1,195 @@
+"""What is measured of every peer: the cases, and one case's figures side by side."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.bench import deployment, first, paced, requests
+from tests.bench.deployment import SHORT
+from tests.bench.harness import Load, cpu, wrk
+from tests.bench.peers import Peer
+
+CHAT, MESSAGES = "openai.chat", "anthropic.messages"
+CONNECTIONS = (1, 16)
+
+
+@dataclass(frozen=True)
+class Case:
+    """`latency`: its added latency is measured too."""
+
+    name: str
+    client: str
+    upstream: str
+    way: str = "json"
+    latency: bool = False
+    make: Callable[[str], dict[str, Any]] | None = None
+
+    @property
+    def same(self) -> bool:
+        return self.client == self.upstream
+
+    @property
+    def stream(self) -> bool:
+        return self.way != "json"
+
+    @property
+    def model(self) -> str:
+        return deployment.model(self.way, self.upstream)
+
+    def body(self) -> dict[str, Any]:
+        if self.make is not None:
+            return self.make(self.model)
+        return deployment.body(self.client, self.model, stream=self.stream)
+
+    def path(self, peer: Peer) -> str:
+        if not peer.direct:
+            return deployment.path(self.client, self.model, stream=self.stream)
+        path = deployment.path(self.upstream, "bench", stream=self.stream)
+        return f"/{self.way}{path}"
+
+    def fits(self, peer: Peer) -> bool:
+        """LiteLLM is asked in the format that it speaks best; Portkey for JSON, as its streams fail on recent Node."""
+        if peer.name == "litellm":
+            return self.client == CHAT and self.upstream in (CHAT, MESSAGES)
+        if peer.name == "portkey":
+            return self.client == CHAT and self.upstream == CHAT and not self.stream
+        return True
+
+
+@dataclass
+class Row:
+    """What one peer took for one case; CPU in µs a request (or event), latencies in ms beyond the upstream's own."""
+
+    peer: str
+    cpu: float
+    rate: float = 0.0
+    added: dict[str, float] = field(default_factory=dict)
+    per: str = "request"
+
+
+Table = dict[str, list[Row]]
+
+
+def cases(only: str = "") -> list[Case]:
+    formats = list(SHORT)
+    found = [Case(f"JSON, {SHORT[one]}", one, one, latency=one == CHAT) for one in formats]
+    found += [
+        Case(
+            f"JSON, {SHORT[client]} to {SHORT[upstream]}",
+            client,
+            upstream,
+            latency=(client, upstream) in ((MESSAGES, CHAT), (CHAT, MESSAGES)),
+        )
+        for client in formats
+        for upstream in formats
+        if client != upstream
+    ]
+    found += [Case(f"burst, {SHORT[one]}", one, one, "burst") for one in formats]
+    found += [
+        Case(f"burst, {SHORT[client]} to {SHORT[upstream]}", client, upstream, "burst")
+        for client, upstream in (
+            (CHAT, MESSAGES),
+            (MESSAGES, CHAT),
+            ("openai.responses", CHAT),
+            (CHAT, "gemini.generate_content"),
+        )
+    ]
+    found += [
+        Case("20 messages with tools", CHAT, CHAT, make=requests.with_tools),
+        Case("20 messages with tools, chat to messages", CHAT, MESSAGES, make=requests.with_tools),
+        Case("1 MB with a picture", CHAT, CHAT, make=requests.with_picture),
+        Case("1 MB with a picture, chat to messages", CHAT, MESSAGES, make=requests.with_picture),
+        Case("100k tokens", CHAT, CHAT, make=requests.with_context),
+        Case("100k tokens, chat to messages", CHAT, MESSAGES, make=requests.with_context),
+    ]
+    return [case for case in found if re.search(only, case.name)]
+
+
+PACED = (("chat", CHAT, CHAT), ("messages to chat", MESSAGES, CHAT), ("chat to messages", CHAT, MESSAGES))
+
+
+def load(case: Case, peer: Peer, key: str, where: Path, *, connections: int = 16, seconds: int = 2) -> Load:
+    url = f"http://127.0.0.1:{peer.port}{case.path(peer)}"
+    headers = peer.headers(case.way)
+    done = wrk(url, case.body(), key=key, connections=connections, seconds=seconds, where=where, headers=headers)
+    if done.failed or not done.requests:
+        raise SystemExit(f"{case.name}, {peer.name}: {done.failed} of {done.requests} requests failed")
+    peer.asked(done.requests)
+    return done
+
+
+def warm(case: Case, peer: Peer, key: str, where: Path) -> None:
+    """Until it answers: some load what they need only then."""
+    url = f"http://127.0.0.1:{peer.port}{case.path(peer)}"
+    headers = peer.headers(case.way)
+    for _ in range(30):
+        if wrk(url, case.body(), key=key, connections=16, seconds=1, where=where, headers=headers).requests:
+            return
+    raise SystemExit(f"{case.name}: {peer.name} gave no answer within 30 s")
+
+
+def measure(
+    case: Case, peers: list[Peer], canned: Peer, key: str, where: Path, *, rounds: int, seconds: int
+) -> list[Row]:
+    """Every peer by turns, so that what else the machine does hits all of them."""
+    mine = [peer for peer in peers if case.fits(peer)]
+    spent = dict.fromkeys((peer.name for peer in mine), 0.0)
+    loads: dict[str, list[Load]] = {peer.name: [] for peer in mine}
+    for peer in mine:
+        warm(case, peer, key, where)
+    for _ in range(rounds):
+        for peer in mine:
+            before = cpu(peer.pid)
+            loads[peer.name].append(load(case, peer, key, where, seconds=seconds))
+            spent[peer.name] += cpu(peer.pid) - before
+    rows = []
+    for peer in mine:
+        count = sum(one.requests for one in loads[peer.name])
+        rate = sum(one.rate for one in loads[peer.name]) / rounds
+        rows.append(Row(peer.name, spent[peer.name] / count * 1e6, rate))
+    if case.latency:
+        for connections in CONNECTIONS:
+            base = load(case, canned, key, where, connections=connections, seconds=seconds)
+            for row, peer in zip(rows, mine, strict=True):
+                one = load(case, peer, key, where, connections=connections, seconds=seconds)
+                row.added[f"p50@{connections}"] = (one.p50 - base.p50) / 1e3
+                row.added[f"p99@{connections}"] = (one.p99 - base.p99) / 1e3
+    return rows
+
+
+def measure_paced(case: Case, peers: list[Peer], canned: Peer, key: str, streams: int) -> list[Row]:
+    """CPU an event, and how much later it comes than from the upstream itself."""
+    body = case.body()
+    base = paced.measure(canned.port, case.path(canned), body, key, canned.pid, streams=streams)
+    rows = []
+    for peer in [peer for peer in peers if case.fits(peer)]:
+        one = paced.measure(peer.port, case.path(peer), body, key, peer.pid, streams=streams)
+        added = {"p50": one.p50 - base.p50, "p99": one.p99 - base.p99}
+        rows.append(Row(peer.name, one.cpu, one.events / one.seconds, added, "event"))
+    return rows
+
+
+def measure_first(case: Case, peers: list[Peer], canned: Peer, key: str) -> list[Row]:
+    """How much later the first text of a stream comes than from the upstream itself; one stream at a time."""
+    body = case.body()
+    base = first.measure(canned.port, case.path(canned), body, key)
+    rows = []
+    for peer in [peer for peer in peers if case.fits(peer) and peer.name != "litellm"]:
+        before = cpu(peer.pid)
+        one = first.measure(peer.port, case.path(peer), body, key)
+        spent = (cpu(peer.pid) - before) / first.STREAMS * 1e6
+        rows.append(Row(peer.name, spent, 0.0, {"p50": one.p50 - base.p50, "p99": one.p99 - base.p99}))
+    return rows
+
+
+def show(name: str, rows: list[Row]) -> None:
+    bare = next((row.cpu for row in rows if row.peer == "echo"), 0.0)
+    for row in rows:
+        ratio = f"{row.cpu / bare:.2f}" if bare else ""
+        added = "  ".join(f"{what} {value:+.2f} ms" for what, value in row.added.items())
+        rate = f"{row.rate:.0f}" if row.rate else ""
+        print(f"{name:<42}{row.peer:>9}{rate:>9}{row.cpu:>11.0f} µs/{row.per:<8}{ratio:>7}  {added}", flush=True)

@@ -1,0 +1,134 @@
+"""What is to hold, with the figure that was measured for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from tests.bench.cases import Case, Row, Table
+from tests.bench.start import Start
+
+
+@dataclass
+class Figures:
+    """What a run has measured; what was not asked for stays empty. Memory is in MB, by peer."""
+
+    cases: list[Case]
+    table: Table = field(default_factory=dict)
+    paced: Table = field(default_factory=dict)
+    first: Table = field(default_factory=dict)
+    starts: Mapping[str, Start] = field(default_factory=dict)
+    begun: Mapping[str, float] = field(default_factory=dict)
+    grown: list[tuple[int, float]] = field(default_factory=list)
+    streaming: float | None = None
+    growth: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Target:
+    """`figure` with its words, against a bound: at most, or with `least` at least. None: not measured."""
+
+    words: str
+    bound: float
+    figure: float | None
+    where: str = ""
+    unit: str = "×"
+    least: bool = False
+
+    def line(self) -> str:
+        bound = f"{'≥' if self.least else '≤'} {self.bound:g} {self.unit}"
+        if self.figure is None:
+            return f"{self.words:<58}{bound:>14}{'—':>13}  not measured"
+        holds = self.figure >= self.bound if self.least else self.figure <= self.bound
+        figure = f"{self.figure:.2f} {self.unit}"
+        words = f"{self.words:<58}{bound:>14}{figure:>13}  {'holds' if holds else 'DOES NOT HOLD'}"
+        return words + (f"  ({self.where})" if self.where else "")
+
+
+def targets(seen: Figures) -> list[Target]:
+    """All of them, in the order of the table."""
+    json, burst = ([case for case in seen.cases if case.way == way and case.make is None] for way in ("json", "burst"))
+    found = []
+    for words, chosen, bound in (
+        ("JSON, same format, beside the echo", [case for case in json if case.same], 1.3),
+        ("JSON, another format, beside the echo", [case for case in json if not case.same], 1.6),
+        ("burst stream, same format, beside the echo", [case for case in burst if case.same], 1.5),
+        ("burst stream, another format, beside the echo", [case for case in burst if not case.same], 2.5),
+    ):
+        found.append(_worst(words, bound, {case.name: seen.table.get(case.name, []) for case in chosen}, "echo"))
+    found.append(_worst("paced event, beside the echo", 1.3, seen.paced, "echo"))
+    for words, name, bound in (
+        ("LiteLLM, JSON, same format", "JSON, chat", 12.0),
+        ("LiteLLM, JSON, another format", "JSON, chat to messages", 9.0),
+        ("LiteLLM, burst stream", "burst, chat", 60.0),
+    ):
+        found.append(_times(words, bound, seen.table.get(name, []), "litellm"))
+    found.append(_times("LiteLLM, paced event", 11.0, seen.paced.get("32 paced streams, chat", []), "litellm"))
+    found.append(_times("Portkey, JSON, same format", 1.0, seen.table.get("JSON, chat", []), "portkey"))
+    found.append(
+        _most("added latency, p50 at one connection", 1.5, _added(seen.table.items(), "p50@1"), "ms"),
+    )
+    found.append(_most("first streamed text after its arrival, p50", 1.0, _added(seen.first.items(), "p50"), "ms"))
+    thousand = seen.starts and max(seen.starts.items(), key=lambda item: item[0].endswith("models") and len(item[0]))[1]
+    found.append(Target("start to ready with 1,000 models", 1.0, thousand.ready if thousand else None, unit="s"))
+    found.append(Target("memory at start", 100.0, seen.begun.get("nexeon"), unit="MB"))
+    found.append(_flat(seen.grown))
+    found.append(Target("memory with 2,000 open paced streams", 400.0, seen.streaming, unit="MB"))
+    for what in ("keys", "models", "ledger entries", "open streams"):
+        costs = seen.growth.get(what)
+        sizes = sorted(costs) if costs else []
+        words = f"a request's cost at {sizes[-1]:,} {what} beside {sizes[0]:,}" if sizes else f"cost, by {what}"
+        found.append(Target(words, 1.1, costs[sizes[-1]] / costs[sizes[0]] if costs else None))
+    return found
+
+
+def _cpu(rows: Iterable[Row], peer: str) -> float | None:
+    return next((row.cpu for row in rows if row.peer == peer), None)
+
+
+def _worst(words: str, bound: float, table: Mapping[str, list[Row]], peer: str) -> Target:
+    """The gateway beside a peer, in the case where that is most."""
+    ratios = {}
+    for name, rows in table.items():
+        ours, theirs = _cpu(rows, "nexeon"), _cpu(rows, peer)
+        if ours is not None and theirs:
+            ratios[name] = ours / theirs
+    return _most(words, bound, ratios, "×")
+
+
+def _times(words: str, bound: float, rows: list[Row], peer: str) -> Target:
+    """How much more a peer takes."""
+    ours, theirs = _cpu(rows, "nexeon"), _cpu(rows, peer)
+    return Target(words, bound, theirs / ours if ours and theirs is not None else None, least=True)
+
+
+def _most(words: str, bound: float, figures: Mapping[str, float], unit: str) -> Target:
+    if not figures:
+        return Target(words, bound, None, unit=unit)
+    name = max(figures, key=lambda name: figures[name])
+    held = sum(figure <= bound for figure in figures.values())
+    told = f"{name}; {held} of {len(figures)} hold" if len(figures) > 1 else name
+    return Target(words, bound, figures[name], told, unit)
+
+
+def _added(rows: Iterable[tuple[str, list[Row]]], what: str) -> dict[str, float]:
+    return {name: row.added[what] for name, mine in rows for row in mine if row.peer == "nexeon" and what in row.added}
+
+
+def _flat(grown: list[tuple[int, float]]) -> Target:
+    """Once warm (a fifth of all requests), memory is what it is."""
+    words = "memory once warm, at the end beside then"
+    if len(grown) < 2:
+        return Target(words, 1.05, None)
+    count, size = grown[-1]
+    warm = next(there for there in grown if there[0] >= count / 5)
+    return Target(words, 1.05, size / warm[1], f"{warm[1]:.0f} MB after {warm[0]:,}, {size:.0f} MB after {count:,}")
+
+
+Teller = Callable[[str], None]
+
+
+def show(seen: Figures, tell: Teller = print) -> None:
+    tell(f"\n{'target':<58}{'':>14}{'measured':>13}")
+    for target in targets(seen):
+        tell(target.line())
