@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.filter import LineFilter, Monochrome
 from textual.message import Message
 from textual.reactive import reactive
 from textual.screen import Screen
 
 from nexeon.errors import NexeonError
 from tui.commands import AdminCommands
+from tui.filters import NoColour, NoControl
 from tui.link import Connect, Link
 from tui.places import PLACES
 from tui.screens.base import AdminScreen
 from tui.themes import DARK, LIGHT
 
+_NO_CONTROL, _NO_COLOUR = NoControl(), NoColour()
 _RETRY = 2.0
 """Seconds between two attempts to find a gateway again."""
 
@@ -56,17 +60,37 @@ class AdminApp(App[None]):
     """State of the connection, `gateway` or `store`, and its socket, URL or store."""
 
     def __init__(
-        self, connect: Connect, *, clock: Callable[[], float] = time.time, theme: str = DARK.name, welcome: bool = True
+        self,
+        connect: Connect,
+        *,
+        clock: Callable[[], float] = time.time,
+        theme: str = DARK.name,
+        welcome: bool = True,
+        settled: Callable[[], object] = lambda: None,
     ) -> None:
-        """`welcome`: where there is no account yet, the first steps are shown."""
+        """`welcome`: where there is no account yet, the first steps are shown. `settled` is called when one of the
+        screens that stay shows for the first time what was asked for it."""
         super().__init__()
         self._welcome = welcome
+        self.settled = settled
         self.clock = clock
         self.register_theme(DARK)
         self.register_theme(LIGHT)
         self.theme = theme
         self.link = Link(connect, self._link_changed)
         self._visited: list[str] = []
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        filters = [_NO_CONTROL, *super().get_line_filters()]
+        if self.no_color:  # in Textual's way there would be greys
+            filters = [_NO_COLOUR if isinstance(each, Monochrome) else each for each in filters]
+        return filters
+
+    def get_css_variables(self) -> dict[str, str]:
+        variables = super().get_css_variables()
+        if self.no_color:
+            variables |= {"block-cursor-text-style": "reverse", "block-cursor-blurred-text-style": "underline"}
+        return variables
 
     def on_mount(self) -> None:
         self.set_interval(_RETRY, self._seek)
@@ -150,4 +174,12 @@ class AdminApp(App[None]):
 
 def run(connect: Connect) -> None:
     """Opens the terminal; `connect` makes the client it works through."""
-    AdminApp(connect).run()
+    # Looking through all that an app consists of for garbage takes 0.1 s, in which no key is heard: it is done for what
+    # came after the start only.
+    gc.disable()
+    AdminApp(connect, settled=_calm).run()
+
+
+def _calm() -> None:
+    gc.freeze()
+    gc.enable()

@@ -14,11 +14,18 @@ sys.path.append(str(Path(__file__).parent))  # at the end: other folders have a 
 
 from fakes import FakeService
 from pilots import Open, terminal
+from quiet import quiet
 
 from nexeon.admin import AdminClient, AdminService
 from nexeon.admin.client import LocalClient
 from nexeon.store.memory import MemoryStore
 from nexeon.store.requests import RequestLog
+
+
+@pytest.fixture(autouse=True)
+def fast_pilot(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("textual.app", "textual.pilot"):
+        monkeypatch.setattr(f"{module}.wait_for_idle", quiet)
 
 
 @pytest.fixture

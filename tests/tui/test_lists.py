@@ -9,8 +9,8 @@ from textual.widgets import Static
 
 from tui.screens.key import KeyScreen
 from tui.screens.keys import KeysScreen
+from tui.widgets.columns import Column, fit
 from tui.widgets.search import PAUSE, SearchLine
-from tui.widgets.table import Column, fit
 
 
 async def keys_screen(pilot: Pilot[None]) -> KeysScreen:
@@ -48,6 +48,23 @@ async def test_more_is_asked_for_near_the_end_only(open_app: Open, fake: FakeSer
             await pilot.press("G")
             await settle(pilot)
         assert [item["name"] for item in table.items] == [f"key-{number:04}" for number in range(1000)]
+
+
+async def test_a_reload_keeps_what_was_paged_through(open_app: Open, fake: FakeService) -> None:
+    fake.keys = [key(number, f"key-{number:04}", fake.accounts[0]) for number in range(1000)]
+    async with open_app() as pilot:
+        table = (await keys_screen(pilot)).table
+        for _ in range(5):
+            await pilot.press("G")
+            await settle(pilot)
+        assert len(table.items) == 1000
+        at = table.item
+        fake.keys.insert(0, key(2000, "newest", fake.accounts[0]))
+        await pilot.press("r")
+        await settle(pilot)
+        assert [item["name"] for item in table.items[:2]] == ["newest", "key-0000"]
+        assert len(table.items) == 1001
+        assert table.item == at
 
 
 async def test_search_waits_for_a_pause_and_asks_the_service(open_app: Open, fake: FakeService) -> None:

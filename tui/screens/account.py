@@ -25,7 +25,8 @@ from tui.screens.base import LOAD
 from tui.screens.form import Field, FormScreen
 from tui.screens.limits import LIMITS
 from tui.screens.record import RecordScreen
-from tui.widgets.table import Cell, Column, Item, RecordTable
+from tui.widgets.columns import Column
+from tui.widgets.table import Cell, Item, RecordTable
 
 _PAGE = 100
 _AROUND = 6

@@ -18,11 +18,11 @@ class AccountActs(ActScreen):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("plus", "grant", "Grant", key_display="+"),
-        Binding("f", "refund", "Refund"),
-        Binding("a", "adjust", "Adjust"),
         Binding("e", "edit", "Edit"),
         Binding("d", "switch", "On/off"),
         Binding("x", "delete", "Delete"),
+        Binding("f", "refund", "Refund"),
+        Binding("a", "adjust", "Adjust"),
     ]
 
     of_record = frozenset({"grant", "refund", "adjust", "edit", "switch", "delete"})

@@ -12,7 +12,8 @@ from tui import checks, show
 from tui.screens.account_acts import AccountActs
 from tui.screens.form import Field, FormScreen
 from tui.screens.listing import ListScreen
-from tui.widgets.table import Cell, Column, Item
+from tui.widgets.columns import Column
+from tui.widgets.table import Cell, Item
 
 
 class AccountsScreen(AccountActs, ListScreen):

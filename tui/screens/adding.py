@@ -39,7 +39,7 @@ class AddsProviderKeys(AdminScreen[None]):
             Field("label", "Label", hint="main"),
             Field("account", "Organisation", "default", "sealed reasoning stays within one"),
             Field("weight", "Weight", "1", check=checks.positive),
-            Field("test", "Test it", "true", kind="switch"),
+            Field("test", "Test it", "true", kind="choice", choices=(("yes", "true"), ("no", "false"))),
             *limit_fields({}),
         )
 

@@ -11,7 +11,8 @@ from textual.binding import Binding, BindingType
 from tui import show
 from tui.screens.change import ChangeScreen, place_of
 from tui.screens.listing import ListScreen
-from tui.widgets.table import Cell, Column, Item
+from tui.widgets.columns import Column
+from tui.widgets.table import Cell, Item
 
 
 class AuditScreen(ListScreen):

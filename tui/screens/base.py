@@ -58,9 +58,12 @@ class AdminScreen(Screen[R]):
 
     def __init__(self) -> None:
         super().__init__()
+        # Mounting gives a new screen its styles. Textual takes them for stale, and would parse every style sheet again.
+        self._css_update_count = self.app._css_update_count
         self._jobs: dict[str, Worker[None]] = {}
         self._clock: Timer | None = None
         self._acts: dict[str, tuple[str, bool]] = {}
+        self._settled = False
 
     @property
     def admin(self) -> AdminApp:
@@ -129,9 +132,11 @@ class AdminScreen(Screen[R]):
         if message.job == LOAD:
             self.query_one("#problem").display = False
         self.answered(message.job, message.result)
+        self._settle()
 
     def on_refused(self, message: Refused) -> None:
         message.stop()
+        self._settle()
         lost = isinstance(message.error, AdminUnreachable) and self.admin.link.where != ""
         if lost:  # the line at the bottom says so
             return
@@ -145,6 +150,12 @@ class AdminScreen(Screen[R]):
 
     def refused(self, job: str, error: NexeonError) -> None:
         """After a refusal has been shown."""
+
+    def _settle(self) -> None:
+        if not self._settled:
+            self._settled = True
+            if self.app.screen_stack[0] is self:
+                self.call_after_refresh(self.admin.settled)
 
     # Dialogs
 

@@ -1,4 +1,4 @@
-"""A form in a dialog: lines of text, secrets, choices and switches."""
+"""A form in a dialog: lines of text, secrets and choices."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.suggester import SuggestFromList
 from textual.widget import Widget
-from textual.widgets import Button, Input, Label, Select, Static, Switch
+from textual.widgets import Button, Input, Label, Select, Static
 
 Check = Callable[[str], str]
 """What is wrong with a value, "" for nothing."""
@@ -21,7 +21,7 @@ Check = Callable[[str], str]
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """`kind` "choice" takes one of `choices` ((shown, value) pairs), "switch" gives "true" or "false".
+    """`kind` "choice" takes one of `choices` ((shown, value) pairs).
 
     A text may be picked of `options` (ctrl+o), with `many` several of them, which stand with commas between.
     """
@@ -30,7 +30,7 @@ class Field:
     label: str
     value: str = ""
     hint: str = ""
-    kind: Literal["text", "secret", "choice", "switch"] = "text"
+    kind: Literal["text", "secret", "choice"] = "text"
     required: bool = False
     choices: Sequence[tuple[str, str]] = ()
     check: Check | None = None
@@ -80,8 +80,6 @@ class FormScreen(ModalScreen[dict[str, str]]):
         if field.kind == "choice":
             chosen = field.value or (field.choices[0][1] if field.choices else "")
             return Select(field.choices, value=chosen, allow_blank=False, id=name, compact=True)
-        if field.kind == "switch":
-            return Switch(field.value == "true", id=name)
         suggester = SuggestFromList(field.options, case_sensitive=False) if field.options and not field.many else None
         hint = f"{field.hint} (ctrl+o picks)".strip() if field.options else field.hint
         secret = field.kind == "secret"
@@ -91,9 +89,7 @@ class FormScreen(ModalScreen[dict[str, str]]):
         found = {}
         for field in self._fields:
             widget = self.query_one(f"#field-{field.name}")
-            if isinstance(widget, Switch):
-                found[field.name] = "true" if widget.value else "false"
-            elif isinstance(widget, Select):
+            if isinstance(widget, Select):
                 found[field.name] = str(widget.value)
             elif isinstance(widget, Input):
                 found[field.name] = widget.value.strip()

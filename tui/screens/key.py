@@ -16,7 +16,8 @@ from tui.screens.key_acts import KeyActs
 from tui.screens.keys import budget_gauge
 from tui.screens.limits import LIMITS
 from tui.screens.record import RecordScreen
-from tui.widgets.table import Column, Item, RecordTable
+from tui.widgets.columns import Column
+from tui.widgets.table import Item, RecordTable
 
 _REQUESTS = "requests"
 _SHOWN = 50

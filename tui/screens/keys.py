@@ -10,7 +10,8 @@ from rich.text import Text
 from tui import show
 from tui.screens.key_acts import KeyActs
 from tui.screens.listing import ListScreen
-from tui.widgets.table import Cell, Column, Item
+from tui.widgets.columns import Column
+from tui.widgets.table import Cell, Item
 
 
 def budget_gauge(key: Item, width: int, tints: tuple[str, str, str]) -> Text:

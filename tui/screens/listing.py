@@ -12,8 +12,9 @@ from textual.suggester import Suggester
 from textual.widgets import Input, Static
 
 from tui.screens.base import LOAD, AdminScreen
+from tui.widgets.columns import Column
 from tui.widgets.search import SearchLine
-from tui.widgets.table import Cell, Column, Item, RecordTable
+from tui.widgets.table import Cell, Item, RecordTable
 
 PAGE = 100
 _MORE = "more"
@@ -41,6 +42,7 @@ class ListScreen(AdminScreen[None]):
         super().__init__()
         self.looking_for = ""
         self._next: str | None = None
+        self._reloading = False
 
     def row(self, item: Item) -> Sequence[Cell]:
         """A cell for each column."""
@@ -85,11 +87,12 @@ class ListScreen(AdminScreen[None]):
         line.tell()
 
     def load(self) -> None:
-        """The first page again, as long as what has been paged through."""
+        """The first page again, as long as what has been paged through; of a longer list the end stays as it is."""
         params = self.params(self.looking_for)
         if self.paged:
             shown = len(self.table.items) if self.is_mounted else 0
             params["limit"] = min(max(PAGE, shown), _MOST_RELOADED)
+            self._reloading = True
         self.ask(LOAD, self.method, patient=True, **params)
 
     def search(self, text: str) -> None:
@@ -97,15 +100,17 @@ class ListScreen(AdminScreen[None]):
         params = self.params(text)
         if self.paged:
             params["limit"] = PAGE
+            self._reloading = False
         self.ask(LOAD, self.method, **params)
 
     def answered(self, job: str, result: Any) -> None:
         match job:
             case "load":
-                # A list that was paged further than what is loaded again keeps its end.
-                self._next = result["next"]
                 wanted = self.looking_for
                 items = [item for item in result["items"] if not wanted or self.matches(item, wanted)]
+                if not (self._reloading and items and result["next"] and (end := self.table.after(items[-1]))):
+                    end, self._next = [], result["next"]
+                items += end
                 self.table.show(items, follow=self.live)
                 self._tell_nothing()
                 if not items:

@@ -16,7 +16,8 @@ from tui import show
 from tui.screens.explain import ExplainScreen
 from tui.screens.listing import ListScreen
 from tui.screens.record import RecordScreen
-from tui.widgets.table import Cell, Column, Item
+from tui.widgets.columns import Column
+from tui.widgets.table import Cell, Item
 
 _SIGNS = {"ok": ("●", "success"), "open": ("✖", "error"), "untried": ("○", "text-muted")}
 

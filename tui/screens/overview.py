@@ -14,9 +14,10 @@ from textual.widgets import Static
 
 from tui import show
 from tui.screens.base import LOAD, AdminScreen
+from tui.widgets.columns import Column
 from tui.widgets.figure import Figure
 from tui.widgets.plot import Plot
-from tui.widgets.table import Cell, Column, Item, RecordTable
+from tui.widgets.table import Cell, Item, RecordTable
 
 SPANS: Final = ((120, 60, "2 minutes"), (600, 60, "10 minutes"), (3600, 60, "hour"))
 """Seconds, points, words."""

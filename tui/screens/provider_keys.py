@@ -15,7 +15,8 @@ from tui.screens.form import Field, FormScreen
 from tui.screens.limits import limit_fields, limit_values
 from tui.screens.listing import ListScreen
 from tui.screens.record import RecordScreen
-from tui.widgets.table import Cell, Column, Item
+from tui.widgets.columns import Column
+from tui.widgets.table import Cell, Item
 
 _TINTS = {"active": "success", "cooling": "warning", "removed": "error", "disabled": "text-muted"}
 _SIGNS = {"active": "●", "cooling": "◐", "removed": "✖", "disabled": "○"}

@@ -12,7 +12,8 @@ from textual.binding import Binding, BindingType
 from tui import show
 from tui.screens.listing import ListScreen
 from tui.screens.request import RequestScreen
-from tui.widgets.table import Cell, Column, Item
+from tui.widgets.columns import Column
+from tui.widgets.table import Cell, Item
 
 _FIELDS: Final = ("model", "key", "account", "provider", "status")
 _FAILED: Final = frozenset({"failed", "errors", "error"})

@@ -5,9 +5,10 @@ from __future__ import annotations
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.content import Content
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from tui import show
+from tui.widgets.keyline import KeyLine
 
 _WIDE = 140
 """Columns from which on there is room for the place, too."""
@@ -17,7 +18,7 @@ _SIGNS = {"connecting": ("◌", "dim"), "up": ("●", "$success"), "lost": ("✖
 
 class StatusBar(Horizontal):
     def compose(self) -> ComposeResult:
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyLine()
         yield Static(id="where")
 
     def on_mount(self) -> None:

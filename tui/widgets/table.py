@@ -1,55 +1,39 @@
-"""A table of records: columns that fit the width, a cursor that stays on its record, vim keys, pages on demand."""
+"""A table of records: columns that fit the width, a cursor that stays on its record, vim keys, pages on demand.
+
+Cells are made when their row comes into sight, so that a list costs what is seen of it, however long it is.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, ClassVar, Final
 
+from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
+from rich.style import Style
 from rich.text import Text
 from textual import events
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
+from textual.geometry import Size
 from textual.message import Message
-from textual.widgets import DataTable
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from tui.filters import CONTROL
+from tui.widgets.columns import PADDING, Column, fit
 
 Item = dict[str, Any]
 Cell = str | Text
-_PADDING: Final = 2
-_NEAR: Final = 20
-"""So many rows before the end the next page is asked for."""
+_NEAR: Final = 2
+"""So many screenfuls before the end the next page is asked for."""
+
+_MOST_KEPT: Final = 2000
+"""Lines that are kept as they were drawn."""
+
+_NOWHERE: Final = -1
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """`width` is the least one; `flex` columns share what is left over. `drop`: the highest goes first where there is
-    too little room, 0 never goes."""
-
-    title: str
-    width: int
-    flex: bool = False
-    drop: int = 0
-    align: Literal["left", "right"] = "left"
-
-
-def fit(columns: Sequence[Column], width: int) -> list[tuple[int, int]]:
-    """(index, width) of the columns that are shown."""
-    shown = list(range(len(columns)))
-    while True:
-        used = sum(columns[index].width + _PADDING for index in shown)
-        droppable = [index for index in shown if columns[index].drop]
-        if used <= width or not droppable:
-            break
-        shown.remove(max(droppable, key=lambda index: columns[index].drop))
-    flexible = [index for index in shown if columns[index].flex]
-    spare = max(width - used, 0)
-    share, rest = divmod(spare, len(flexible)) if flexible else (0, 0)
-    return [
-        (index, columns[index].width + (share + (index == flexible[-1]) * rest if index in flexible else 0))
-        for index in shown
-    ]
-
-
-class RecordTable(DataTable[Text]):
+class RecordTable(ScrollView, can_focus=True):
     """`row` makes a record's cells, one for each of `columns`; `key` names it."""
 
     class _OfRecord(Message):
@@ -69,16 +53,22 @@ class RecordTable(DataTable[Text]):
         """The cursor came to another record."""
 
     class NearEnd(_OfRecord):
-        """The cursor is close to the last row."""
+        """The cursor, or what is in sight, is close to the last row."""
 
-    BINDINGS = [
-        Binding("j", "cursor_down", "Down", show=False),
-        Binding("k", "cursor_up", "Up", show=False),
-        Binding("g,home", "scroll_top", "First", show=False),
-        Binding("G,end", "scroll_bottom", "Last", show=False),
-        Binding("ctrl+d", "page_down", "Page down", show=False),
-        Binding("ctrl+u", "page_up", "Page up", show=False),
-        Binding("l", "select_cursor", "Open", show=False),
+    ALLOW_SELECT = False
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "record-table--header",
+        "record-table--cursor",
+        "record-table--hover",
+    }
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down,j", "move(1)", "Down", show=False),
+        Binding("up,k", "move(-1)", "Up", show=False),
+        Binding("home,g", "first", "First", show=False),
+        Binding("end,G", "last", "Last", show=False),
+        Binding("pagedown,ctrl+d", "page(1)", "Page down", show=False),
+        Binding("pageup,ctrl+u", "page(-1)", "Page up", show=False),
+        Binding("enter,l", "open", "Open", show=False),
     ]
 
     def __init__(
@@ -89,94 +79,217 @@ class RecordTable(DataTable[Text]):
         key: Callable[[Item], str] = lambda item: str(item["id"]),
         id: str | None = None,
     ) -> None:
-        super().__init__(cursor_type="row", cursor_foreground_priority="renderable", id=id, cell_padding=1)
+        super().__init__(id=id)
         self.specs = tuple(columns)
         self.items: list[Item] = []
+        self.cursor_row = 0
         self._row = row
         self._key = key
         self._shown: list[tuple[int, int]] = []
         self._pointed = ""
+        self._hovered = _NOWHERE
+        self._lines: dict[tuple[int, Style], Strip] = {}
 
     @property
     def item(self) -> Item | None:
         """The record under the cursor."""
         return self.items[self.cursor_row] if 0 <= self.cursor_row < len(self.items) else None
 
+    # Records
+
     def show(self, items: Iterable[Item], *, follow: bool = False) -> None:
         """The records in place of those before; the cursor stays on its record, or with `follow` at the top where it
         stood there."""
-        before, line = self.item, self.scroll_offset.y
+        before, old, line = self.item, self.cursor_row, self.scroll_offset.y
         new = list(items)
-        if new == self.items and self._shown:
-            return
-        self.items = new
-        if not self._shown:
+        if new == self.items:
             return
         place = 0
-        if before is not None and not (follow and self.cursor_row == 0):
+        if before is not None and new and not (follow and old == 0):
             wanted = self._key(before)
-            old = self.cursor_row
             place = next((at for at, each in enumerate(new) if self._key(each) == wanted), min(old, len(new) - 1))
-            line += place - old if self.scroll_offset.y or follow else 0
-        self.clear()
-        self._add(new)
-        if new:
-            self.move_cursor(row=max(place, 0), scroll=False)
-            self.scroll_to(y=max(line, 0), animate=False)
+            line += place - old if line or follow else 0
+        in_sight = self._in_sight(old)
+        self.items = new
+        self.cursor_row = place
+        self._hovered = _NOWHERE
+        self._measure()
+        self.scroll_to(y=max(line, 0), animate=False)
+        if in_sight:
+            self._to_cursor()
+        self.redraw()
+        self._tell()
 
     def extend(self, items: Iterable[Item]) -> None:
         """More records at the end."""
-        new = list(items)
-        self.items += new
-        if self._shown:
-            self._add(new)
+        self.items += items
+        self._measure()
+        self.refresh()
+
+    def after(self, item: Item) -> list[Item]:
+        """The records behind a record; none where it is not here."""
+        wanted = self._key(item)
+        place = next((at for at, each in enumerate(self.items) if self._key(each) == wanted), len(self.items))
+        return self.items[place + 1 :]
 
     def redraw(self) -> None:
         """Makes every row anew, after what `row` depends on has changed."""
-        items, self.items = self.items, []
-        self.show(items)
+        self._lines.clear()
+        self.refresh()
 
-    def _add(self, items: Iterable[Item]) -> None:
-        for item in items:
-            cells = self._row(item)
-            self.add_row(*(self._cell(cells[index], index, width) for index, width in self._shown))
+    def _measure(self) -> None:
+        self.virtual_size = Size(self.container_size.width, len(self.items) + 1)
+        self._scroll_update(self.virtual_size)
 
-    def _cell(self, cell: Cell, index: int, width: int) -> Text:
-        text = cell.copy() if isinstance(cell, Text) else Text(cell)
-        text.no_wrap, text.overflow = True, "ellipsis"
-        if self.specs[index].align == "right":
-            text.align("right", width)
-        return text
-
-    def on_resize(self, event: events.Resize) -> None:
-        shown = fit(self.specs, self.container_size.width - self.styles.gutter.width - self.scrollbar_size_vertical)
-        if shown == self._shown:
-            return
-        self._shown = shown
-        place, line = self.cursor_row, self.scroll_offset.y
-        self.clear(columns=True)
-        for index, width in shown:
-            title = Text(self.specs[index].title)
-            if self.specs[index].align == "right":
-                title.align("right", width)
-            self.add_column(title, width=width)
-        self._add(self.items)
-        if self.items:
-            self.move_cursor(row=min(place, len(self.items) - 1), scroll=False)
-            self.scroll_to(y=line, animate=False)
-
-    def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
-        event.stop()
+    def _tell(self, *, moved: bool = False) -> None:
         item = self.item
         if item is None:
+            self._pointed = ""
             return
         if (key := self._key(item)) != self._pointed:
             self._pointed = key
             self.post_message(self.Pointed(self, item))
-        if event.cursor_row >= len(self.items) - _NEAR:
+        if moved and max(self.cursor_row, self.scroll_offset.y) >= len(self.items) - _NEAR * self._rows:
             self.post_message(self.NearEnd(self, item))
 
-    def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
+    # The cursor
+
+    @property
+    def _rows(self) -> int:
+        """How many rows are in sight."""
+        return max(self.scrollable_content_region.height - 1, 1)
+
+    def _in_sight(self, row: int) -> bool:
+        return 0 <= row - self.scroll_offset.y < self._rows
+
+    def move_cursor(self, row: int) -> None:
+        """To a row, or as near to it as there are rows."""
+        row = min(max(row, 0), len(self.items) - 1)
+        if row < 0:
+            return
+        was, hovered = self.cursor_row, self._hovered
+        self.cursor_row, self._hovered = row, _NOWHERE
+        self._to_cursor()
+        for each in {was, row, hovered} - {_NOWHERE}:
+            self.refresh_line(each + 1)
+        self._tell(moved=True)
+
+    def _to_cursor(self) -> None:
+        top = self.scroll_offset.y
+        if self.cursor_row < top:
+            self.scroll_to(y=self.cursor_row, animate=False)
+        elif self.cursor_row >= top + self._rows:
+            self.scroll_to(y=self.cursor_row - self._rows + 1, animate=False)
+
+    def action_move(self, rows: int) -> None:
+        self.move_cursor(self.cursor_row + rows)
+
+    def action_page(self, pages: int) -> None:
+        step = pages * self._rows
+        self.scroll_to(y=self.scroll_offset.y + step, animate=False)
+        self.move_cursor(self.cursor_row + step)
+
+    def action_first(self) -> None:
+        self.move_cursor(0)
+
+    def action_last(self) -> None:
+        self.move_cursor(len(self.items) - 1)
+
+    def action_open(self) -> None:
+        if (item := self.item) is not None:
+            self.post_message(self.Opened(self, item))
+
+    # The mouse
+
+    def _row_at(self, event: events.MouseEvent) -> int:
+        place = event.get_content_offset(self)
+        row = place.y - 1 + self.scroll_offset.y if place is not None and place.y > 0 else _NOWHERE
+        return row if row < len(self.items) else _NOWHERE
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        self._hover(self._row_at(event))
+
+    def on_leave(self) -> None:
+        self._hover(_NOWHERE)
+
+    def _hover(self, row: int) -> None:
+        if row != self._hovered:
+            for each in {row, self._hovered} - {_NOWHERE}:
+                self.refresh_line(each + 1)
+            self._hovered = row
+
+    def on_click(self, event: events.Click) -> None:
+        if (row := self._row_at(event)) == _NOWHERE:
+            return
         event.stop()
-        if self.item is not None:
-            self.post_message(self.Opened(self, self.item))
+        if row == self.cursor_row:
+            self.action_open()
+        else:
+            self.move_cursor(row)
+
+    # What is drawn
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_y(old_value, new_value)
+        self._tell(moved=True)
+
+    def on_resize(self, event: events.Resize) -> None:
+        in_sight = self._in_sight(self.cursor_row)
+        shown = fit(self.specs, self.container_size.width - self.styles.gutter.width - self.scrollbar_size_vertical)
+        if shown != self._shown:
+            self._shown = shown
+            self.redraw()
+        self._measure()
+        if in_sight:
+            self._to_cursor()
+
+    def notify_style_update(self) -> None:
+        super().notify_style_update()
+        self._lines.clear()
+
+    def render_line(self, y: int) -> Strip:
+        row = y - 1 + self.scroll_offset.y if y else _NOWHERE
+        if row >= len(self.items):
+            return Strip.blank(self.size.width, self.rich_style)
+        name = "header" if not y else "cursor" if row == self.cursor_row else "hover" if row == self._hovered else ""
+        style = self.get_component_rich_style(f"record-table--{name}") if name else self.rich_style
+        if (line := self._lines.get((row, style))) is None:
+            if len(self._lines) >= _MOST_KEPT:
+                self._lines.clear()
+            cells = self._row(self.items[row]) if y else [column.title for column in self.specs]
+            line = self._lines[row, style] = self._line(cells, style)
+        return line
+
+    def _line(self, cells: Sequence[Cell], style: Style) -> Strip:
+        segments: list[Segment] = []
+        gap = 0  # spaces that are still to be drawn
+        for index, width in self._shown:
+            pieces = list(self._pieces(cells[index], width))
+            used = sum(cell_len(text) for text, _ in pieces)
+            spare = width - used
+            left = spare if self.specs[index].align == "right" else 0
+            segments.append(Segment(" " * (gap + PADDING // 2 + left), style))
+            segments += (Segment(text, style + own if own else style) for text, own in pieces)
+            gap = spare - left + PADDING // 2
+        segments.append(Segment(" " * gap, style))
+        return Strip(segments).adjust_cell_length(self.size.width, style)
+
+    def _pieces(self, cell: Cell, width: int) -> Iterator[tuple[str, Style | None]]:
+        """The texts of a cell in their styles, at most `width` wide."""
+        if isinstance(cell, Text) and cell.spans:
+            text = cell.copy()
+            text.plain = _plain(text.plain)
+            text.truncate(width, overflow="ellipsis")
+            for segment in text.render(self.app.console, end=""):
+                yield segment.text, segment.style
+            return
+        text_, own = (cell.plain, cell.style) if isinstance(cell, Text) else (cell, "")
+        text_ = _plain(text_)
+        if cell_len(text_) > width:
+            text_ = set_cell_size(text_, width - 1) + "…"
+        yield text_, (Style.parse(own) if isinstance(own, str) else own) if own else None
+
+
+def _plain(text: str) -> str:
+    """One line, as wide as what is drawn of it."""
+    return CONTROL.sub(" ", text) if CONTROL.search(text) else text
