@@ -119,13 +119,17 @@ def _tasks(pid: int) -> list[Path]:
 
 def cpu(pid: int) -> float:
     """User and system seconds of a process tree so far."""
+    return sum(cpu_of(one) for one in family(pid))
+
+
+def cpu_of(pid: int) -> float:
+    """The same of one process alone."""
     total = 0
-    for one in family(pid):
-        for task in _tasks(one):
-            try:
-                total += int((task / "schedstat").read_text().split()[0])
-            except (OSError, IndexError):
-                continue
+    for task in _tasks(pid):
+        try:
+            total += int((task / "schedstat").read_text().split()[0])
+        except (OSError, IndexError):
+            continue
     return total / 1e9
 
 

@@ -1,26 +1,36 @@
 """Requests a second of one and of two workers on PostgreSQL: `python -m tests.bench.ops_workers`. Figures, not a test.
 
-The load (wrk), the upstream (nginx, a canned answer) and the database share the machine's cores with the workers.
+The load (wrk), the upstream (nginx, a canned answer) and the database share the machine's cores with the workers, so
+what each of them takes is printed, and what follows from it: with `g` the gateway's CPU for a request and `o` that of
+all others, one worker answers at most 1/g a second, and two on C cores min(2/g, C/(g+o)). Both gateways are up all the
+time and are loaded in turns, a few seconds each, because a machine that does something else does not do it evenly.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import resource
 import shutil
 import signal
+import statistics
 import sys
 import time
+import urllib.request
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.bench import harness
 from tests.servers import PostgresServer, postgres_programs
 
-SECONDS = int(os.environ.get("BENCH_SECONDS", "8"))
+SECONDS = int(os.environ.get("BENCH_SECONDS", "4"))
 CONNECTIONS = int(os.environ.get("BENCH_CONNECTIONS", "64"))
-ROUNDS = int(os.environ.get("BENCH_ROUNDS", "2"))
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
 GOAL = 1.6
+BODY = {"model": "bench", "max_tokens": 100, "messages": [{"role": "user", "content": "fifty words, please"}]}
+OTHERS = ("sessions", "backgrounds", "upstream", "wrk")
 ANSWER = {
     "id": "chatcmpl-1",
     "object": "chat.completion",
@@ -76,56 +86,142 @@ def configuration(folder: Path, store: str, upstream: int, workers: int) -> tupl
     return file, port
 
 
-def measure(
-    folder: Path, store: PostgresServer, key: str, upstream: int, workers: int
-) -> tuple[harness.Load, float, float]:
-    """The load, and CPU seconds of the gateway and of the database."""
-    file, port = configuration(folder, store.url, upstream, workers)
-    with harness.program(sys.executable, "-m", "nexeon.cli", "serve", "-c", str(file), port=port) as pid:
-        time.sleep(5.0 if workers > 1 else 1.0)  # the port is open before every worker is ready
-        body = {"model": "bench", "max_tokens": 100, "messages": [{"role": "user", "content": "fifty words, please"}]}
-        url = f"http://127.0.0.1:{port}/v1/chat/completions"
-        assert store.process is not None
-        harness.wrk(url, body, key=key, connections=CONNECTIONS, seconds=2, where=folder)
-        before = harness.cpu(pid), harness.cpu(store.process.pid)
-        load = harness.wrk(url, body, key=key, connections=CONNECTIONS, seconds=SECONDS, where=folder)
-        return load, harness.cpu(pid) - before[0], harness.cpu(store.process.pid) - before[1]
+@dataclass
+class Served:
+    """A gateway, and the sum of what its slices of the load have shown."""
+
+    workers: int
+    pid: int
+    port: int
+    loads: list[harness.Load] = field(default_factory=list)
+    spent: dict[str, float] = field(default_factory=dict)
+    shares: dict[int, float] = field(default_factory=dict)
+    """CPU seconds by what took them, and by worker."""
+
+    @property
+    def requests(self) -> int:
+        return sum(load.requests for load in self.loads)
+
+    @property
+    def seconds(self) -> float:
+        return sum(load.seconds for load in self.loads)
+
+    def each(self, *names: str) -> float:
+        """CPU seconds of a request."""
+        return sum(self.spent[name] for name in names) / self.requests
+
+
+def busy() -> float:
+    """CPU seconds of the whole machine so far."""
+    words = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+    user, nice, system, _, _, irq, soft, steal = (int(word) for word in words[:8])
+    return (user + nice + system + irq + soft + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def spent(served: Served, database: int, upstream: int) -> dict[str, float]:
+    """CPU seconds so far; wrk is a child that has ended."""
+    wrk = resource.getrusage(resource.RUSAGE_CHILDREN)
+    found = dict.fromkeys(("sessions", "backgrounds"), 0.0)
+    for process in harness.family(database):
+        with contextlib.suppress(OSError):
+            session = "127.0.0.1(" in Path(f"/proc/{process}/cmdline").read_text()
+            found["sessions" if session else "backgrounds"] += harness.cpu_of(process)
+    return found | {
+        "gateway": harness.cpu(served.pid),
+        "upstream": harness.cpu(upstream),
+        "wrk": wrk.ru_utime + wrk.ru_stime,
+        "machine": busy(),
+    }
+
+
+def load(served: Served, where: Path, key: str, database: int, upstream: int, seconds: int) -> None:
+    """One slice."""
+    url = f"http://127.0.0.1:{served.port}/v1/chat/completions"
+    workers = {pid: harness.cpu_of(pid) for pid in harness.family(served.pid)}
+    before = spent(served, database, upstream)
+    served.loads.append(harness.wrk(url, BODY, key=key, connections=CONNECTIONS, seconds=seconds, where=where))
+    for name, now in spent(served, database, upstream).items():
+        served.spent[name] = served.spent.get(name, 0.0) + now - before[name]
+    for pid, was in workers.items():
+        served.shares[pid] = served.shares.get(pid, 0.0) + harness.cpu_of(pid) - was
+
+
+def until_ready(served: Served) -> None:
+    """The port is open before every worker is ready."""
+    deadline = time.monotonic() + 120
+    wanted = f'worker="{served.workers - 1}"' if served.workers > 1 else "# TYPE"
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{served.port}/metrics") as answer:
+            if wanted in answer.read().decode():
+                return
+        time.sleep(0.1)
+    raise SystemExit("not every worker was ready within 120 s")
 
 
 def main() -> None:
     if postgres_programs() is None or not shutil.which("wrk"):
         print("workers on PostgreSQL: needs Debian's postgresql and wrk")
         return
-    with harness.folder() as folder:
+    with harness.folder() as folder, contextlib.ExitStack() as stack:
         folder.chmod(0o755)
         store = PostgresServer(folder / "postgres", durable=True)
         store.make()
         store.start()
-        upstream = harness.free_port()
+        stack.callback(store.stop, signal.SIGQUIT)
+        assert store.process is not None
+        port = harness.free_port()
         config = folder / "nginx.conf"
-        config.write_text(NGINX.format(folder=folder, port=upstream, answer=json.dumps(ANSWER)))
+        config.write_text(NGINX.format(folder=folder, port=port, answer=json.dumps(ANSWER)))
         binary = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin") or "nginx"
-        try:
-            key = asyncio.run(account(store.url))
-            with harness.program(binary, "-c", str(config), "-e", str(folder / "nginx.log"), port=upstream):
-                show(folder, store, key, upstream)
-        finally:
-            store.stop(signal.SIGQUIT)
-
-
-def show(folder: Path, store: PostgresServer, key: str, upstream: int) -> None:
-    print(f"{'workers':<9}{'req/s':>8}{'p50 ms':>9}{'p99 ms':>9}{'CPU µs/req':>12}{'database':>10}{'failed':>8}")
-    best: dict[int, float] = {}
-    for workers in [1, 2] * ROUNDS:
-        load, gateway, database = measure(folder, store, key, upstream, workers)
-        best[workers] = max(best.get(workers, 0.0), load.rate)
-        print(
-            f"{workers:<9}{load.rate:>8.0f}{load.p50 / 1e3:>9.1f}{load.p99 / 1e3:>9.1f}"
-            f"{gateway / load.requests * 1e6:>12.0f}{database / load.requests * 1e6:>10.0f}{load.failed:>8}",
-            flush=True,
+        upstream = stack.enter_context(
+            harness.program(binary, "-c", str(config), "-e", str(folder / "nginx.log"), port=port)
         )
+        key = asyncio.run(account(store.url))
+        gateways = []
+        for workers in (1, 2):
+            file, at = configuration(folder, store.url, port, workers)
+            command = [sys.executable, "-m", "nexeon.cli", "serve", "-c", str(file)]
+            gateways.append(Served(workers, stack.enter_context(harness.program(*command, port=at)), at))
+            until_ready(gateways[-1])
+        for gateway in gateways:
+            harness.wrk(
+                f"http://127.0.0.1:{gateway.port}/v1/chat/completions", BODY,
+                key=key, connections=CONNECTIONS, seconds=2, where=folder,
+            )  # fmt: skip
+        for _ in range(ROUNDS):
+            for gateway in gateways:
+                load(gateway, folder, key, store.process.pid, upstream, SECONDS)
+        show(*gateways)
+
+
+def show(one: Served, two: Served) -> None:
+    print(f"{CONNECTIONS} connections, {ROUNDS} slices of {SECONDS} s each in turns; CPU in µs a request")
+    heads = ("workers", "req/s", "p50 ms", "p99 ms", "gateway", *OTHERS, "not ours", "failed")
+    print("".join(f"{head:>12}" for head in heads))
     cores = len(os.sched_getaffinity(0))
-    print(f"two workers answer {best[2] / best[1]:.2f} times as much as one, on {cores} cores (goal: ≥ {GOAL})")
+    for served in (one, two):
+        p50 = statistics.median(load.p50 for load in served.loads) / 1e3
+        p99 = statistics.median(load.p99 for load in served.loads) / 1e3
+        took = [served.each(name) * 1e6 for name in ("gateway", *OTHERS)]
+        foreign = (served.spent["machine"] - sum(served.spent[name] for name in ("gateway", *OTHERS))) / served.seconds
+        print(
+            f"{served.workers:>12}{served.requests / served.seconds:>12.0f}{p50:>12.1f}{p99:>12.1f}"
+            + "".join(f"{value:>12.0f}" for value in took)
+            + f"{foreign:>8.2f} core{sum(load.failed for load in served.loads):>12}"
+        )
+    rates = [[load.rate for load in served.loads] for served in (one, two)]
+    ratios = [after / before for before, after in zip(*rates, strict=True)]
+    print("slices: " + ", ".join(f"{a:.0f} → {b:.0f} ({b / a:.2f})" for a, b in zip(*rates, strict=True)))
+    print("CPU of each worker, in cores: " + ", ".join(f"{value / two.seconds:.2f}" for value in two.shares.values()))
+    own, others = one.each("gateway"), one.each(*OTHERS)
+    bound = min(2.0, cores * own / (own + others))
+    per = [1 / served.each("gateway") for served in (one, two)]
+    print(
+        f"two workers answer {statistics.median(ratios):.2f} times as much as one (median; best {max(ratios):.2f}; "
+        f"goal: ≥ {GOAL}); on {cores} cores that the others share it can be at most "
+        f"{cores} · {own * 1e6:.0f} / ({own * 1e6:.0f} + {others * 1e6:.0f}) = {bound:.2f}"
+    )
+    print(f"requests for a CPU second of the gateway: {per[0]:.0f} and {per[1]:.0f} ({per[1] / per[0]:.2f})")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import asyncpg
 import orjson
 
 from nexeon.errors import StoreError, StoreUnavailable
+from nexeon.store.postgres.book import BOOK, Booked, Booking
 from nexeon.store.postgres.connections import LOST, Connections, let_go, told
 from nexeon.store.postgres.piece import LedgerGrows, Needs, Piece
 
@@ -25,6 +26,11 @@ log = logging.getLogger(__name__)
 
 _LAZY: Final = 0.02
 """Seconds that what nobody waits for may wait for company."""
+
+_BUSY: Final = 4
+_GATHERS: Final = 0.005
+"""A batch of more orders than `_BUSY` is followed by the next so many seconds after its own begin: what a transaction
+takes besides its orders is shared by more of them, and who asks seldom never waits."""
 
 _MOST: Final = 512
 """Orders in one transaction."""
@@ -78,7 +84,7 @@ class Batcher:
         self._runner: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._connection: Any = None
-        self._closed = False
+        self._closed = self._closing = False
         self.failing = False
 
     async def do(self, order: Order) -> Any:
@@ -107,6 +113,7 @@ class Batcher:
 
     async def close(self) -> None:
         """Carries out what is left, as far as the database can be reached."""
+        self._closing = True
         self._start()
         if self._runner is not None:
             await asyncio.wait({self._runner})
@@ -139,6 +146,7 @@ class Batcher:
         try:
             while self._queue:
                 batch, self._queue = self._queue[:_MOST], self._queue[_MOST:]
+                began, size = time.monotonic(), len(batch)
                 try:
                     await self._batch(batch)
                 except LOST as error:
@@ -148,6 +156,9 @@ class Batcher:
                 else:
                     pause = _AGAIN
                     self.failing = False
+                    left = began + _GATHERS - time.monotonic()
+                    if _BUSY < size < _MOST and left > 0 and not self._closing:
+                        await asyncio.sleep(left)
         finally:
             self._runner = None
             for order in self._queue:
@@ -190,18 +201,37 @@ class Batcher:
 
     async def _usual(self, batch: list[Order]) -> list[Order]:
         """Has the database carry out what it can, in one statement; the others are left."""
-        usual = [order for order in batch if order.facts is not None]
+        booking = Booking()
+        usual: list[tuple[Order, dict[str, Any]]] = []
+        others: list[tuple[Order, dict[str, Any]]] = []
+        for order in batch:
+            if order.facts is not None:
+                (usual if booking.add(order.facts) else others).append((order, order.facts))
         if not usual:
             return batch
-        text = orjson.dumps([order.facts for order in usual]).decode()
+        at = self._clock()
+        booked = Booked(await self._connection.fetchrow(BOOK, at, self._gateway, *booking.arrays()), at)
+        for order, facts in usual:
+            # Once it is done otherwise, another id stands for it.
+            order.facts = None
+            answer = booked.answer(facts)
+            if answer is not None:
+                order.end(order.told(answer))
+            elif booked.simple(facts):
+                others.append((order, facts))
+        if others:
+            await self._one_by_one(others)
+        return [order for order in batch if not order.future.done()]
+
+    async def _one_by_one(self, orders: list[tuple[Order, dict[str, Any]]]) -> None:
+        """The same in the order in which they came."""
+        text = orjson.dumps([facts for _, facts in orders]).decode()
         query = "SELECT carry_out($1::json, $2, $3)"
         answers = orjson.loads(await self._connection.fetchval(query, text, self._clock(), self._gateway))
-        for order, answer in zip(usual, answers, strict=True):
-            # Once it is done otherwise, another id stands for it.
+        for (order, _), answer in zip(orders, answers, strict=True):
             order.facts = None
             if answer is not None:
                 order.end(order.told(answer))
-        return [order for order in batch if not order.future.done()]
 
     async def _transact(self, batch: Sequence[Order]) -> list[Any]:
         needs = Needs()

@@ -14,6 +14,7 @@ from typing import Final
 _TABLE: Final = re.compile(r"CREATE TABLE IF NOT EXISTS (\w+) \((.*?)\)\s*(?:WITHOUT ROWID)?\s*\Z", re.S | re.I)
 _TYPES: Final = {"TEXT": "text", "REAL": "double precision", "INTEGER": "bigint", "BLOB": "bytea"}
 _COUNTED: Final = re.compile(r"(\w+) INTEGER PRIMARY KEY( AUTOINCREMENT)?\Z", re.I)
+_ROWS: Final = re.compile(r"INSERT INTO (\w+) \(([^()]*)\) VALUES \(([^()]*)\)\Z")
 _REPLACE: Final = re.compile(r"INSERT OR (REPLACE|IGNORE) INTO (\w+)\s*(?:\(([^)]*)\)\s*)?VALUES", re.I)
 
 
@@ -34,6 +35,7 @@ class Dialect:
         self.tables: dict[str, Table] = {}
         self._rest: list[str] = []
         self._said: dict[str, str] = {}
+        self._together: dict[str, str] = {}
         for statement in filter(None, map(str.strip, schema.split(";"))):
             if statement.upper().startswith("PRAGMA"):
                 continue
@@ -60,6 +62,23 @@ class Dialect:
         if said is None:
             said = self._said[query] = self._translate(query.strip())
         return said
+
+    def together(self, said: str) -> str:
+        """The statement for many rows at once, whose parameters are the columns as arrays; "" for one that has none."""
+        found = self._together.get(said)
+        if found is None:
+            match = _ROWS.match(said)
+            found = ""
+            if match is not None and match[1] in self.tables:
+                kinds = self.tables[match[1]].columns
+                columns = [name.strip() for name in match[2].split(",")]
+                arrays = [f"${place}::{_array(kinds[name])}" for place, name in enumerate(columns, 1)]
+                if [f"${place}" for place in range(1, len(columns) + 1)] == [
+                    mark.strip() for mark in match[3].split(",")
+                ]:
+                    found = f"INSERT INTO {match[1]} ({match[2]}) SELECT * FROM unnest({', '.join(arrays)})"
+            self._together[said] = found
+        return found
 
     def _translate(self, query: str) -> str:
         if query.upper().startswith("PRAGMA"):
@@ -91,6 +110,12 @@ def _table(name: str, body: str) -> Table:
             column, kind, *rest = part.split(None, 2)
             table.columns[column] = " ".join([_TYPES[kind.upper()], *rest])
     return table
+
+
+def _array(definition: str) -> str:
+    """Of a column's type."""
+    kind = next(kind for kind in _TYPES.values() if definition.startswith(kind))
+    return f"{kind}[]"
 
 
 def _parts(body: str) -> Iterator[str]:

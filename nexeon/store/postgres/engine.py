@@ -132,10 +132,11 @@ class PostgresStore:
         order = self._order(Needs({account}, {key}), work, RESERVE, new_id("rsv"))
         told = detail_of(detail)
         now = self._clock()
-        order.facts = {
-            "verb": "reserve", "id": order.token, "account": account, "key": key, "amount": amount,
-            "created": now, "expires": now + ttl, "detail": told,
-        }  # fmt: skip
+        if not self._replica.has_budget(key):
+            order.facts = {
+                "verb": "reserve", "id": order.token, "account": account, "key": key, "amount": amount,
+                "created": now, "expires": now + ttl, "detail": told,
+            }  # fmt: skip
         made = Reservation(order.token, account, key, amount, now, now + ttl, detail=told)
         order.told = lambda answer: made
         try:

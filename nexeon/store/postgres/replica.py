@@ -78,6 +78,11 @@ class Replica(MemoryStore):
             # A key whose account has just gone, or is just coming.
             return None
 
+    def has_budget(self, key: str) -> bool:
+        """As far as is known."""
+        found = self._state.keys.get(key)
+        return found is not None and found.budget is not None
+
     def warn(self, charge: LedgerEntry) -> None:
         """Where it took the wallet below its account's soft limit."""
         account = self._state.accounts.get(charge.account)

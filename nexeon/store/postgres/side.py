@@ -122,7 +122,12 @@ class _Session:
     def executemany(self, query: str, rows: Iterable[Sequence[Any]]) -> None:
         said = self._dialect.say(query)
         given = [[_value(value) for value in row] for row in rows]
-        if said and given:
+        if not said or not given:
+            return
+        together = self._dialect.together(said)
+        if together and len(given) > 1:
+            self._wait(self._connection.execute(together, *map(list, zip(*given, strict=True))))
+        else:
             self._wait(self._connection.executemany(said, given))
 
     def _wait(self, work: Any) -> Any:
