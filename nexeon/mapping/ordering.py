@@ -24,6 +24,7 @@ class StreamEncoder:
         self._skip = facts.skip
         self._results = facts.results
         self._dense = facts.dense
+        self._late_citations = facts.late_citations
         self._numbers: dict[int, int | None] = {}
         self._shown = 0
         self._unanswered: dict[str | None, Piece] = {}
@@ -32,6 +33,7 @@ class StreamEncoder:
         self._count = 0
         self._current: int | None = None
         self._waiting: dict[int, list[Piece]] = {}
+        self._cited: dict[int, int] = {}
         self._items = 0
         self._places: dict[int, tuple[int, int]] = {}
         self._item: _Item | None = None
@@ -41,6 +43,8 @@ class StreamEncoder:
         """The events of some clean pieces. Raises MappingFailure."""
         events: list[Any] = []
         for piece in self._answered(pieces) if self._results else pieces:
+            if self._late_citations:
+                events += self._cites(piece)
             if self._skip and "block" in piece and self._skipped(piece["block"]):
                 continue
             for ordered in self._ordered(piece) if self._serial else (piece,):
@@ -108,6 +112,35 @@ class StreamEncoder:
         self._numbers[index] = self._shown if events else None
         self._shown += bool(events)
         return events
+
+    # citations after the end of what they are of
+
+    def _cites(self, piece: Piece) -> list[Any]:
+        """Before the finish, the events of a further block: a text with nothing in it, for the citations that came when
+        their own had been closed. None where there are none, or none can be told."""
+        if piece["type"] == "delta" and "citation" in piece:
+            self._cited[piece["index"]] = self._cited.get(piece["index"], 0) + 1
+        if piece["type"] != "finish":
+            return []
+        blocks = piece["response"].get("blocks") or ()
+        late = [
+            one for i, block in enumerate(blocks) for one in (block.get("citations") or ())[self._cited.get(i, 0) :]
+        ]
+        if not late:
+            return []
+        head = {"type": "text"}
+        ordinal = sum(block["type"] == "text" for block in blocks)
+        own = {"index": len(blocks), "ordinal": ordinal, "block": head}
+        pieces: list[Piece] = [
+            {"type": "open", **own},
+            *({"type": "delta", **own, "citation": one, "citation_index": i} for i, one in enumerate(late)),
+            {"type": "close", **own, "block": {**head, "text": "", "citations": late}},
+        ]
+        told = [self._told(each) if self._dense else self._encode(each, self._ctx) for each in map(self._alone, pieces)]
+        if any(told[1:-1]):
+            return [event for events in told for event in events]
+        self._shown -= bool(self._dense and told[0])
+        return []
 
     # results with their calls
 

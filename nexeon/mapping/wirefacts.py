@@ -76,6 +76,7 @@ class StreamFacts:
     skip: frozenset[str]
     results: bool
     dense: bool
+    late_citations: bool
     number: str | None
     array_query: str | None
     array_sse: str | None
@@ -153,6 +154,7 @@ def wire_facts(data: Mapping[str, Any]) -> WireFacts:
             skip=frozenset(stream.get("skip", ())),
             results=stream.get("results", False),
             dense=stream.get("dense", False),
+            late_citations=stream.get("late_citations", False),
             number=stream.get("number"),
             array_query=array.get("query"),
             array_sse=array.get("sse"),
