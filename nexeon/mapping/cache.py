@@ -12,6 +12,7 @@ import marshal
 import os
 import sys
 import tempfile
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
@@ -24,27 +25,62 @@ _MOST: Final = 200
 _SEAL: Final = 32
 
 
+_given: dict[str, bytes] = {}
+_kept: list[dict[str, bytes]] = []
+
+
+@contextlib.contextmanager
+def given(made: Mapping[str, bytes]) -> Iterator[None]:
+    """Within it `load` has what another process has kept, too."""
+    _given.update(made)
+    try:
+        yield
+    finally:
+        for key in made:
+            _given.pop(key, None)
+
+
+@contextlib.contextmanager
+def kept() -> Iterator[dict[str, bytes]]:
+    """What is loaded or saved within it, for `given` of another process."""
+    made: dict[str, bytes] = {}
+    _kept.append(made)
+    try:
+        yield made
+    finally:
+        _kept.remove(made)
+
+
 def load(name: str, text: str) -> CodeType | None:
     """The code of a mapping file of this name and text."""
-    folder = _folder()
-    if folder is None:
-        return None
+    folder, key = _folder(), _key(name, text)
     try:
-        data = (folder / _key(name, text)).read_bytes()
-        if blake2b(data[_SEAL:], digest_size=_SEAL).digest() != data[:_SEAL]:
-            return None
-        code = marshal.loads(data[_SEAL:])
+        data = _given.get(key)
+        if data is None:
+            if folder is None:
+                return None
+            sealed = (folder / key).read_bytes()
+            data = sealed[_SEAL:]
+            if blake2b(data, digest_size=_SEAL).digest() != sealed[:_SEAL]:
+                return None
+        code = marshal.loads(data)
     except (OSError, ValueError, EOFError, TypeError):
         return None
-    return code if isinstance(code, CodeType) else None
+    if not isinstance(code, CodeType):
+        return None
+    for made in _kept:
+        made[key] = data
+    return code
 
 
 def save(name: str, text: str, code: CodeType) -> None:
     """Keeps code for `load`; does nothing where it cannot."""
+    data = marshal.dumps(code)
+    for made in _kept:
+        made[_key(name, text)] = data
     folder = _folder(make=True)
     if folder is None:
         return
-    data = marshal.dumps(code)
     with contextlib.suppress(OSError):
         descriptor, temporary = tempfile.mkstemp(dir=folder)
         try:

@@ -171,11 +171,22 @@ class Dialect:
         self.module.finish()
         for step in pending:
             step()
-        base = {name: facts["wire"] for name, facts in formats.items()}
-        for name, wire in base.items():
+        self._base = {name: facts["wire"] for name, facts in formats.items()}
+        for name, wire in self._base.items():
             own = data["formats"].get(name, {}).get("wire", {})
             merged = {part: {**wire.get(part, {}), **own.get(part, {})} for part in {*wire, *own}}
             self._wire[name] = wire_facts(merged)
+
+    def forget_rows(self) -> None:
+        """Where its rules are written is not known from here on."""
+        for parts in self._rules.values():
+            for rules in parts.values():
+                for rule in rules:
+                    rule.row = None
+
+    def fits(self, formats: Mapping[str, Mapping[str, Any]]) -> bool:
+        """Whether these formats' data say of the wire what those say of which it was made."""
+        return self._base == {name: facts["wire"] for name, facts in formats.items()}
 
     def compiled(self, source: Source) -> Module:
         """What compiles the file; another kind of dialect may have another."""

@@ -16,7 +16,7 @@ from nexeon.errors import MappingError, Problem
 from nexeon.mapping.dialect import Dialect, ModelDialect
 from nexeon.mapping.format import Format
 from nexeon.mapping.scope import did_you_mean
-from nexeon.mapping.source import Map, Node, Scalar, Seq, Source, plain, read
+from nexeon.mapping.source import Map, Node, Scalar, Seq, Source, parse, plain, read
 from nexeon.mapping.wirefacts import WireFacts
 
 if TYPE_CHECKING:
@@ -37,6 +37,14 @@ class Library:
         headers = (form.wire.request.key_header for form in self.formats.values())
         return tuple(sorted({header for header in headers if header is not None}))
 
+    def forget_trees(self) -> None:
+        """Lets go of what the files were parsed to, which only checking and explaining looks at again."""
+        found: list[Format | Dialect] = [*self.formats.values(), *self.dialects.values()]
+        for made in found:
+            made.source.root = Map([], 1)
+        for dialect in self.dialects.values():
+            dialect.forget_rows()
+
     def format(self, name: str) -> Format:
         """The format, or a KeyError's better: a MappingError that knows the near misses."""
         if name not in self.formats:
@@ -54,16 +62,21 @@ class Library:
 
 
 def load_library(
-    folders: Sequence[Path], schema: Mapping[str, Any] | None = None, *, pause: Callable[[], None] = lambda: None
+    folders: Sequence[Path],
+    schema: Mapping[str, Any] | None = None,
+    *,
+    before: Library | None = None,
+    pause: Callable[[], None] = lambda: None,
 ) -> Library:
     """Compiles every file under `formats/` and `dialects/` of the folders; a later folder's file replaces an earlier
     one of the same format or dialect. Raises MappingError with every problem of every file.
 
-    `schema`: the mapping schema (`schemas/mapping.schema.json`), where files are to be validated first. `pause` is
-    called between files, for whoever does this beside other work.
+    `schema`: the mapping schema (`schemas/mapping.schema.json`), where files are to be validated first. What
+    `before` made of a file that is as it was is taken as it is. `pause` is called between files that are read, for
+    whoever does this beside other work.
     """
     with _uncollected():
-        return _load(folders, schema, pause)
+        return _load(folders, schema, before or Library(), pause)
 
 
 @contextmanager
@@ -78,20 +91,33 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _load(folders: Sequence[Path], schema: Mapping[str, Any] | None, pause: Callable[[], None]) -> Library:
+def _load(
+    folders: Sequence[Path], schema: Mapping[str, Any] | None, before: Library, pause: Callable[[], None]
+) -> Library:
     library = Library(folders=tuple(folders))
-    sources, problems = read_sources(folders, schema, pause)
+    made: list[Format | Dialect] = [*before.formats.values(), *before.dialects.values()]
+    sources, problems = read_sources(folders, schema, pause, {one.source.path: (one.name, one.source) for one in made})
+    facts: dict[str, Mapping[str, Any]] = {}
     for name, source in sources["formats"].items():
+        there = before.formats.get(name)
+        if there is not None and there.source is source:
+            library.formats[name], facts[name] = there, there.data
+            continue
         pause()
+        facts[name] = plain(source.root)
         try:
             library.formats[name] = Format(source)
         except MappingError as error:
             problems += error.problems
-    facts = {name: plain(source.root) for name, source in sources["formats"].items()}
     for name, source in sources["dialects"].items():
+        earlier = before.dialects.get(name)
+        same = earlier is not None and earlier.source is source
+        if earlier is not None and same and earlier.fits(facts):
+            library.dialects[name] = earlier
+            continue
         pause()
         try:
-            library.dialects[name] = Dialect(source, facts)
+            library.dialects[name] = Dialect(source if not same else _anew(source), facts)
         except MappingError as error:
             problems += error.problems
     if problems:
@@ -99,10 +125,20 @@ def _load(folders: Sequence[Path], schema: Mapping[str, Any] | None, pause: Call
     return library
 
 
+def _anew(source: Source) -> Source:
+    """The same with its tree, which may have been let go of."""
+    return parse(source.text, source.name, source.path)
+
+
 def read_sources(
-    folders: Sequence[Path], schema: Mapping[str, Any] | None = None, pause: Callable[[], None] = lambda: None
+    folders: Sequence[Path],
+    schema: Mapping[str, Any] | None = None,
+    pause: Callable[[], None] = lambda: None,
+    known: Mapping[Path | None, tuple[str, Source]] | None = None,
 ) -> tuple[dict[str, dict[str, Source]], list[Problem]]:
-    """The files by `formats` or `dialects` and by the name that they give themselves, and what is wrong with them."""
+    """The files by `formats` or `dialects` and by the name that they give themselves, and what is wrong with them.
+    A file of `known`, with its name, is not parsed again where its text is the same."""
+    before = known or {}
     problems: list[Problem] = []
     sources: dict[str, dict[str, Source]] = {"formats": {}, "dialects": {}}
     for folder in folders:
@@ -110,12 +146,16 @@ def read_sources(
             problems.append(Problem(f"no such folder: {folder}"))
         for part, key in (("formats", "format"), ("dialects", "dialect")):
             for path in sorted((folder / part).glob("*.yaml")):
-                pause()
+                name, there = before.get(path, ("", None))
                 try:
-                    source = read(path, f"{part}/{path.name}")
+                    source = read(path, f"{part}/{path.name}", there)
                 except MappingError as error:
                     problems += error.problems
                     continue
+                if source is there:
+                    sources[part][name] = source
+                    continue
+                pause()
                 found = validate(source, key, schema)
                 problems += found
                 if not found and isinstance(source.root, Map):

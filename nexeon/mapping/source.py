@@ -94,10 +94,11 @@ def parse(text: str, name: str, path: Path | None = None) -> Source:
     return Source(name, root, path, problems, text)
 
 
-def read(path: Path, name: str) -> Source:
-    """`parse` of a file's text; raises MappingError where it cannot be read."""
+def read(path: Path, name: str, known: Source | None = None) -> Source:
+    """`parse` of a file's text; raises MappingError where it cannot be read. `known` itself where it has this text."""
     try:
-        return parse(path.read_text(encoding="utf-8"), name, path)
+        text = path.read_text(encoding="utf-8")
+        return known if known is not None and known.text == text and known.name == name else parse(text, name, path)
     except (OSError, UnicodeDecodeError) as error:
         raise MappingError([Problem(f"cannot be read: {error}", name)]) from None
 

@@ -1,5 +1,5 @@
 """Reloads under load, and a rolling restart behind nginx. Figures, and exit status 1 where a request
-failed. RELOADS (1000) and RESTARTS (6) say how many."""
+failed. RELOADS (1000) and RESTARTS (6) say how many; of EVERY (10) reloads one has a changed mapping."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ from nexeon.data import data_path
 from tests.bench.asking import Told, asking
 from tests.bench.deployment import body, configuration, path
 from tests.bench.harness import folder, free_port
+from tests.bench.late import lateness
 
 RELOADS = int(os.environ.get("RELOADS", "1000"))
 RESTARTS = int(os.environ.get("RESTARTS", "6"))
 FORMAT = "openai.chat"
 END = "data: [DONE]"
-EVERY = 10
+EVERY = int(os.environ.get("EVERY", "10"))
 """Of so many reloads one has a changed mapping, which is compiled anew."""
 
 NGINX = """
@@ -54,6 +55,7 @@ class Gateway:
     def __init__(self, home: Path, upstream: str) -> None:
         home.mkdir()
         self.home = home
+        self.late = home / "late"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.file = configuration(home, upstream)
@@ -74,8 +76,9 @@ class Gateway:
 
     async def start(self) -> None:
         self.process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "nexeon.cli", "serve", "-c", str(self.file), stderr=asyncio.subprocess.DEVNULL
-        )
+            sys.executable, "-m", "tests.bench.late", str(self.late), "serve", "-c", str(self.file),
+            stderr=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
         await reachable(self.url + "/readyz")
         if not self.key:
             client = await self.admin()
@@ -113,23 +116,6 @@ def requests(model: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
     return path(FORMAT, model), body(FORMAT, "json-chat"), body(FORMAT, model, stream=True)
 
 
-def lag(measures: dict[str, float], before: dict[str, float]) -> str:
-    """Of the event loop, between two looks."""
-    name = "nexeon_event_loop_lag_seconds_bucket"
-    counts = {}
-    for line, value in measures.items():
-        if found := re.fullmatch(rf'{name}\{{le="(.+)"\}}', line):
-            counts[found[1]] = value - before.get(line, 0.0)
-    total = counts.pop("+Inf", 0.0)
-    if not total:
-        return "unknown"
-    told = []
-    for share in (0.5, 0.99, 1.0):
-        bound = next((f"≤ {limit}" for limit, count in counts.items() if count >= share * total), "above all bounds")
-        told.append(f"p{share * 100:g} {bound} s")
-    return ", ".join(told)
-
-
 async def reloads(home: Path, upstream: str) -> Told:
     gateway = Gateway(home / "one", upstream)
     await gateway.start()
@@ -138,12 +124,14 @@ async def reloads(home: Path, upstream: str) -> Told:
     admin = await gateway.admin()
     try:
         async with asking(gateway.url, headers, where, answer, stream, end=END, clients=2, streams=2) as calm:
+            calm_began = time.time()
             await asyncio.sleep(5)
+            calm_ended = time.time()
         print(f"without reloads   {calm.line()}", flush=True)
-        before = await gateway.measures()
         took: dict[str, list[float]] = {"configuration": [], "mappings": []}
         memory: list[float] = []
         async with asking(gateway.url, headers, where, answer, stream, end=END, clients=2, streams=2) as told:
+            loud_began = time.time()
             for number in range(RELOADS):
                 kind = "mappings" if number % EVERY == EVERY - 1 else "configuration"
                 if kind == "mappings":
@@ -159,6 +147,7 @@ async def reloads(home: Path, upstream: str) -> Told:
                     told.failures.append(f"reload {number}: {outcome['problems']}")
                 if number % max(1, RELOADS // 10) == 0:
                     memory.append((await gateway.measures())["process_resident_memory_bytes"] / 2**20)
+            loud_ended = time.time()
         after = await gateway.measures()
     finally:
         await admin.close()
@@ -170,7 +159,8 @@ async def reloads(home: Path, upstream: str) -> Told:
             f"  {kind:<15} {len(seconds)} times, {ordered[len(ordered) // 2] * 1000:.0f} ms (p50), "
             f"{ordered[-1] * 1000:.0f} ms at most"
         )
-    print(f"  event loop late {lag(after, before)}")
+    print(f"  event loop late {lateness(gateway.late, loud_began, loud_ended)}")
+    print(f"  without reloads {lateness(gateway.late, calm_began, calm_ended)}")
     print(f"  memory, MiB     {' '.join(f'{size:.0f}' for size in memory)}")
     print(f"  configurations still held at the end: {after['nexeon_generations']:.0f}", flush=True)
     told.failures += calm.failures
@@ -179,6 +169,8 @@ async def reloads(home: Path, upstream: str) -> Told:
 
 async def restarts(home: Path, upstream: str) -> Told:
     nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+    if not RESTARTS:
+        return Told()
     if nginx is None:
         print("rolling restart   nginx is not installed")
         return Told()

@@ -32,16 +32,17 @@ restored: template over `summary` (text): the summary as an item that any model 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from nexeon.errors import MappingError, MappingFailure, Problem, RequestError
+from nexeon.gateway.partfiles import PartFiles, sections
 from nexeon.mapping import Format, Library, new_context
 from nexeon.mapping.module import Module
 from nexeon.mapping.paths import Path
 from nexeon.mapping.runtime import Transform
-from nexeon.mapping.source import Map, Source, plain, read
+from nexeon.mapping.source import Map, Source
 
 _FOLDER: Final = "resources"
 _TEMPLATES: Final = {
@@ -114,44 +115,10 @@ class Resource:
             raise RequestError(500, "internal", f"the answers of `{self.format.name}`: {failure.message}") from failure
 
 
-def load_resources(library: Library) -> dict[str, Resource]:
-    """By format name; a later folder's file replaces an earlier one of the same name.
-
-    Raises MappingError with every problem of every file.
-    """
-    return {resource.format.name: resource for resource in load_files(library, _FOLDER, _compile)}
-
-
-def load_files(library: Library, folder: str, make: Callable[[Source, Library], Any]) -> list[Any]:
-    """What `make` makes of each file of a folder. Raises MappingError with every problem of every file."""
-    sources: dict[str, Source] = {}
-    problems: list[Problem] = []
-    made = []
-    for root in library.folders:
-        for path in sorted((root / folder).glob("*.yaml")):
-            try:
-                sources[path.stem] = read(path, f"{folder}/{path.name}")
-            except MappingError as error:
-                problems += error.problems
-    for source in sources.values():
-        try:
-            made.append(make(source, library))
-        except MappingError as error:
-            problems += error.problems
-    if problems:
-        raise MappingError(problems)
-    return made
-
-
-def sections(source: Source, needed: tuple[str, ...]) -> tuple[Map, dict[str, Any]]:
-    """A file's root, as it is and plain. Raises MappingError where it is no map or a part is missing."""
-    data = plain(source.root)
-    if not isinstance(source.root, Map) or not isinstance(data, dict):
-        raise MappingError([Problem("the file is a map", source.name, 1)])
-    missing = [name for name in needed if name not in data]
-    if missing:
-        raise MappingError([Problem(f"`{name}` is missing", source.name, 1) for name in missing])
-    return source.root, data
+def load_resources(library: Library, files: PartFiles | None = None) -> dict[str, Resource]:
+    """By format name. Raises MappingError with every problem of every file."""
+    found = (files or PartFiles()).load(library, _FOLDER, _compile)
+    return {resource.format.name: resource for resource in found}
 
 
 def _compile(source: Source, library: Library) -> Resource:

@@ -27,13 +27,14 @@ from nexeon.config import Model
 from nexeon.errors import MappingError, MappingFailure, Problem, RequestError
 from nexeon.gateway.admit import may_use, not_available
 from nexeon.gateway.authenticate import authenticate
+from nexeon.gateway.partfiles import PartFiles
 from nexeon.gateway.server.router import Endpoint
 from nexeon.gateway.validate import invalid
 from nexeon.gateway.way import Incoming, Reply
 from nexeon.mapping import Format, Library, new_context
 from nexeon.mapping.module import Module
 from nexeon.mapping.runtime import Transform
-from nexeon.mapping.source import Map, Node, Source, plain, read
+from nexeon.mapping.source import Map, Node, Source, plain
 from nexeon.wire.json import dumps
 
 if TYPE_CHECKING:
@@ -54,27 +55,9 @@ class Catalog:
     item: Transform
 
 
-def load_catalogs(library: Library) -> list[Endpoint]:
-    """The endpoints of every catalog file; a later folder's file replaces an earlier one of the same name.
-
-    Raises MappingError with every problem of every file.
-    """
-    sources: dict[str, Source] = {}
-    problems: list[Problem] = []
-    for folder in library.folders:
-        for path in sorted((folder / _FOLDER).glob("*.yaml")):
-            try:
-                sources[path.stem] = read(path, f"{_FOLDER}/{path.name}")
-            except MappingError as error:
-                problems += error.problems
-    catalogs = []
-    for source in sources.values():
-        try:
-            catalogs.append(_compile(source, library))
-        except MappingError as error:
-            problems += error.problems
-    if problems:
-        raise MappingError(problems)
+def load_catalogs(library: Library, files: PartFiles | None = None) -> list[Endpoint]:
+    """The endpoints of every catalog file. Raises MappingError with every problem of every file."""
+    catalogs = (files or PartFiles()).load(library, _FOLDER, _compile)
     endpoints = []
     for catalog in catalogs:
         for top, header in catalog.places:

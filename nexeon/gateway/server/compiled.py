@@ -9,6 +9,7 @@ from pathlib import Path
 
 from nexeon.data import data_path
 from nexeon.gateway.answers.resource import Resource, load_resources
+from nexeon.gateway.partfiles import PartFiles
 from nexeon.gateway.server.catalog import load_catalogs
 from nexeon.gateway.server.counting import load_counters
 from nexeon.gateway.server.router import Endpoint
@@ -28,33 +29,42 @@ class Compiled:
     resources: Mapping[str, Resource]
     endpoints: Sequence[Endpoint]
     files: Mapping[Path, str]
+    parts: PartFiles
 
 
-def compiled(library: Library, files: Mapping[Path, str] | None = None) -> Compiled:
-    """Everything that goes with a library. Raises MappingError."""
+def compiled(library: Library, files: Mapping[Path, str] | None = None, before: Compiled | None = None) -> Compiled:
+    """Everything that goes with a library; of `before`, what is as it was. Raises MappingError."""
+    known = before.validators if before is not None else {}
+    parts = PartFiles(before.parts if before is not None else None)
     return Compiled(
         library=library,
-        validators=load_validators(library.formats, library.folders),
-        resources=load_resources(library),
-        endpoints=[*load_catalogs(library), *load_counters(library)],
+        validators=load_validators(library.formats, library.folders, known),
+        resources=load_resources(library, parts),
+        endpoints=[*load_catalogs(library, parts), *load_counters(library, parts)],
         files=files or {},
+        parts=parts,
     )
 
 
 def compile_folders(
     folders: Sequence[Path], before: Compiled | None = None, pause: Callable[[], None] = lambda: None
 ) -> Compiled:
-    """`before` itself where no file of these folders has changed since. `pause` is called now and then, for a caller
-    that does this beside other work.
+    """`before` itself where no file of these folders has changed since, else with what has not. `pause` is called now
+    and then, for a caller that does this beside other work.
 
     Raises MappingError with every problem of every file.
     """
     files = digests(folders)
     if before is not None and before.library.folders == tuple(folders) and before.files == files:
         return before
-    made = compiled(load_library(folders, pause=pause), files)
-    pause()
-    return made
+    library = load_library(folders, before=before.library if before is not None else None, pause=pause)
+    library.forget_trees()
+    return compiled(library, files, before)
+
+
+def changed_files(folders: Sequence[Path], before: Compiled) -> list[Path]:
+    """The files of `source_files` that are not as `before` was made of them."""
+    return [path for path, digest in digests(folders).items() if before.files.get(path) != digest]
 
 
 def digests(folders: Sequence[Path]) -> dict[Path, str]:

@@ -25,10 +25,10 @@ from urllib.parse import quote
 
 from nexeon.errors import MappingError, MappingFailure, Problem, RequestError
 from nexeon.gateway.admit import permitted_plans, resolve
-from nexeon.gateway.answers.resource import load_files, sections
 from nexeon.gateway.answers.turns import begin
 from nexeon.gateway.authenticate import authenticate
 from nexeon.gateway.exchange import Exchange
+from nexeon.gateway.partfiles import PartFiles, sections
 from nexeon.gateway.server.router import Endpoint
 from nexeon.gateway.target import Plan, Preparer, plan_in
 from nexeon.gateway.upstream import UpstreamFailure
@@ -69,9 +69,10 @@ class Counter:
     tokens: Transform
 
 
-def load_counters(library: Library) -> list[Endpoint]:
+def load_counters(library: Library, files: PartFiles | None = None) -> list[Endpoint]:
     """The endpoints of every counter. Raises MappingError with every problem of every file."""
-    counters = {counter.format.name: counter for counter in load_files(library, _FOLDER, _compile)}
+    found = (files or PartFiles()).load(library, _FOLDER, _compile)
+    counters = {counter.format.name: counter for counter in found}
     return [
         Endpoint(path, ("POST",), count, counter.format, _pattern(path), extra=(counter, counters))
         for counter in counters.values()

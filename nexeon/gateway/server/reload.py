@@ -18,8 +18,10 @@ from nexeon.config.differences import Change, differences, kept
 from nexeon.config.plain import plain
 from nexeon.errors import LoadError
 from nexeon.gateway.gateway import Gateway
-from nexeon.gateway.server.compiled import compile_folders, source_files
+from nexeon.gateway.server.compiled import changed_files, compile_folders, source_files
 from nexeon.gateway.services import Services
+from nexeon.mapping.ahead import ahead
+from nexeon.mapping.cache import given
 
 _TOLD: Final = 50
 """Problems and changes that an outcome names."""
@@ -72,7 +74,9 @@ class Reloader:
         async with self._turn:
             began = time.monotonic()
             try:
-                made, changes = await asyncio.to_thread(self._make)
+                loaded, config, stale = await asyncio.to_thread(self._read)
+                with given(await ahead(config.mappings, stale)):
+                    made, changes = await asyncio.to_thread(self._make, loaded, config)
             except LoadError as error:
                 outcome = self._outcome("refused", cause, began, problems=[str(problem) for problem in error.problems])
             except Exception as error:
@@ -111,17 +115,24 @@ class Reloader:
     async def by_file(self) -> None:
         await self.reload("file")
 
-    def _make(self) -> tuple[Gateway | None, list[Change]]:
-        """In a thread. No gateway where nothing has changed; raises LoadError."""
+    def _read(self) -> tuple[Config, Config, list[Path]]:
+        """In a thread: the configuration as it is in its files, as it is to be, and the mapping files that are not as
+        they were. Raises LoadError."""
         current = self._services.current
-        loaded, before = self._load(), self._loaded
-        config = self._over(kept(current.config, loaded))
+        with _beside():
+            loaded = self._load()
+            config = self._over(kept(current.config, loaded))
+            return loaded, config, changed_files(config.mappings, current.made)
+
+    def _make(self, loaded: Config, config: Config) -> tuple[Gateway | None, list[Change]]:
+        """In a thread. No gateway where nothing has changed; raises LoadError."""
+        current, before = self._services.current, self._loaded
         with _beside():
             compiled = compile_folders(config.mappings, current.made, pause=_pause)
             if loaded == before and compiled is current.made:
                 return None, []
             gateway = Gateway(config, compiled, self._services)
-        changes = differences(described(before, current.made.files), described(loaded, compiled.files))
+            changes = differences(described(before, current.made.files), described(loaded, compiled.files))
         self._loaded = loaded
         return gateway, changes
 
