@@ -40,6 +40,7 @@ CREATE INDEX IF NOT EXISTS requests_started ON requests (started);
 CREATE INDEX IF NOT EXISTS requests_account ON requests (account, number);
 CREATE INDEX IF NOT EXISTS requests_key ON requests (key, number);
 CREATE INDEX IF NOT EXISTS requests_model ON requests (model, number);
+CREATE INDEX IF NOT EXISTS requests_provider ON requests (provider, number);
 CREATE INDEX IF NOT EXISTS requests_failed ON requests (number) WHERE status >= 400;
 CREATE TABLE IF NOT EXISTS bodies (number INTEGER PRIMARY KEY, request BLOB, response BLOB);
 CREATE TABLE IF NOT EXISTS upstream_bodies (number INTEGER PRIMARY KEY, request BLOB, response BLOB);

@@ -36,6 +36,27 @@ async def test_records_are_listed_newest_first_in_pages(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / FILE).stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize(
+    "filters", [{"account": "a"}, {"key": "k"}, {"model": "m"}, {"provider": "p"}, {"status": 502}, {"failed": True}]
+)
+async def test_no_filter_reads_the_whole_log(tmp_path: Path, filters: dict[str, object]) -> None:
+    """A file of before there was an index for each of them gets it when it is opened."""
+    log = RequestLog(tmp_path)
+    await log.list()
+    await log.close()
+    with sqlite3.connect(tmp_path / FILE) as connection:
+        connection.execute("DROP INDEX requests_provider")
+    connection.close()
+    log = RequestLog(tmp_path)
+    asked: list[str] = []
+    await log._database.run(lambda connection: connection.set_trace_callback(asked.append))
+    assert await log.list(filters) == []
+    (query,) = (each for each in asked if each.startswith("SELECT facts"))
+    plan = await log._database.run(lambda connection: connection.execute(f"EXPLAIN QUERY PLAN {query}").fetchall())
+    assert all("INDEX" in step[-1] and "TEMP" not in step[-1] for step in plan), plan
+    await log.close()
+
+
 async def test_what_the_queue_cannot_hold_is_dropped_and_counted() -> None:
     log = RequestLog(None, queue=3)
     for number in range(10):
