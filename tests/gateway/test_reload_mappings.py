@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import logging
 import shutil
@@ -15,9 +14,10 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import FIXTURES, settings
+from conftest import FIXTURES, settings, until
 
 import nexeon.gateway.server.reload
+import nexeon.gateway.services
 from nexeon.config import load_config
 from nexeon.gateway.gateway import Gateway
 from nexeon.gateway.server.compiled import compile_folders
@@ -43,14 +43,13 @@ class Deployment:
 
     async def reload(self) -> str:
         outcome = (await self.reloader.reload("test")).outcome
-        while self.services.retired:
-            await asyncio.sleep(0)
-            await self.services.retired.pop().close()
+        await until(lambda: not self.services.retired)
         return outcome
 
 
 @pytest.fixture
-async def deployment(tmp_path: Path) -> AsyncIterator[Deployment]:
+async def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Deployment]:
+    monkeypatch.setattr(nexeon.gateway.services, "_LOOK", 0)
     folder = tmp_path / "mappings"
     shutil.copytree(FIXTURES / "mappings", folder)
     value: dict[str, Any] = {**settings("http://127.0.0.1:9"), "mappings": [str(folder)], "store": {"url": "memory:"}}
