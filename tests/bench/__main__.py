@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import pickle
 import re
 import shutil
 import sys
@@ -57,6 +58,12 @@ def arguments() -> argparse.Namespace:
     )
     add("--plot", default=environ("BENCH_PLOT") or "", metavar="FILE", help="where to draw the best known cases (SVG)")
     add(
+        "--keep",
+        default=environ("BENCH_KEEP") or "",
+        metavar="FILE",
+        help="where figures are kept, for a bench in several goes: those of earlier ones are told and drawn, too",
+    )
+    add(
         "--peers",
         action="store_true",
         default=environ("PEERS") == "1",
@@ -71,11 +78,13 @@ def arguments() -> argparse.Namespace:
 
 def run(asked: argparse.Namespace, where: Path, seen: targets.Figures, key: str, canned: Peer, all: list[Peer]) -> None:
     gateway = next(peer for peer in all if peer.name == "nexeon")
-    seen.begun = {peer.name: memory(peer.pid) for peer in all}
-    print("memory at start: " + ", ".join(f"{name} {size:.0f} MB" for name, size in seen.begun.items()), flush=True)
+    start.until_ready(gateway.port)
+    seen.begun = seen.begun or {peer.name: memory(peer.pid) for peer in all}
+    now = ", ".join(f"{peer.name} {memory(peer.pid):.0f} MB" for peer in all)
+    print(f"memory at start: {now}", flush=True)
     print(f"{'case':<42}{'':>9}{'per s':>9}{'CPU':>11}{'':>12}{'x echo':>6}  beyond the upstream")
     if "cases" in asked.parts:
-        for case in seen.cases:
+        for case in cases(asked.only):
             seen.table[case.name] = measure(case, all, canned, key, where, rounds=asked.rounds, seconds=asked.seconds)
             show(case.name, seen.table[case.name])
     if "first" in asked.parts:
@@ -111,7 +120,7 @@ def grown(asked: argparse.Namespace, seen: targets.Figures, where: Path, key: st
     """The gateway's memory, on its way to so many requests; the others', after what they have answered."""
     case = Case("JSON", CHAT, CHAT)
     gateway = next(peer for peer in all if peer.name == "nexeon")
-    seen.grown.append((0, seen.begun["nexeon"]))
+    seen.grown = [(0, memory(gateway.pid))]
     count, step = 0, asked.requests / _LOOKS
     while count < asked.requests:
         begun = count
@@ -139,16 +148,25 @@ def streaming(gateway: Peer, key: str) -> float:
     return one.memory
 
 
+def _earlier(asked: argparse.Namespace) -> targets.Figures:
+    kept = Path(asked.keep) if asked.keep else None
+    found = pickle.loads(kept.read_bytes()) if kept is not None and kept.exists() else targets.Figures(cases())
+    assert isinstance(found, targets.Figures)
+    return found
+
+
 def main() -> None:
     asked = arguments()
     if shutil.which("wrk") is None:
         raise SystemExit("wrk is missing: `apt-get install wrk nginx-light` gives what the bench needs")
-    seen = targets.Figures(cases(asked.only))
+    seen = _earlier(asked)
     with folder() as where, all_of(where, more=asked.peers) as (key, canned, peers):
         try:
             run(asked, where, seen, key, canned, peers)
         except KeyboardInterrupt:
             print("interrupted: what was measured until here", file=sys.stderr)
+    if asked.keep:
+        Path(asked.keep).write_bytes(pickle.dumps(seen))
     targets.show(seen)
     if asked.plot:
         table = {**seen.table, **seen.paced}

@@ -16,6 +16,7 @@ import uvloop
 from tests.bench import deployment, paced, store
 from tests.bench.harness import cpu, wrk
 from tests.bench.peers import NEXEON, Peer, nexeon
+from tests.bench.start import until_ready
 
 SIZES = (100, 1_000, 10_000, 100_000)
 STREAMS = (10, 100, 1_000, 2_000)
@@ -41,8 +42,9 @@ def _deploy(home: Path, upstream: int, *, keys: int = 0, models: int = 0, entrie
     home.mkdir(parents=True)
     if keys or entries:
         store.make(home / "data", max(keys, _FEW), entries)
-    config = deployment.configuration(home, f"http://127.0.0.1:{upstream}", models=models)
-    return config, deployment.make_key(NEXEON, config)
+    url = f"http://127.0.0.1:{upstream}"
+    key = deployment.make_key(NEXEON, deployment.configuration(home, url))
+    return deployment.configuration(home, url, models=models), key
 
 
 def _side_by_side(home: Path, upstream: int, what: str) -> dict[int, float]:
@@ -57,6 +59,7 @@ def _side_by_side(home: Path, upstream: int, what: str) -> dict[int, float]:
                 entries=size if what == "ledger entries" else 0,
             )
             peers[size] = stack.enter_context(nexeon(config)), key
+            until_ready(peers[size][0].port)
         spent, count = dict.fromkeys(SIZES, 0.0), dict.fromkeys(SIZES, 0)
         for turn in range(_ROUNDS + 1):
             for size, (peer, key) in peers.items():

@@ -58,12 +58,22 @@ def start(config: Path, key: str, environ: Mapping[str, str]) -> Start:
         process.wait(30)
 
 
+def until_ready(port: int) -> None:
+    """Raises SystemExit."""
+    _ask(port, "GET", "/readyz", None, {})
+
+
 def _ask(
-    port: int, method: str, path: str, body: str | None, headers: Mapping[str, str], process: subprocess.Popen[bytes]
+    port: int,
+    method: str,
+    path: str,
+    body: str | None,
+    headers: Mapping[str, str],
+    process: subprocess.Popen[bytes] | None = None,
 ) -> None:
     """Until there is an answer; what is asked once the socket listens waits there for it."""
     deadline = time.monotonic() + _PATIENCE
-    while time.monotonic() < deadline and process.poll() is None:
+    while time.monotonic() < deadline and (process is None or process.poll() is None):
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_PATIENCE)
         with contextlib.closing(connection), contextlib.suppress(ConnectionError):
             connection.request(method, path, body, dict(headers))

@@ -116,13 +116,15 @@ def _added(rows: Iterable[tuple[str, list[Row]]], what: str) -> dict[str, float]
 
 
 def _flat(grown: list[tuple[int, float]]) -> Target:
-    """Once warm (a fifth of all requests), memory is what it is."""
-    words = "memory once warm, at the end beside then"
-    if len(grown) < 2:
-        return Target(words, 1.05, None)
-    count, size = grown[-1]
-    warm = next(there for there in grown if there[0] >= count / 5)
-    return Target(words, 1.05, size / warm[1], f"{warm[1]:.0f} MB after {warm[0]:,}, {size:.0f} MB after {count:,}")
+    """The most of the last two fifths beside the most of the two before; the first is for getting warm."""
+    words = "memory of the last requests beside that of earlier ones"
+    count = grown[-1][0] if grown else 0
+    early = [size for asked, size in grown if count / 5 <= asked <= count * 3 / 5]
+    late = [size for asked, size in grown if asked > count * 3 / 5]
+    if not early or not late:
+        return Target(words, 1.1, None)
+    told = f"at most {max(early):.0f} MB, then {max(late):.0f} MB, of {count:,} requests"
+    return Target(words, 1.1, max(late) / max(early), told)
 
 
 Teller = Callable[[str], None]
