@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -33,8 +34,21 @@ class Answer(Protocol):
     @property
     def headers(self) -> Mapping[str, str]: ...
 
-    def aiter_bytes(self) -> AsyncIterator[bytes]:
-        """The body as it comes, decompressed."""
+    async def read(self) -> bytes:
+        """What has come of the body since the last time, decompressed, once there is something; b"" at its end. Who is
+        cancelled may read on."""
+        ...
+
+    def rest(self) -> bytes:
+        """What has come already, whatever became of the connection since."""
+        ...
+
+    def is_over(self) -> bool:
+        """Whether the body has been read to its end."""
+        ...
+
+    def drop(self) -> None:
+        """Closes the connection at once; whoever reads gets one of TRANSPORT_ERRORS."""
         ...
 
     async def aclose(self) -> None:
@@ -88,17 +102,38 @@ class DirectLine:
 class DirectAnswer:
     """Implements `Answer`."""
 
-    __slots__ = ("_response", "headers", "status_code")
+    __slots__ = ("_content", "_response", "headers", "status_code")
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
+        self._content = response.content
         self.status_code = response.status
         self.headers: Mapping[str, str] = response.headers
 
-    async def aiter_bytes(self) -> AsyncIterator[bytes]:
-        content = self._response.content
-        while chunk := await content.readany():
-            yield chunk
+    async def read(self) -> bytes:
+        content = self._content
+        error = content.exception()
+        if error is None:
+            return await content.readany()
+        if rest := self.rest():
+            return rest
+        raise error
+
+    def rest(self) -> bytes:
+        content = self._content
+        error = content.exception()
+        if error is None:
+            return content.read_nowait()
+        content.set_exception(None)  # type: ignore[arg-type]  # it stands before what came ahead of it
+        rest = content.read_nowait()
+        content.set_exception(error)
+        return rest
+
+    def is_over(self) -> bool:
+        return self._content.at_eof()
+
+    def drop(self) -> None:
+        self._response.release()
 
     async def aclose(self) -> None:
         self._response.release()
@@ -120,10 +155,65 @@ class HTTPXLine:
             content = _pieces(body)
             headers = {**headers, "content-length": str(len(body))}
         request = httpx.Request("POST", self._url(path), content=content, headers=headers, extensions=self._extensions)
-        return await self._transport.handle_async_request(request)
+        return HTTPXAnswer(await self._transport.handle_async_request(request))
 
     async def aclose(self) -> None:
         await self._transport.aclose()
+
+
+class HTTPXAnswer:
+    """Implements `Answer`. A piece is fetched in a task of its own: what iterates cannot be cancelled and go on."""
+
+    __slots__ = ("_fetching", "_over", "_pieces", "_response", "headers", "status_code")
+
+    def __init__(self, response: httpx.Response) -> None:
+        self._response = response
+        self._pieces = response.aiter_bytes()
+        self._fetching: asyncio.Task[bytes] | None = None
+        self._over = False
+        self.status_code = response.status_code
+        self.headers: Mapping[str, str] = response.headers
+
+    async def read(self) -> bytes:
+        if self._fetching is None:
+            self._fetching = asyncio.ensure_future(self._fetch())
+        await asyncio.wait({self._fetching})
+        return self.rest()
+
+    def rest(self) -> bytes:
+        fetching = self._fetching
+        if fetching is None or not fetching.done():
+            return b""
+        self._fetching = None
+        if fetching.cancelled():
+            raise httpx.ReadError("the connection was dropped")
+        piece = fetching.result()
+        self._over = not piece
+        return piece
+
+    def is_over(self) -> bool:
+        return self._over
+
+    def drop(self) -> None:
+        task = asyncio.ensure_future(close(self))
+        _closing.add(task)
+        task.add_done_callback(_closing.discard)
+
+    async def aclose(self) -> None:
+        if self._fetching is not None:
+            self._fetching.cancel()
+            await asyncio.gather(self._fetching, return_exceptions=True)
+        await self._response.aclose()
+
+    async def _fetch(self) -> bytes:
+        async for piece in self._pieces:
+            if piece:
+                return piece
+        return b""
+
+
+_closing: Final[set[asyncio.Task[None]]] = set()
+"""Until they are done; the loop holds tasks weakly."""
 
 
 async def _pieces(body: bytes) -> AsyncIterator[bytes]:

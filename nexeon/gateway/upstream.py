@@ -80,7 +80,7 @@ class Upstream:
         size = 0
         try:
             with Deadline(self._timeouts.idle) as deadline:
-                async for chunk in answer.aiter_bytes():
+                while chunk := await answer.read():
                     deadline.push()
                     chunks.append(chunk)
                     size += len(chunk)
