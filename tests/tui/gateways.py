@@ -14,6 +14,7 @@ from nexeon.cli.sandbox import Sandbox
 from nexeon.config import load_config
 from nexeon.data import data_path
 from nexeon.gateway.server.serve import run
+from tests.patience import until
 
 OWN = """
 server: {{port: 0}}
@@ -43,10 +44,7 @@ async def gateway(own: str = OWN) -> AsyncIterator[Served]:
         stop = asyncio.Event()
         serving = asyncio.create_task(run(config, overlay=Sandbox(), stop=stop))
         try:
-            for _ in range(400):
-                if (folder / "data" / "admin.sock").exists() or serving.done():
-                    break
-                await asyncio.sleep(0.05)
+            await until(lambda: (folder / "data" / "admin.sock").exists() or serving.done())
             yield Served(folder)
         finally:
             stop.set()

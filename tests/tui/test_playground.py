@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from pilots import Open, settle, terminal
 from textual.pilot import Pilot
 from textual.widgets import ContentSwitcher, Input, Log, Select, Static
 
+from tests.patience import PATIENCE
 from tui.asking import Began, Ended, Heard, ask
 from tui.screens.form import FormScreen
 from tui.screens.playground import PlaygroundScreen, Told, reached
@@ -30,12 +32,11 @@ def said(screen: PlaygroundScreen, name: str = "#said") -> str:
 
 
 async def until(pilot: Pilot[None], happened: Callable[[], bool]) -> None:
-    for _ in range(200):
+    async with asyncio.timeout(PATIENCE):
         await settle(pilot)
-        if happened():
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError("it did not happen")
+        while not happened():
+            await asyncio.sleep(0.02)
+            await settle(pilot)
 
 
 async def test_a_prompt_in_every_format_over_a_real_gateway() -> None:
@@ -86,18 +87,22 @@ async def test_a_wrong_key_is_told_in_the_answer() -> None:
 
 
 async def test_what_was_cancelled_says_no_more(open_app: Open, fake: FakeService) -> None:
-    fake.answers["playground.compose"] = lambda params: {"url": "http://127.0.0.1:9/", "headers": {}, "body": {}}
     fake.answers["playground.read"] = lambda params: {"blocks": [{"type": "text", "text": params["answer"]}]}
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        await _cancelled(open_app, fake, f"http://127.0.0.1:{silent.getsockname()[1]}/")
+
+
+async def _cancelled(open_app: Open, fake: FakeService, url: str) -> None:
+    request = {"url": url, "headers": {}, "body": {}}
+    fake.answers["playground.compose"] = lambda params: request
     async with open_app(size=(140, 40)) as pilot:
         screen = await playground(pilot)
-        screen._send({"url": "http://127.0.0.1:9/", "headers": {}, "body": {}})
+        screen._send(request)
         screen._asked = {"format": "house.chat", "model": "m", "stream": True}
         number = screen._number
         screen.post_message(Told(number, Began(200, {"x-nexeon-provider": "alpine"}, 0.1)))
         screen.post_message(Told(number, Heard("The Rhine [and", 0.2)))
-        await pilot.pause(0.3)
-        await settle(pilot)
-        assert said(screen) == "The Rhine [and"
+        await until(pilot, lambda: said(screen) == "The Rhine [and")
         assert "alpine" in said(screen, "#state")
         screen._receiving = True
         await pilot.press("x")
