@@ -18,7 +18,7 @@ import orjson
 from nexeon import errors
 from nexeon.admin.provider_keys import Probe
 from nexeon.admin.service import AdminService, Erase, Explain
-from nexeon.admin.socket import LINE_LIMIT, find_sockets
+from nexeon.admin.socket import LINE_LIMIT, find_sockets, shared_sockets
 from nexeon.errors import AdminError, AdminUnreachable, InsufficientCredit, NexeonError, StoreLocked
 from nexeon.store import open_store
 from nexeon.store.requests import RequestLog
@@ -217,14 +217,12 @@ async def connect(
     Another command, or a gateway that is starting, is waited for up to `wait` seconds. Raises StoreLocked after that,
     AdminError for a store that lives in its gateway's memory only, and what `open_store` raises.
     """
-    engine, _, rest = store_url.partition(":")
-    folder = Path(rest) if engine == "tinydb" else None
+    engine = store_url.partition(":")[0]
     deadline = time.monotonic() + wait
     while True:
-        for path in find_sockets(folder, socket):
-            # One that refuses was left behind by a gateway that was killed.
-            with contextlib.suppress(OSError):
-                return await SocketClient.open(path, actor=actor)
+        running = await connect_running(store_url, socket=socket, actor=actor)
+        if running is not None:
+            return running
         if engine == "memory":
             raise AdminError("a memory: store lives in its gateway: set admin.socket, and run one with it")
         try:
@@ -239,6 +237,17 @@ async def connect(
                 service.accounts.gone = partial(erase, store.place)
             return LocalClient(service, f"{_user()} ({actor})", log)
         await asyncio.sleep(0.05)
+
+
+async def connect_running(store_url: str, *, socket: Path | None = None, actor: str = "cli") -> AdminClient | None:
+    """A gateway's socket where one answers; the store is not looked at."""
+    engine, _, rest = store_url.partition(":")
+    folder = Path(rest) if engine == "tinydb" else None
+    for path in find_sockets(folder, socket, shared_sockets(store_url)):
+        # One that refuses was left behind by a gateway that was killed.
+        with contextlib.suppress(OSError):
+            return await SocketClient.open(path, actor=actor)
+    return None
 
 
 def connect_http(url: str, token: str, *, actor: str = "cli") -> AdminClient:

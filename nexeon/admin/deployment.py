@@ -104,7 +104,7 @@ class Configuration:
 
     async def show(self) -> View:
         """The effective configuration, with every default; secrets are left out. Amounts in nano-USD."""
-        shown: View = _plain(configured(self._config))
+        shown: View = plain(configured(self._config))
         return shown
 
 
@@ -142,22 +142,23 @@ def _target(target: Target, model: Model, health: Mapping[Any, Mapping[str, Any]
     return view
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """As JSON, without secrets."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
             each.name: _field(each, getattr(value, each.name)) for each in dataclasses.fields(value) if each.compare
         }
     if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
+        return {str(name): plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value if isinstance(value, str | int | float | bool) or value is None else str(value)
 
 
 def _field(field: dataclasses.Field[Any], value: Any) -> Any:
     """What is kept out of a repr may hold a secret."""
     if field.repr or not value:
-        return _plain(value)
+        return plain(value)
     if isinstance(value, str) and "://" in value:
         return re.sub(r"//[^@/]*@", f"//{HIDDEN}@", value)
     return sorted(map(str, value)) if isinstance(value, Mapping) else HIDDEN

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 import os
 import pwd
@@ -17,6 +18,7 @@ import struct
 import tempfile
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import orjson
 
@@ -32,9 +34,11 @@ _COMFORTABLE = 100
 _NOTE = "admin.json"
 
 
-def find_sockets(folder: Path | None, configured: Path | None = None) -> list[Path]:
-    """Where a gateway on that store folder may listen."""
+def find_sockets(folder: Path | None, configured: Path | None = None, shared: Path | None = None) -> list[Path]:
+    """Where a gateway on that store folder may listen, or one of those on the database that `shared` is of."""
     candidates = [configured] if configured else []
+    if shared is not None:
+        candidates += _beside(shared)
     if folder is not None:
         with contextlib.suppress(OSError, orjson.JSONDecodeError, TypeError, KeyError):
             candidates.append(Path(orjson.loads((folder / _NOTE).read_bytes())["socket"]))
@@ -42,17 +46,48 @@ def find_sockets(folder: Path | None, configured: Path | None = None) -> list[Pa
     return [path for path in dict.fromkeys(candidates) if path.is_socket()]
 
 
+def shared_sockets(store_url: str) -> Path | None:
+    """What the paths begin with where this user's gateways on a database have their sockets on this machine, in the
+    folder of the user's session, else in that for temporary files; "-", the process id and ".sock" follow. None for a
+    store that is no database. The password has no part in it."""
+    parts = urlsplit(store_url)
+    if parts.scheme not in ("postgresql", "postgres"):
+        return None
+    query = sorted((name, value) for name, value in parse_qsl(parts.query) if "password" not in name)
+    told = orjson.dumps([parts.username, parts.netloc.rpartition("@")[2], parts.path, query])
+    root = os.environ.get("XDG_RUNTIME_DIR", "")
+    base = (
+        Path(root, "nexeon") if root and Path(root).is_dir() else Path(tempfile.gettempdir(), f"nexeon-{os.getuid()}")
+    )
+    return base / hashlib.sha256(told).hexdigest()[:16]
+
+
+def _beside(shared: Path) -> list[Path]:
+    """The sockets that are there, where nobody else can have put anything."""
+    try:
+        found = shared.parent.lstat()
+        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077:
+            return sorted(shared.parent.glob(f"{shared.name}-*.sock"))
+    except OSError:
+        pass
+    return []
+
+
 class AdminServer:
     """Serves from `start` to `stop`."""
 
-    def __init__(self, service: AdminService, *, folder: Path | None, socket: Path | None = None) -> None:
+    def __init__(
+        self, service: AdminService, *, folder: Path | None, socket: Path | None = None, shared: Path | None = None
+    ) -> None:
         """`folder` is the store's (`None` for a store without one), `socket` the configured path.
 
         Without a configured path it is `admin.sock` in the folder, or a short one in a private folder, named in the
-        store folder's `admin.json`, where that would be too long. With neither, nothing is served.
+        store folder's `admin.json`, where that would be too long; without either one of this process beside others, as
+        `shared_sockets` says, where it can be made. With nothing of it, nothing is served.
         """
         self._service = service
         self._folder = folder
+        self._shared = shared
         self._configured = socket
         self._server: asyncio.Server | None = None
         self._connections: dict[asyncio.Task[Any], asyncio.StreamWriter] = {}
@@ -103,7 +138,7 @@ class AdminServer:
                 )
             return self._configured
         if self._folder is None:
-            return None
+            return None if self._shared is None else self._among(self._shared)
         path = self._folder / "admin.sock"
         if len(os.fsencode(path)) <= _COMFORTABLE:
             return path
@@ -112,6 +147,25 @@ class AdminServer:
                 self._private = Path(tempfile.mkdtemp(prefix="nexeon-", dir=root))
                 return self._private / "admin.sock"
         raise AdminError(f"{path} is too long for a socket: set admin.socket to a shorter path")
+
+    def _among(self, shared: Path) -> Path | None:
+        """Beside those of other gateways, without what those that were killed have left."""
+        path = shared.with_name(f"{shared.name}-{os.getpid()}.sock")
+        try:
+            shared.parent.mkdir(mode=0o700, exist_ok=True)
+            for other in _beside(shared):
+                if not Path("/proc", other.stem.rpartition("-")[2]).exists() and not _alive(other):
+                    other.unlink(missing_ok=True)
+            found = shared.parent.stat()
+            if found.st_uid == os.getuid() and not found.st_mode & 0o077 and len(os.fsencode(path)) <= _LONGEST:
+                return path
+            reason = (
+                f"{shared.parent} is not this user's alone" if len(str(path)) <= _LONGEST else "the path is too long"
+            )
+        except OSError as error:
+            reason = f"{shared.parent}: {error.strerror or error}"
+        log.warning("there is no admin socket (%s): set admin.socket", reason)
+        return None
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

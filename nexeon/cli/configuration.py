@@ -6,9 +6,9 @@ import json
 
 import click
 
-from nexeon.cli.options import shared_options
+from nexeon.cli.options import given, shared_options
 from nexeon.cli.output import show
-from nexeon.cli.session import call
+from nexeon.cli.session import asked_of_running
 
 
 @click.group("configuration")
@@ -26,8 +26,14 @@ def command() -> None:
 def show_() -> None:
     """Show it as JSON, without secrets. Amounts are in nano-USD.
 
+    It is the running gateway's, where one runs, else what one would begin with; the store is not looked at.
+
     \b
     nexeon configuration show | jq .providers
     """
-    found = call("configuration.show")
+    found = asked_of_running("configuration.show")
+    if found is None:
+        from nexeon.admin.deployment import plain
+
+        found = plain(given().config())
     show(found, json.dumps(found, indent=2, ensure_ascii=False))

@@ -11,7 +11,8 @@ import click
 
 from nexeon.cli.options import given, shared_options
 from nexeon.cli.output import show, tell
-from nexeon.cli.session import call
+from nexeon.cli.session import asked_of_running
+from nexeon.errors import AdminError
 
 if TYPE_CHECKING:
     from nexeon.config import Config
@@ -44,7 +45,10 @@ def command(against: tuple[Path, ...]) -> None:
     if against:
         changes = differences(_shown(load_config(against), salt), new)
     else:
-        changes = [Change(**change) for change in call("diff", configuration=new, salt=salt)]
+        found = asked_of_running("diff", configuration=new, salt=salt)
+        if found is None:
+            raise AdminError("no gateway is running here: name the files to compare with, by --against")
+        changes = [Change(**change) for change in found]
     show([asdict(change) for change in changes], "\n".join(map(str, changes)) or "nothing would change")
     if any(change.restart for change in changes):
         tell("what takes a new start is left as it is by a reload")

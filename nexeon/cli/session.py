@@ -22,6 +22,27 @@ def call(method: str, /, **params: Any) -> Any:
     return with_client(lambda client: client.call(method, **params))
 
 
+def asked_of_running(method: str, /, **params: Any) -> Any | None:
+    """The same of a gateway that runs, without a look at the store; None where none does."""
+    options = given()
+    if options.url:
+        return call(method, **params)
+
+    async def run() -> Any | None:
+        from nexeon.admin.client import connect_running
+
+        config = options.config()
+        client = await connect_running(config.store.url, socket=config.admin.socket)
+        if client is None:
+            return None
+        try:
+            return await client.call(method, **params)
+        finally:
+            await client.close()
+
+    return asyncio.run(run())
+
+
 def listing(method: str, /, *, most: int | None = None, **params: Any) -> list[dict[str, Any]]:
     """Every item of a listing operation, or the first `most`."""
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import getpass
 import logging
 import os
+import socket
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -15,7 +17,8 @@ import orjson
 import pytest
 
 from nexeon.admin import AdminServer, AdminService, connect
-from nexeon.admin.client import SocketClient
+from nexeon.admin.client import SocketClient, connect_running
+from nexeon.admin.socket import shared_sockets
 from nexeon.errors import AdminError, AdminUnreachable, InsufficientCredit, NotFound, StoreLocked
 from nexeon.store import open_store
 from nexeon.store.memory import MemoryStore
@@ -121,6 +124,53 @@ async def test_without_folder_and_path_nothing_is_served() -> None:
     await server.start()
     assert server.path is None
     await server.stop()
+
+
+DATABASE = "postgresql://nexeon:{password}@nowhere.invalid/nexeon?search_path=mine"
+
+
+async def test_a_gateway_on_a_database_is_found_by_its_url(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
+    url = DATABASE.format(password="one")
+    shared = shared_sockets(url)
+    assert shared is not None
+    assert shared != shared_sockets(url.replace("mine", "other"))
+    left = shared.with_name(f"{shared.name}-999999999.sock")
+    shared.parent.mkdir(mode=0o700)
+    dead = await asyncio.start_unix_server(lambda reader, writer: None, path=str(left))
+    dead.close()
+    await dead.wait_closed()
+    server = AdminServer(AdminService(MemoryStore()), folder=None, shared=shared)
+    await server.start()
+    assert server.path is not None
+    assert (server.path.stat().st_mode & 0o777, server.path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    assert "one" not in str(server.path)
+    client = await connect(DATABASE.format(password="two"))
+    assert (client.where, client.place) == ("gateway", str(server.path))
+    await client.close()
+    assert await connect_running(url.replace("mine", "other")) is None
+    await server.stop()
+    assert not list(shared.parent.iterdir()), "and what a killed one left is gone, too"
+    assert await connect_running(url) is None
+
+
+async def test_a_folder_that_others_may_enter_is_not_used(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
+    url = DATABASE.format(password="one")
+    shared = shared_sockets(url)
+    assert shared is not None
+    shared.parent.mkdir()
+    shared.parent.chmod(0o777)
+    server = AdminServer(AdminService(MemoryStore()), folder=None, shared=shared)
+    await server.start()
+    assert server.path is None
+    assert "is not this user's alone" in caplog.text
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as planted:
+        planted.bind(str(shared.with_name(f"{shared.name}-1.sock")))
+        planted.listen()
+        assert await connect_running(url) is None
 
 
 async def test_what_a_killed_gateway_left_is_replaced(folder: Path) -> None:

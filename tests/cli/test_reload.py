@@ -60,7 +60,7 @@ def server(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
 
 def said(folder: Path, words: str, process: subprocess.Popen[str]) -> str:
     """Waits until the words stand on its stderr; all that stands there."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while words not in (text := (folder / "stderr").read_text()):
         assert process.poll() is None, text
         assert time.monotonic() < deadline, text
@@ -113,3 +113,24 @@ def test_without_a_gateway_there_is_nothing_to_reload(tmp_path: Path) -> None:
     told = nexeon("reload", "-c", file)
     assert (told.returncode, "no gateway is running" in told.stderr) == (1, True)
     assert os.listdir(tmp_path / "data")
+
+
+def test_what_is_configured_is_shown_without_the_store(tmp_path: Path) -> None:
+    file, other = tmp_path / "gateway.yaml", tmp_path / "other.yaml"
+    config = settings(tmp_path) | {"store": {"url": "postgresql://nexeon:planted-secret@127.0.0.1:1/none"}}
+    file.write_text(yaml.safe_dump(config))
+    other.write_text(yaml.safe_dump(config | {"store": {"url": f"tinydb:{tmp_path / 'never'}"}}))
+    for each in (file, other):
+        shown = nexeon("configuration", "show", "-c", each)
+        assert shown.returncode == 0, shown.stderr
+        assert json.loads(shown.stdout)["store"]["engine"] in ("postgresql", "tinydb")
+        assert "planted-secret" not in shown.stdout
+        refused = nexeon("diff", "-c", each)
+        assert (refused.returncode, "no gateway is running" in refused.stderr, "--against" in refused.stderr) == (
+            1,
+            True,
+            True,
+        )
+    told = nexeon("diff", "-c", other, "--against", file)
+    assert (told.returncode, "store.url" in told.stdout) == (0, True)
+    assert not (tmp_path / "never").exists()

@@ -19,6 +19,7 @@ import uvloop
 from quart import Quart
 
 from nexeon.admin import AdminHTTP, AdminServer, AdminService
+from nexeon.admin.socket import shared_sockets
 from nexeon.config import Config, load_config
 from nexeon.config.differences import kept
 from nexeon.errors import ConfigError, LoadError, Problem, StoreLocked
@@ -162,7 +163,12 @@ async def run(
         over = overlay.over if overlay is not None else lambda config: config
         reloader = Reloader(services, load or partial(load_config, files), loaded, over=over, adopted=adopted)
         service.running = reloader if seat is None else Everywhere(reloader)
-        admin = AdminServer(service, folder=config.store.folder, socket=config.admin.socket)
+        admin = AdminServer(
+            service,
+            folder=config.store.folder,
+            socket=config.admin.socket,
+            shared=shared_sockets(config.store.url),
+        )
         if seat is not None:
             services.siblings = Siblings(seat.folder, seat.number, seat.count, services.measured)
             await services.siblings.start()
