@@ -89,7 +89,7 @@ class Lane:
             self._tries -= 1
             try:
                 self._template = _template(previous, raw, self._explain)
-            except (Touched, JSONError):
+            except (Touched, JSONError, orjson.JSONEncodeError):  # the last one: half of a surrogate pair
                 return
 
 

@@ -115,6 +115,17 @@ def test_what_is_no_json_text_goes_the_long_way(bad: bytes, problem: str) -> Non
     assert one.decoder.response["blocks"] == [{"type": "text", "text": " a b c d"}], problem
 
 
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: f"{SHORT[pair[1]]}-{SHORT[pair[0]]}")
+def test_halves_of_surrogate_pairs_come_as_they_are(pair: tuple[str, str]) -> None:
+    """Some providers cut text between the two halves of an emoji; a client that joins the pieces has it whole."""
+    client, upstream = pair
+    raw = b"".join(events_of(EVENTS[upstream], [" a", " b", "HIGH", "LOW", "HIGH", "LOW", " c", " d"]))
+    raw = raw.replace(b"HIGH", b"\\ud83d").replace(b"LOW", b"\\ude00")
+    fast, slow = relay(client, upstream), relay(client, upstream)
+    assert meaning(told(fast, raw, [])) == meaning(one_by_one(slow, raw))
+    assert fast.decoder.response["blocks"][0]["text"] == " a b\ud83d\ude00\ud83d\ude00 c d"
+
+
 def test_a_block_that_ended_between_ends_the_template() -> None:
     """The same bytes mean something else once the block that they were for is closed."""
     events = events_of(EVENTS["anthropic.messages"], [" a", " b", " c", " d"])
