@@ -146,6 +146,7 @@ class Failover:
             try:
                 answer = await (attempt.stream(self._keepalive) if exchange.stream else attempt.json())
             except AttemptFailed as failed:
+                exchange.usage, exchange.produced, exchange.complete = {}, 0, False  # nothing of it was told
                 done(0)
                 self._note(exchange, plan, lease, failed.blame.name.lower(), failed.status, began)
                 if not self._goes_on(failed, plan, lease, search):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -150,6 +151,19 @@ async def test_before_any_text(opened: Opener, end: str, path: str, headers: boo
     await ask(gate, path, End(script, leaves=gone))
     assert await gate.spent() == 0
     assert gate.gateway.pool.states()["config:one"]["running"] == 0
+
+
+async def test_text_that_came_with_what_ended_it_was_told_to_nobody(opened: Opener) -> None:
+    async def script(call: Call) -> None:
+        await call.begin_stream()
+        await call.chunk(b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in (TEXT, {"strange": 1})))
+        await call.end_stream()
+
+    gate = await opened(patient)
+    gate.upstream.plays(script)
+    answer = await gate.client.post(TRANSLATION, json={"lines": ["hi"]})
+    assert answer.status_code == 502
+    assert await gate.spent() == 0
 
 
 @pytest.mark.parametrize("path", ["/talk", "/notes/plain"], ids=["pipe", "translation"])
