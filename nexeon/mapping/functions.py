@@ -272,7 +272,10 @@ def where(value: Any, key: str, *wanted: Any) -> list[Any]:
     """Items whose field equals one of the values; without values, those that have the field."""
     rows = need(value, list, "where")
     if not wanted:
-        return [item for item in rows if _field(item, key) is not MISSING]
+        return [item for item in rows if type(item) is dict and key in item]
+    if len(wanted) == 1 and type(wanted[0]) is str:
+        (text,) = wanted
+        return [item for item in rows if type(item) is dict and item.get(key) == text]
     return [item for item in rows if any_equal(_field(item, key), wanted)]
 
 
@@ -281,7 +284,10 @@ def reject(value: Any, key: str, *unwanted: Any) -> list[Any]:
     """The opposite of `where`."""
     rows = need(value, list, "reject")
     if not unwanted:
-        return [item for item in rows if _field(item, key) is MISSING]
+        return [item for item in rows if type(item) is not dict or key not in item]
+    if len(unwanted) == 1 and type(unwanted[0]) is str:
+        (text,) = unwanted
+        return [item for item in rows if type(item) is not dict or item.get(key) != text]
     return [item for item in rows if not any_equal(_field(item, key), unwanted)]
 
 
@@ -314,8 +320,12 @@ def chunk(value: Any, key: str, *together: Any) -> list[list[Any]]:
     """Runs of neighbours whose field has one of the values, a list each; every other item a list of its own."""
     runs: list[list[Any]] = []
     running = False
+    text = together[0] if len(together) == 1 and type(together[0]) is str else None
     for item in need(value, list, "chunk"):
-        joins = any_equal(_field(item, key), together)
+        if text is not None:
+            joins = type(item) is dict and item.get(key) == text
+        else:
+            joins = any_equal(_field(item, key), together)
         if joins and running:
             runs[-1].append(item)
         else:
@@ -328,12 +338,15 @@ def chunk(value: Any, key: str, *together: Any) -> list[list[Any]]:
 def merge_adjacent(value: Any, key: str, parts: str) -> list[Any]:
     """Neighbours with an equal field become one (the first's other fields stay), their lists joined."""
     merged: list[Any] = []
+    last: Any = None
     for item in need(value, list, "merge_adjacent"):
-        before = merged[-1] if merged else None
-        if before is not None and equal(_field(before, key), _field(item, key)):
+        field = _field(item, key)
+        if merged and (field is last or equal(last, field)):
+            before = merged[-1]
             merged[-1] = {**before, parts: [*(before.get(parts) or []), *(item.get(parts) or [])]}
         else:
             merged.append(item)
+            last = field
     return merged
 
 

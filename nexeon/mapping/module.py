@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import marshal
 import re
 from collections.abc import Callable
 from typing import Any, Final
@@ -12,7 +13,8 @@ import nexeon.mapping.reshape  # noqa: F401  (both register their filters)
 from nexeon.errors import MappingError
 from nexeon.mapping import cache
 from nexeon.mapping.compiler import TemplateCompiler
-from nexeon.mapping.runtime import Transform, namespace
+from nexeon.mapping.optimiser import optimised
+from nexeon.mapping.runtime import PLAIN, Transform, namespace
 from nexeon.mapping.scope import Scope, Unit
 from nexeon.mapping.source import Map, Node, Source, plain
 
@@ -21,6 +23,9 @@ SIGNATURE: Final = re.compile(r"([a-z_][a-z0-9_]*)\(([^)]*)\)")
 
 class Module:
     """Compiles a file's templates; all its problems are raised at once by `finish`."""
+
+    optimises = True
+    """Whether functions are made faster than the compiler writes them."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -118,10 +123,17 @@ class Module:
 
     def run(self, tree: ast.Module, names: dict[str, Any]) -> None:
         """Puts the functions beside the names that they use."""
-        code = compile(tree, self.unit.file, "exec")
+        code = compile(self._faster(tree) if self.optimises else tree, self.unit.file, "exec")
         if self._cached:
             cache.save(self.unit.file, self.source.text, code)
         exec(code, names)  # made by us from an allow-list of nodes
+
+    def _faster(self, tree: ast.Module) -> ast.Module:
+        """The optimised functions, which take the plain ones along for the day when they fail."""
+        made = optimised(tree)
+        plain = ast.Constant(marshal.dumps(compile(tree, self.unit.file, "exec")))
+        made.body.insert(0, ast.Assign([ast.Name(PLAIN, ast.Store())], plain))
+        return ast.fix_missing_locations(made)
 
     @property
     def _cached(self) -> bool:

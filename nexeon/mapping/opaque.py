@@ -91,7 +91,7 @@ def _guarded_names(names: dict[str, Any]) -> dict[str, Any]:
 
 _THROUGH: Final = frozenset(
     {"equal", "is_empty", "each", "pairs", "nothing", "merge_into", "present_items", "present_fields", "Refusal"}
-    | {"filter_omit", "filter_pick", "filter_default", "filter_merge"}
+    | {"without", "filter_omit", "filter_pick", "filter_default", "filter_merge"}
 )
 """Helpers that only pass values on, or compare with `==`, which an opaque value looks after itself."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import marshal
 from collections.abc import Callable, Iterator
-from types import TracebackType
+from types import FunctionType, TracebackType
 from typing import Any, Final
 
 from nexeon.errors import MappingFailure
@@ -12,6 +13,10 @@ from nexeon.mapping.missing import EMPTY, MISSING
 from nexeon.mapping.opaque import Touched, opaque
 from nexeon.wire.json import dumps
 
+PLAIN: Final = "plain_code"
+"""What compiled code calls its functions as the compiler wrote them, before they were made faster: marshalled."""
+_PLAIN_NAMES: Final = "plain_names"
+_FAILURES: Final = (TypeError, ValueError, RecursionError, ArithmeticError, AttributeError)
 _LONGEST_LOST: Final = 64
 """Reports of dropped parts beyond this many are not kept: the header is bounded anyway."""
 
@@ -68,6 +73,7 @@ def namespace() -> dict[str, Any]:
         "bool": bool,
         "list": list,
         "dict": dict,
+        "len": len,
         "MISSING": MISSING,
         "EMPTY": EMPTY,
         "Refusal": Refusal,
@@ -82,6 +88,8 @@ def namespace() -> dict[str, Any]:
     sums = ("add", "subtract", "multiply", "divide", "floor_divide", "modulo", "less", "at_most", "more", "at_least")
     names |= {name: getattr(operators, name) for name in helpers + sums}
     names |= {f"filter_{name}": function for name, function in functions.FILTERS.items()}
+    # the same, once what is usual has been tried
+    names |= {"without": functions.FILTERS["omit"], "lookup_other": operators.lookup}
     names |= {f"builtin_{name}": function for name, (function, _) in functions.FUNCTIONS.items()}
     return names
 
@@ -102,8 +110,8 @@ class Transform:
     def __call__(self, value: Any, ctx: dict[str, Any]) -> Any:
         try:
             result = self.function(value, ctx)
-        except (Refusal, TypeError, ValueError, RecursionError, ArithmeticError, AttributeError) as error:
-            raise self._failure(error, value) from None
+        except (Refusal, *_FAILURES) as error:
+            result = self._plainly(error, value, ctx)
         if ctx["lost"]:
             dropped = ctx["dropped"]
             for reason, data in ctx["lost"]:
@@ -118,11 +126,22 @@ class Transform:
         before = len(ctx["lost"]), len(ctx["dropped"]), ctx["ids"]
         try:
             result = opaque(self.function)(value, ctx)
-        except (Refusal, TypeError, ValueError, RecursionError, ArithmeticError, AttributeError) as error:
+        except (Refusal, *_FAILURES) as error:
             raise Touched from error
         if (len(ctx["lost"]), len(ctx["dropped"]), ctx["ids"]) != before:
             raise Touched
         return result
+
+    def _plainly(self, error: Exception, value: Any, ctx: dict[str, Any]) -> Any:
+        """What the function as the compiler wrote it gives: it knows the place where it fails."""
+        plain = plain_function(self.function)
+        if plain is None:
+            raise self._failure(error, value) from None
+        ctx["lost"] = []
+        try:
+            return plain(value, ctx)
+        except (Refusal, *_FAILURES) as exact:
+            raise self._failure(exact, value) from None
 
     def _failure(self, error: Exception, value: Any) -> MappingFailure:
         line, path = 0, ""
@@ -136,6 +155,22 @@ class Transform:
                 break
         message = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         return MappingFailure(message, file=self.file, line=line, path=path)
+
+
+def plain_function(function: Callable[..., Any]) -> Callable[..., Any] | None:
+    """The function before it was made faster, where it was."""
+    if not isinstance(function, FunctionType):
+        return None
+    names = function.__globals__
+    if PLAIN not in names:
+        return None
+    plain = names.get(_PLAIN_NAMES)
+    if plain is None:
+        plain = namespace() | {name: value for name, value in names.items() if name.startswith("table_")}
+        exec(marshal.loads(names[PLAIN]), plain)  # made by us from an allow-list of nodes
+        names[_PLAIN_NAMES] = plain
+    found: Callable[..., Any] = plain[function.__name__]
+    return found
 
 
 def _frames(traceback: TracebackType | None) -> Iterator[tuple[Any, int]]:

@@ -86,6 +86,8 @@ class TracedDialect(Dialect):
 class TracedModule(Module):
     """One file's functions, rewritten."""
 
+    optimises = False
+
     def __init__(self, recorder: Recorder, source: Source) -> None:
         self._recorder = recorder
         super().__init__(source)

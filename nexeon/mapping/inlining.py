@@ -1,0 +1,131 @@
+"""Bodies in place of calls: small functions that do not call themselves."""
+
+from __future__ import annotations
+
+import ast
+from typing import Final
+
+from nexeon.mapping.pytree import (
+    Block,
+    assigned,
+    at_line,
+    clone,
+    clones,
+    ends,
+    is_missing,
+    named,
+    reads,
+    size,
+    walk_all,
+)
+
+_SMALL: Final = 220
+"""Nodes of a function that is put in place of its calls."""
+_GROWTH: Final = 5000
+"""Nodes by which one function may grow so."""
+
+
+class Inliner:
+    """The functions of one file, the called before their callers in `order`; each is told when it is `done`."""
+
+    def __init__(self, functions: dict[str, ast.FunctionDef]) -> None:
+        self._functions = functions
+        self._calls = {
+            name: {
+                one.func.id
+                for one in walk_all(function.body)
+                if isinstance(one, ast.Call) and isinstance(one.func, ast.Name) and one.func.id in functions
+            }
+            for name, function in functions.items()
+        }
+        self.order: list[str] = []
+        for name in functions:
+            self._visit(name, ())
+        self._small: dict[str, ast.FunctionDef] = {}
+        self._grown = 0
+        self._count = 0
+
+    def _visit(self, name: str, around: tuple[str, ...]) -> None:
+        if name in around or name in self.order:
+            return
+        for other in sorted(self._calls[name]):
+            self._visit(other, (*around, name))
+        self.order.append(name)
+
+    def _recursive(self, name: str) -> bool:
+        seen: set[str] = set()
+        waiting = list(self._calls[name])
+        while waiting:
+            one = waiting.pop()
+            if one == name:
+                return True
+            if one not in seen:
+                seen.add(one)
+                waiting += self._calls[one]
+        return False
+
+    def fresh(self) -> str:
+        """A name that nothing else has."""
+        self._count += 1
+        return f"o_{self._count}"
+
+    def done(self, function: ast.FunctionDef) -> None:
+        """Says that a function is as fast as it gets: from now on its calls may give way to it."""
+        self._grown = 0
+        if not function.name.startswith("f_") or self._recursive(function.name):
+            return
+        body = function.body[:-1] if _nothing(function.body[-1]) else function.body
+        if size(body) <= _SMALL and _at_ends(body):
+            made = ast.FunctionDef(function.name, function.args, clones(body), [], None, None)
+            self._small[function.name] = made
+
+    def body(self, call: ast.Call, name: str | None = None) -> Block | None:
+        """What a call does, its value given to a name on every way through, or returned; None where it stays a call."""
+        function = self._small.get(call.func.id) if isinstance(call.func, ast.Name) else None
+        if function is None:
+            return None
+        grown = size(function.body)
+        if self._grown + grown > _GROWTH:
+            return None
+        self._grown += grown
+        head: Block = []
+        own: dict[str, ast.expr] = {}
+        for argument, value in zip(function.args.args, call.args, strict=True):
+            if isinstance(value, (ast.Name, ast.Constant)):
+                own[argument.arg] = value
+            elif reads(function.body, argument.arg):
+                local = self.fresh()
+                own[argument.arg] = ast.Name(local, ast.Load())
+                head.append(assigned(local, value, call))
+            else:
+                head.append(at_line(ast.Expr(value), call))
+        for one in walk_all(function.body):
+            if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store) and one.id not in own:
+                own[one.id] = ast.Name(self.fresh(), ast.Load())
+        block = [*head, *clones(function.body, own)]
+        return block if name is None else _giving(block, name, call)
+
+
+def _nothing(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Return) and is_missing(statement.value)
+
+
+def _at_ends(block: Block) -> bool:
+    """Whether it returns only where it ends anyway."""
+    if any(isinstance(one, ast.Return) for one in walk_all(block[:-1])):
+        return False
+    last = block[-1] if block else None
+    if isinstance(last, ast.If):
+        return _at_ends(last.body) and _at_ends(last.orelse)
+    return isinstance(last, ast.Return) or not any(isinstance(one, ast.Return) for one in walk_all(block[-1:]))
+
+
+def _giving(block: Block, name: str, at: ast.AST) -> Block:
+    last = block[-1] if block else None
+    if isinstance(last, ast.Return):
+        value = last.value if last.value is not None else named("MISSING", at)
+        return [*block[:-1], assigned(name, value, last)]
+    if isinstance(last, ast.If):
+        made = ast.If(last.test, _giving(last.body, name, at), _giving(last.orelse, name, at))
+        return [*block[:-1], at_line(made, last)]
+    return block if ends(block) else [*block, assigned(name, clone(named("MISSING", at)), at)]

@@ -1,0 +1,367 @@
+"""Single expressions and loops made faster, by what is known of the kinds of their parts."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from typing import Final
+
+from nexeon.mapping.pytree import Block, Names, at_line, called, clone, compared, got, is_missing, is_name, named
+
+_OPPOSITE: Final[dict[type[ast.cmpop], type[ast.cmpop]]] = {
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+    ast.In: ast.NotIn,
+    ast.NotIn: ast.In,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+}
+_SIZED: Final = frozenset({"str", "dict", "list"})
+
+
+def negated(test: ast.expr) -> ast.expr:
+    """`not test`."""
+    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        return test.operand
+    if isinstance(test, ast.Compare) and len(test.ops) == 1 and type(test.ops[0]) in _OPPOSITE:
+        return at_line(ast.Compare(test.left, [_OPPOSITE[type(test.ops[0])]()], test.comparators), test)
+    if isinstance(test, ast.BoolOp):
+        operator = ast.And() if isinstance(test.op, ast.Or) else ast.Or()
+        return at_line(ast.BoolOp(operator, [negated(one) for one in test.values]), test)
+    return at_line(ast.UnaryOp(ast.Not(), test), test)
+
+
+class Peephole(ast.NodeTransformer):
+    """Rewrites the statements of one function."""
+
+    def __init__(self, names: Names, fresh: Callable[[], str]) -> None:
+        self.names = names
+        self.fresh = fresh
+
+    def block(self, block: Block) -> Block:
+        made: Block = []
+        for statement in block:
+            found = self.visit(statement)
+            made += found if isinstance(found, list) else [found]
+        return made
+
+    # statements
+
+    def visit_If(self, node: ast.If) -> ast.AST:
+        node.test = self._truth(node.test)
+        known = self.names.assumed
+        self.names.assumed = {**known, **self.names.told(node.test)}
+        node.body = self.block(node.body)
+        self.names.assumed = known
+        self.names.assumed = {**known, **self.names.told_not(node.test)}
+        node.orelse = self.block(node.orelse)
+        self.names.assumed = known
+        return node
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST:
+        call = called(node.value, "merge_into")
+        if call is None or not isinstance(call.args[1], ast.Name):
+            return self.generic_visit(node)
+        kinds = self.names.kinds(call.args[1])
+        if "dict" not in kinds:
+            return node
+        update = ast.Attribute(call.args[0], "update", ast.Load())
+        plain = at_line(ast.Expr(ast.Call(update, [clone(call.args[1])], [])), node)
+        if kinds == {"dict"}:
+            return plain
+        rest = ast.If(ast.Compare(clone(call.args[1]), [ast.IsNot()], [named("MISSING", node)]), [node], [])
+        return at_line(ast.If(_type_is(clone(call.args[1]), "dict"), [plain], [rest]), node)
+
+    def visit_For(self, node: ast.For) -> ast.AST | list[ast.stmt]:
+        node.body = self.block(node.body)
+        over = called(node.iter, "each")
+        if over is None:
+            node.iter = self.visit(node.iter)
+            return node
+        value = over.args[0]
+        test: ast.expr | None = None
+        found = got(value)
+        if isinstance(value, ast.IfExp) and is_missing(value.body):  # nothing to go over
+            test, value = negated(value.test), value.orelse
+        elif found is not None and is_missing(found[2]):
+            test = ast.Compare(ast.Constant(found[1]), [ast.In()], [ast.Name(found[0], ast.Load())])
+            value = ast.Subscript(ast.Name(found[0], ast.Load()), ast.Constant(found[1]), ast.Load())
+        at_line(value, node)
+        kinds = self.names.kinds(value)
+        value = self.visit(value)
+        if kinds == {"list"}:
+            node.iter = value
+        elif isinstance(value, ast.Name):
+            node.iter = at_line(
+                ast.IfExp(_type_is(value, "list"), value, ast.Call(named("each", node), [clone(value)], [])), node
+            )
+        else:
+            own = self.fresh()
+            kept = ast.NamedExpr(ast.Name(own, ast.Store()), value)
+            plain = ast.Call(named("each", node), [ast.Name(own, ast.Load())], [])
+            node.iter = at_line(ast.IfExp(_type_is(kept, "list"), ast.Name(own, ast.Load()), plain), node)
+        if test is None:
+            return node
+        return at_line(ast.If(self._truth(at_line(test, node)), [node], []), node)
+
+    # conditions
+
+    def _truth(self, node: ast.expr) -> ast.expr:
+        """An expression of which only the truth counts."""
+        if isinstance(node, ast.BoolOp):
+            return self._null(node) or self._several(node)
+        if isinstance(node, ast.Compare):
+            decided = self._decided(node)
+            if decided is not None:
+                return at_line(ast.Constant(decided), node)
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+            return negated(self._truth(node.operand))
+        if isinstance(node, ast.IfExp):
+            if _is_constant(node.body, True) and _is_constant(node.orelse, False):
+                return self._truth(node.test)
+            if is_missing(node.orelse):
+                return self._truth(at_line(ast.BoolOp(ast.And(), [node.test, node.body]), node))
+            if is_missing(node.body):
+                return self._truth(at_line(ast.BoolOp(ast.And(), [negated(node.test), node.orelse]), node))
+        found = got(node)
+        if found is not None and is_missing(found[2]):
+            assert isinstance(node, ast.Call)
+            return _bare(node)
+        call = called(node, "nothing")
+        if call is not None:
+            return negated(self._something(call))
+        call = called(node, "is_empty")
+        if call is not None:
+            return self._empty(call)
+        return self._tested(node) or self.visit(node)
+
+    def _several(self, node: ast.BoolOp) -> ast.expr:
+        """`and` and `or`, without what is sure."""
+        neutral = isinstance(node.op, ast.And)
+        values: list[ast.expr] = []
+        for one in node.values:
+            made = self._truth(one)
+            if _is_constant(made, neutral):
+                continue
+            same = isinstance(made, ast.BoolOp) and type(made.op) is type(node.op)
+            values += made.values if same else [made]  # type: ignore[attr-defined]
+            if _is_constant(made, not neutral):
+                break
+        if not values or _is_constant(values[0], not neutral):
+            return at_line(ast.Constant(neutral if not values else not neutral), node)
+        node.values = values
+        return node if len(values) > 1 else values[0]
+
+    def _decided(self, node: ast.Compare) -> bool | None:
+        """Whether a name is missing, null or a list, where its kinds say so."""
+        pair = compared(node, ast.Is, ast.IsNot)
+        if pair is None:
+            return None
+        value, wanted = pair
+        call = called(value, "type")
+        if call is not None and is_name(wanted) and wanted.id in ("dict", "list", "str", "bool"):  # type: ignore[attr-defined]
+            value, kind = call.args[0], wanted.id  # type: ignore[attr-defined]
+        elif is_missing(wanted) or _is_constant(wanted, None):
+            kind = "missing" if is_missing(wanted) else "none"
+        else:
+            return None
+        if not isinstance(value, (ast.Name, ast.Constant)):
+            return None
+        kinds = self.names.kinds(value)
+        same = True if kinds == {kind} and kind != "str" else False if kind not in kinds else None
+        return same if same is None or isinstance(node.ops[0], ast.Is) else not same
+
+    def _null(self, node: ast.BoolOp) -> ast.expr | None:
+        """Whether a value of a map is missing or null: `get` gives null for both."""
+        found = self._kept(node)
+        key = got(found[0].value) if found is not None else None
+        if found is None or key is None or not is_missing(key[2]):
+            return None
+        kept, absent = found
+        assert isinstance(kept.value, ast.Call)
+        kept.value = _bare(kept.value)
+        return at_line(ast.Compare(kept, [ast.Is() if absent else ast.IsNot()], [ast.Constant(None)]), node)
+
+    def _tested(self, node: ast.expr) -> ast.expr | None:
+        """`type(m.get('k')) is T`: mostly there is no such key."""
+        pair = compared(node, ast.Is, ast.In)
+        call = called(pair[0], "type") if pair is not None else None
+        if pair is None or call is None:
+            return None
+        value = call.args[0]
+        kept = value.target if isinstance(value, ast.NamedExpr) else None
+        found = got(value.value if isinstance(value, ast.NamedExpr) else value)
+        if found is None or not (found[2] is None or is_missing(found[2])):
+            return None
+        read: ast.expr = ast.Subscript(ast.Name(found[0], ast.Load()), ast.Constant(found[1]), ast.Load())
+        if kept is not None:
+            read = ast.NamedExpr(ast.Name(kept.id, ast.Store()), read)
+        assert isinstance(node, ast.Compare)
+        there = ast.Compare(ast.Constant(found[1]), [ast.In()], [ast.Name(found[0], ast.Load())])
+        kind = ast.Call(named("type", node), [read], [])
+        return at_line(ast.BoolOp(ast.And(), [there, ast.Compare(kind, node.ops, node.comparators)]), node)
+
+    def _something(self, call: ast.Call) -> ast.expr:
+        """`not nothing(x)`."""
+        kinds = self.names.kinds(call.args[0])
+        value: ast.expr = self.visit(call.args[0])
+        if kinds <= {"dict", "list"}:
+            return value
+        if not isinstance(value, ast.Name):
+            own = self.fresh()
+            kept: ast.expr = ast.NamedExpr(ast.Name(own, ast.Store()), value)
+            value = ast.Name(own, ast.Load())
+        else:
+            kept = value
+        there: ast.expr = ast.Compare(kept, [ast.IsNot()], [ast.Name("MISSING", ast.Load())])
+        if kinds <= {"dict", "list", "missing"}:
+            return at_line(ast.BoolOp(ast.And(), [there, clone(value)]), call)
+        options = ast.Tuple([ast.Name("dict", ast.Load()), ast.Name("list", ast.Load())], ast.Load())
+        other = ast.Compare(ast.Call(ast.Name("type", ast.Load()), [clone(value)], []), [ast.NotIn()], [options])
+        either = ast.BoolOp(ast.Or(), [clone(value), other])
+        return at_line(ast.BoolOp(ast.And(), [there, either]), call)
+
+    def _empty(self, call: ast.Call) -> ast.expr:
+        """`is_empty(x)`."""
+        value = call.args[0]
+        kinds = self.names.kinds(value)
+        found = got(value)
+        value = self.visit(value)
+        if kinds <= _SIZED:
+            return negated(value)
+        options = ast.Tuple([ast.Name(one, ast.Load()) for one in ("str", "list", "dict")], ast.Load())
+
+        def sized(one: ast.expr) -> ast.expr:
+            kind = ast.Compare(ast.Call(ast.Name("type", ast.Load()), [clone(one)], []), [ast.In()], [options])
+            return ast.BoolOp(ast.And(), [kind, ast.UnaryOp(ast.Not(), clone(one))])
+
+        if found is not None and is_missing(found[2]) and isinstance(value, ast.Call):
+            own = self.fresh()
+            kept = ast.NamedExpr(ast.Name(own, ast.Store()), _bare(value))
+            absent = ast.Compare(kept, [ast.Is()], [ast.Constant(None)])
+            return at_line(ast.BoolOp(ast.Or(), [absent, sized(ast.Name(own, ast.Load()))]), call)
+        if not isinstance(value, ast.Name):
+            call.args = [value]
+            return call
+        tests: list[ast.expr] = []
+        for kind, one in (("missing", ast.Name("MISSING", ast.Load())), ("none", ast.Constant(None))):
+            if kind in kinds:
+                tests.append(ast.Compare(clone(value), [ast.Is()], [one]))
+        if kinds & _SIZED:
+            tests.append(sized(value))
+        return at_line(ast.BoolOp(ast.Or(), tests), call) if len(tests) > 1 else at_line(tests[0], call)
+
+    # values
+
+    def visit_IfExp(self, node: ast.IfExp) -> ast.AST:
+        node.test = self._truth(node.test)
+        if isinstance(node.test, ast.Constant):
+            chosen: ast.expr = self.visit(node.body if node.test.value else node.orelse)
+            return chosen
+        node.body = self.visit(node.body)
+        node.orelse = self.visit(node.orelse)
+        return node
+
+    def visit_BoolOp(self, node: ast.BoolOp) -> ast.AST:
+        return self._truth(node)  # the compiler makes them for conditions only
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
+        return self._truth(node) if isinstance(node.op, ast.Not) else self.generic_visit(node)
+
+    def _kept(self, test: ast.expr) -> tuple[ast.NamedExpr, bool] | None:
+        """`(t := x)` of a test whether it is missing or null (True), or neither (False)."""
+        if not isinstance(test, ast.BoolOp) or len(test.values) != 2:
+            return None
+        absent = isinstance(test.op, ast.Or)
+        first = compared(test.values[0], ast.Is if absent else ast.IsNot)
+        second = compared(test.values[1], ast.Is if absent else ast.IsNot)
+        if first is None or second is None or not isinstance(first[0], ast.NamedExpr) or not is_missing(first[1]):
+            return None
+        if not is_name(second[0], first[0].target.id) or not _is_constant(second[1], None):
+            return None
+        return first[0], absent
+
+    def visit_Compare(self, node: ast.Compare) -> ast.AST:
+        if len(node.ops) == 1 and isinstance(node.ops[0], (ast.Eq, ast.NotEq)):
+            found = got(node.left)
+            if found is not None and is_missing(found[2]) and isinstance(node.comparators[0], ast.Constant):
+                assert isinstance(node.left, ast.Call)
+                node.left = _bare(node.left)
+        tested = self._tested(node)
+        if tested is not None:
+            return tested
+        return self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        made: ast.AST | None = None
+        if called(node, "item"):
+            made = self._item(node)
+        elif called(node, "lookup"):
+            made = self._lookup(node)
+        elif called(node, "equal"):
+            made = self._equal(node)
+        elif called(node, "filter_length") and self.names.kinds(node.args[0]) == {"list"}:
+            made = at_line(ast.Call(named("len", node), [self.visit(node.args[0])], []), node)
+        elif called(node, "filter_omit"):
+            made = self._omitted(node)
+        elif called(node, "is_empty"):
+            made = self._empty(node)
+        elif called(node, "nothing"):
+            made = negated(self._something(node))
+        return made if made is not None else self.generic_visit(node)
+
+    def _omitted(self, node: ast.Call) -> ast.expr | None:
+        """`x | omit(…)`: mostly nothing else is there."""
+        names = [one.value for one in node.args[1:] if isinstance(one, ast.Constant)]
+        value = node.args[0]
+        if len(names) != len(node.args) - 1 or not isinstance(value, ast.Name):
+            return None
+        known = ast.Constant(frozenset(names))  # type: ignore[arg-type]
+        inside = ast.Call(ast.Attribute(known, "issuperset", ast.Load()), [clone(value)], [])
+        test = ast.BoolOp(ast.And(), [_type_is(clone(value), "dict"), inside])
+        return at_line(ast.IfExp(test, ast.Dict([], []), ast.Call(named("without", node), node.args, [])), node)
+
+    def _named(self, value: ast.expr) -> tuple[ast.expr, ast.expr]:
+        """(what gives a value first, what gives it again)."""
+        if isinstance(value, (ast.Name, ast.Constant)):
+            return value, clone(value)
+        own = self.fresh()
+        return ast.NamedExpr(ast.Name(own, ast.Store()), value), ast.Name(own, ast.Load())
+
+    def _item(self, node: ast.Call) -> ast.expr | None:
+        index = node.args[1]
+        if not isinstance(index, ast.Constant) or index.value != 0 or type(index.value) is not int:
+            return None
+        first, again = self._named(self.visit(node.args[0]))
+        read = ast.Subscript(clone(again), index, ast.Load())
+        nothing = ast.Name("MISSING", ast.Load())
+        if self.names.kinds(node.args[0]) == {"list"}:
+            return at_line(ast.IfExp(first, read, nothing), node)
+        test = ast.BoolOp(ast.And(), [_type_is(first, "list"), clone(again)])
+        return at_line(ast.IfExp(test, read, nothing), node)
+
+    def _lookup(self, node: ast.Call) -> ast.expr:
+        first, again = self._named(self.visit(node.args[1]))
+        read = ast.Call(ast.Attribute(node.args[0], "get", ast.Load()), [clone(again), named("MISSING", node)], [])
+        plain = ast.Call(named("lookup_other", node), [node.args[0], clone(again)], [])
+        return at_line(ast.IfExp(_type_is(first, "str"), read, plain), node)
+
+    def _equal(self, node: ast.Call) -> ast.expr | None:
+        right = node.args[1]
+        number = isinstance(right, ast.Constant) and type(right.value) in (int, float)
+        if not number or "bool" in self.names.kinds(node.args[0]):
+            return None
+        return at_line(ast.Compare(self.visit(node.args[0]), [ast.Eq()], [right]), node)
+
+
+def _type_is(value: ast.expr, kind: str) -> ast.expr:
+    return ast.Compare(ast.Call(ast.Name("type", ast.Load()), [value], []), [ast.Is()], [ast.Name(kind, ast.Load())])
+
+
+def _is_constant(node: ast.expr, value: object) -> bool:
+    return isinstance(node, ast.Constant) and node.value is value
+
+
+def _bare(node: ast.Call) -> ast.Call:
+    """`m.get('k')` of `m.get('k', MISSING)`: null where there is nothing."""
+    return at_line(ast.Call(node.func, node.args[:1], []), node)

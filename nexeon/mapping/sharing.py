@@ -1,0 +1,222 @@
+"""What is read more than once is read once: parts of maps get a variable where all that read them see it."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from nexeon.mapping.pytree import Block, at_line, called, compared, got, is_missing, is_name, walk_all
+
+_Part = tuple[str, str | int]
+"""(map or list, key or position)."""
+_FEWEST: Final = 2
+
+
+def shared(function: ast.FunctionDef, fresh: Callable[[], str], *, maps_only: bool = False) -> None:
+    """Rewrites the function: first the maps in maps, then the values in maps."""
+    stores = Counter(argument.arg for argument in function.args.args)
+    for one in walk_all(function.body):
+        if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store):
+            stores[one.id] += 1
+    while _Maps(stores, fresh).block(function.body):
+        pass
+    if not maps_only:
+        _Values(stores, fresh).block(function.body)
+
+
+class _Sharing:
+    """One kind of reading."""
+
+    def __init__(self, stores: Counter[str], fresh: Callable[[], str]) -> None:
+        self._stores = stores
+        self._fresh = fresh
+
+    def part(self, node: ast.AST) -> _Part | None:
+        """What the node reads, if it is of this kind."""
+        raise NotImplementedError
+
+    def kept(self, part: _Part) -> ast.expr:
+        """What the variable is."""
+        raise NotImplementedError
+
+    def again(self, node: ast.expr, variable: str) -> ast.expr:
+        """The node, with the variable."""
+        raise NotImplementedError
+
+    def typed(self, statement: ast.stmt, part: _Part) -> bool:
+        """Does for the part all that is needed, where a statement asks for its type first, and says so."""
+        return False
+
+    def worth(self, part: _Part, block: Block) -> bool:
+        """Whether a variable is better."""
+        return True
+
+    def block(self, block: Block) -> bool:
+        changed = False
+        position = 0
+        each = [Counter(self._parts([statement])) for statement in block]
+        left: Counter[_Part] = Counter()
+        for one in each:
+            left.update(one)
+        while position < len(block):
+            statement, within = block[position], each[position]
+            here = Counter(self._parts(_head(statement))) if within else within
+            for part, count in within.items():
+                once = self._stores[part[0]] == 1 or part[0] == "ctx"
+                if not once or left[part] < _FEWEST or self._made_here(statement, part[0]):
+                    continue
+                if count == left[part] and (not here[part] or self.typed(statement, part)):
+                    continue  # all within one of its blocks
+                if not self.worth(part, block[position:]):
+                    continue
+                variable = self._fresh()
+                self._stores[variable] = 1
+                replacing = _Replacing(self, part, variable)
+                for number in range(position, len(block)):
+                    if each[number][part]:
+                        block[number] = replacing.visit(block[number])
+                        each[number][part] = 0
+                left[part] = 0
+                made = ast.Assign([ast.Name(variable, ast.Store())], self.kept(part))
+                block.insert(position, at_line(made, statement))
+                each.insert(position, Counter())
+                position += 1
+                changed = True
+            left.subtract(within)
+            statement = block[position]
+            if within:
+                for inner in _blocks(statement):
+                    changed |= self.block(inner)
+            position += 1
+        return changed
+
+    def _made_here(self, statement: ast.stmt, name: str) -> bool:
+        return any(
+            type(one) is ast.Name and one.id == name and type(one.ctx) is ast.Store for one in walk_all([statement])
+        )
+
+    def _parts(self, nodes: Iterable[ast.AST]) -> list[_Part]:
+        return [found for one in walk_all(nodes) if (found := self.part(one)) is not None]
+
+
+class _Maps(_Sharing):
+    """`t.get('b', MISSING) if type((t := m.get('a'))) is dict else MISSING`."""
+
+    def part(self, node: ast.AST) -> _Part | None:
+        if type(node) is not ast.IfExp or not is_missing(node.orelse):
+            return None
+        inner = got(node.body)
+        pair = compared(node.test, ast.Is)
+        call = called(pair[0], "type") if pair is not None and is_name(pair[1], "dict") else None
+        if inner is None or call is None or not isinstance(call.args[0], ast.NamedExpr):
+            return None
+        kept = call.args[0]
+        found = got(kept.value)
+        if found is None or inner[0] != kept.target.id or not (found[2] is None or is_missing(found[2])):
+            return None
+        return found[0], found[1]
+
+    def kept(self, part: _Part) -> ast.expr:
+        own = self._fresh()
+        read = ast.Call(ast.Attribute(ast.Name(part[0], ast.Load()), "get", ast.Load()), [ast.Constant(part[1])], [])
+        kept = ast.NamedExpr(ast.Name(own, ast.Store()), read)
+        kind = ast.Call(ast.Name("type", ast.Load()), [kept], [])
+        test = ast.Compare(kind, [ast.Is()], [ast.Name("dict", ast.Load())])
+        return ast.IfExp(test, ast.Name(own, ast.Load()), ast.Name("EMPTY", ast.Load()))
+
+    def again(self, node: ast.expr, variable: str) -> ast.expr:
+        assert isinstance(node, ast.IfExp)
+        assert isinstance(node.body, ast.Call)
+        read = ast.Attribute(ast.Name(variable, ast.Load()), "get", ast.Load())
+        return at_line(ast.Call(read, node.body.args, []), node)
+
+
+class _Values(_Sharing):
+    """`m.get('a', MISSING)`, `'a' in m` and `m['a']` beside it, and `item(l, 0)`."""
+
+    def part(self, node: ast.AST) -> _Part | None:
+        kind = type(node)
+        if kind is ast.Call:
+            found = got(node)
+            if found is not None:
+                return (found[0], found[1]) if is_missing(found[2]) else None
+            call = called(node, "item")
+            if call is not None and isinstance(call.args[0], ast.Name) and isinstance(call.args[1], ast.Constant):
+                return call.args[0].id, call.args[1].value  # type: ignore[return-value]
+        elif kind is ast.Compare:
+            pair = compared(node, ast.In)
+            if pair is not None and isinstance(pair[0], ast.Constant) and isinstance(pair[1], ast.Name):
+                return pair[1].id, pair[0].value  # type: ignore[return-value]
+        elif isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and isinstance(node.ctx, ast.Load):
+            key = node.slice.value if isinstance(node.slice, ast.Constant) else None
+            return (node.value.id, key) if isinstance(key, str) else None
+        return None
+
+    def kept(self, part: _Part) -> ast.expr:
+        owner = ast.Name(part[0], ast.Load())
+        if type(part[1]) is not str:
+            return ast.Call(ast.Name("item", ast.Load()), [owner, ast.Constant(part[1])], [])
+        read = ast.Attribute(owner, "get", ast.Load())
+        return ast.Call(read, [ast.Constant(part[1]), ast.Name("MISSING", ast.Load())], [])
+
+    def again(self, node: ast.expr, variable: str) -> ast.expr:
+        value: ast.expr = ast.Name(variable, ast.Load())
+        if isinstance(node, ast.Compare):
+            value = ast.Compare(value, [ast.IsNot()], [ast.Name("MISSING", ast.Load())])
+        return at_line(value, node)
+
+    def worth(self, part: _Part, block: Block) -> bool:
+        """More than `if 'a' in m: x = m['a']`."""
+        return sum(type(one) is ast.Call and self.part(one) == part for one in walk_all(block)) > 0
+
+    def typed(self, statement: ast.stmt, part: _Part) -> bool:
+        """`if type(m.get('a', MISSING)) is T: …` becomes `if 'a' in m and type(o := m['a']) is T: …`."""
+        if not isinstance(statement, ast.If) or type(part[1]) is not str:
+            return False
+        test = statement.test
+        first = test.values[0] if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And) else test
+        pair = compared(first, ast.Is, ast.In)
+        call = called(pair[0], "type") if pair is not None else None
+        if call is None or self.part(call.args[0]) != part or self._parts(statement.orelse).count(part):
+            return False
+        variable = self._fresh()
+        self._stores[variable] = 1
+        read = ast.Subscript(ast.Name(part[0], ast.Load()), ast.Constant(part[1]), ast.Load())
+        there = ast.Compare(ast.Constant(part[1]), [ast.In()], [ast.Name(part[0], ast.Load())])
+        call.args = [at_line(ast.NamedExpr(ast.Name(variable, ast.Store()), read), call)]
+        rest = test.values[1:] if isinstance(test, ast.BoolOp) and first is not test else []
+        replacing = _Replacing(self, part, variable)
+        rest = [replacing.visit(one) for one in rest]
+        statement.test = at_line(ast.BoolOp(ast.And(), [there, first, *rest]), statement)
+        statement.body = [replacing.visit(one) for one in statement.body]
+        return True
+
+
+class _Replacing(ast.NodeTransformer):
+    def __init__(self, sharing: _Sharing, part: _Part, variable: str) -> None:
+        self._sharing = sharing
+        self._part = part
+        self._variable = variable
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        if self._sharing.part(node) == self._part:
+            assert isinstance(node, ast.expr)
+            return self._sharing.again(node, self._variable)
+        return super().generic_visit(node)
+
+
+def _head(statement: ast.stmt) -> list[ast.AST]:
+    """What of a statement is surely evaluated, but for its blocks."""
+    if isinstance(statement, ast.If):
+        return [statement.test]
+    if isinstance(statement, ast.For):
+        return [statement.iter]
+    return [statement]
+
+
+def _blocks(statement: ast.stmt) -> list[Block]:
+    if isinstance(statement, ast.If):
+        return [statement.body, statement.orelse]
+    return [statement.body] if isinstance(statement, ast.For) else []

@@ -1,0 +1,134 @@
+"""Functions made faster give what the plain ones give, and fail as they do."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from nexeon.data import data_path
+from nexeon.errors import MappingFailure
+from nexeon.mapping import load_library
+from nexeon.mapping.cases import Case, read_cases, run_case
+from nexeon.mapping.context import new_context
+from nexeon.mapping.module import Module
+from nexeon.mapping.runtime import Transform, plain_function
+from nexeon.mapping.schemas import Schemas
+from nexeon.mapping.source import Map, parse
+from nexeon.wire.json import dumps
+
+
+def compare(transform: Transform, value: Any, ctx: dict[str, Any]) -> None:
+    """Calls both functions; what differs in anything but time raises."""
+    plain = plain_function(transform.function)
+    assert plain is not None
+    expected = outcome(plain, *copy.deepcopy((value, ctx)))
+    given = copy.deepcopy((value, ctx))
+    found = outcome(transform.function, *given)
+    assert found == expected
+    assert list(map(str, found)) == list(map(str, expected))  # the order of keys, too
+    assert shown(given[0]) == shown(value)  # and what is given stays as it was
+
+
+def outcome(function: Callable[..., Any], value: Any, ctx: dict[str, Any]) -> tuple[Any, ...]:
+    try:
+        result = function(value, ctx)
+    except Exception as error:
+        return type(error), str(error)
+    return shown(result), shown(ctx["lost"]), ctx["ids"]
+
+
+def shown(value: Any) -> Any:
+    """With JSON text that is embedded as that text, since such parts are equal to none."""
+    if type(value) is dict:
+        return {key: shown(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return [shown(item) for item in value]
+    return dumps(value) if type(value).__name__ == "Fragment" else value
+
+
+def test_every_case_gives_the_same_with_functions_made_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    schemas = Schemas(data_path("schemas"))
+    library = load_library([data_path("mappings")])
+    calls = 0
+    usual = Transform.__call__
+
+    def call(self: Transform, value: Any, ctx: dict[str, Any]) -> Any:
+        nonlocal calls
+        calls += 1
+        compare(self, value, ctx)
+        return usual(self, value, ctx)
+
+    monkeypatch.setattr(Transform, "__call__", call)
+    for case in read_cases(data_path("mappings") / "tests"):
+        assert isinstance(case, Case)
+        assert run_case(case, library, schemas) is None
+    assert calls > 500
+
+
+def compiled(text: str) -> Transform:
+    source = parse(text, "toy.yaml")
+    assert isinstance(source.root, Map)
+    module = Module(source)
+    body = source.root.get("mapping")
+    assert body is not None
+    made = module.add(body, "body", "mapping")
+    module.finish()
+    return made()
+
+
+NESTED = """
+define:
+  part(p):
+    $match: p.type
+    text: {t: "{{ p.text }}"}
+    lost: {$drop: nobody needs it}
+  turn(m): {parts: [{$for: p in m.parts, $call: part, p: "{{ p }}"}]}
+mapping: {turns: [{$for: m in body.turns, $call: turn, m: "{{ m }}"}]}
+"""
+
+
+def test_a_failure_in_what_was_put_in_place_of_a_call_has_its_own_place() -> None:
+    ctx = new_context()
+    turns = [{"parts": [{"type": "text", "text": "a"}]}, {"parts": [{"type": "lost"}, {"type": "video"}]}]
+    with pytest.raises(MappingFailure) as caught:
+        compiled(NESTED)({"turns": turns}, ctx)
+    assert str(caught.value) == 'toy.yaml:4 · turns[1].parts[1]: unsupported `p.type` "video" (known: text, lost)'
+    assert [reason for reason, _ in ctx["lost"]] == ["nobody needs it"]
+
+
+def test_what_is_lost_is_told_with_its_place() -> None:
+    ctx = new_context()
+    assert compiled(NESTED)({"turns": [{"parts": [{"type": "lost"}]}]}, ctx) == {"turns": [{"parts": []}]}
+    assert ctx["dropped"] == ["turns[0].parts[0]: nobody needs it"]
+
+
+@pytest.mark.parametrize(
+    ("mapping", "given", "expected"),
+    [
+        # a merged map is not the one that it was merged from
+        ('{$merge: ["{{ body.a }}", {x: 1}]}', {"a": {"y": 2}}, {"y": 2, "x": 1}),
+        ('{$merge: [{x: 1, y: 0}, "{{ body.a }}", {y: 3}]}', {"a": {"y": 2, "z": 4}}, {"x": 1, "y": 3, "z": 4}),
+        ('{a?: {b?: {c: "{{ body.c }}"}}}', {"c": None}, {"a": {"b": {"c": None}}}),
+        ('{a?: {b?: {c?: "{{ body.c }}"}}}', {"c": []}, {}),
+        ('{a?: "{{ body.c }}"}', {"c": 0}, {"a": 0}),
+        ('{a: "{{ body.b.c if body.b.c is string else body.d }}"}', {"b": {"c": 1}, "d": "x"}, {"a": "x"}),
+        ('{a: "{{ body.l[0].x }}", b: "{{ body.l[0].y }}"}', {"l": [{"x": 1}]}, {"a": 1}),
+        ("{$if: body.a is not empty, v: 1, $else: {v: 2}}", {"a": 0}, {"v": 1}),
+        ("{$if: body.a is empty, v: 1, $else: {v: 2}}", {}, {"v": 1}),
+        ("[{$for: x in body.l, v: \"{{ x.v | default('-') }}\"}]", {"l": [{"v": None}, 3]}, [{"v": "-"}, {"v": "-"}]),
+        ("{rest?: \"{{ body | omit('a', 'b') }}\"}", {"a": 1, "c": 2}, {"rest": {"c": 2}}),
+        ("{rest?: \"{{ body | omit('a', 'b') }}\"}", {"a": 1}, {}),
+        ("{n: \"{{ body.l | where('t', 'x') | length == 1 }}\"}", {"l": [{"t": "x"}, {"t": True}]}, {"n": True}),
+    ],
+)
+def test_the_language_is_the_same(mapping: str, given: Any, expected: Any) -> None:
+    transform = compiled(f"mapping: {mapping}\n")
+    before = copy.deepcopy(given)
+    assert transform(given, new_context()) == expected
+    assert given == before
+    plain = plain_function(transform.function)
+    assert plain is not None
+    assert plain(given, new_context()) == expected
