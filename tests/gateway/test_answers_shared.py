@@ -68,7 +68,7 @@ async def pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     for client in clients:
         await client.aclose()
     for each in services:
-        await each.stop()
+        await each.stop(0)
     await store.close()
 
 

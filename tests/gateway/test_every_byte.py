@@ -101,7 +101,7 @@ async def test_a_stream_that_ends_anywhere_costs_what_came(opened: Opener, way: 
         for cut in cuts:
             await ask(gate, path, body(path, cut), sent[cut] if way == "left" else None)
 
-    await asyncio.gather(*(client() for _ in range(16)))
+    await asyncio.gather(*(client() for _ in range(64)))
     await gate.released()
     table: dict[int, tuple[int, bool]] = {}
     for record in await gate.log.list(limit=1000):
