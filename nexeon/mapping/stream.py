@@ -66,6 +66,7 @@ class StreamDecoder:
         self._ctx = ctx
         self._blocks: list[OpenBlock] = []
         self._by_key: dict[str | int, OpenBlock] = {}
+        self._ids: dict[str | int, Any] = {}
         self._running: OpenBlock | None = None
         self._ordinals: dict[str, int] = {}
         self._facts: dict[str, Any] = {}
@@ -141,9 +142,9 @@ class StreamDecoder:
                 return None
         if delta is None or not self.started or self.finished or self.failed is not None:
             return None
-        names = delta.keys() - {"type", "key", "block", "part"}
+        names = delta.keys() - {"type", "key", "id", "block", "part"}
         key, head = delta.get("key"), delta.get("block")
-        if len(names) != 1 or holds_opaque(key) or holds_opaque(head):
+        if len(names) != 1 or "id" in delta or holds_opaque(key) or holds_opaque(head):
             return None
         block = self._by_key.get(key) if key is not None else self._running
         if block is None or not block.is_open or (key is None and block.type != (head or {}).get("type")):
@@ -243,6 +244,12 @@ class StreamDecoder:
         key, head = piece.get("key"), piece.get("block")
         if key is not None:
             block = self._by_key.get(key)
+            own = piece.get("id")
+            if own is not None and self._ids.setdefault(key, own) != own:
+                self._ids[key] = own
+                if block is not None:
+                    self._end(block)
+                block = None
             if block is None:
                 if head is None:
                     raise MappingFailure(f"a delta for block `{key}`, which never opened")
