@@ -19,7 +19,7 @@ from nexeon.config import Price, load_config
 from nexeon.errors import RequestError
 from nexeon.gateway.failure import Blame, from_answer, retry_after_seconds, stream_error
 from nexeon.gateway.pipe import asked_for_usage, marked, set_facts, upstream_body
-from nexeon.gateway.price import cost, estimated_usage, price_note
+from nexeon.gateway.price import cost, due, estimated_usage, price_note
 from nexeon.gateway.server.app import create_app
 from nexeon.gateway.validate import RequestValidator
 from nexeon.gateway.way import _header_text
@@ -81,6 +81,26 @@ def test_what_is_not_told_is_estimated() -> None:
     assert estimated_usage(input_tokens=9, produced=4, known={"cached_input": 3, "output": 2}) == {
         "cached_input": 3, "output": 2,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("told", "used", "estimated"),
+    [
+        ({"input": 0, "output": 0, "cached_input": 0}, {"input": 9, "output": 11, "cached_input": 0}, True),
+        ({"input": 0, "output": 7}, {"input": 0, "output": 7}, False),
+        ({"cached_input": 7, "output": 0}, {"cached_input": 7, "output": 0}, False),
+        ({"input": 5.0, "output": 3.0}, {"input": 5, "output": 3}, False),
+        ({"input": -5, "output": 3}, {"input": -5, "output": 3}, False),
+    ],
+)
+def test_zeros_for_what_was_said_tell_nothing(told: dict[str, Any], used: dict[str, int], estimated: bool) -> None:
+    found = due(PRICE, told, complete=True, input_tokens=9, produced=41)
+    assert found == (cost(PRICE, used), used, estimated)
+    assert found[0] > 7, "more than the call alone"
+
+
+def test_nothing_said_and_zeros_told_cost_the_call_alone() -> None:
+    assert due(PRICE, {"input": 0, "output": 0}, complete=True, input_tokens=9, produced=0)[::2] == (7, False)
 
 
 @pytest.mark.parametrize(
