@@ -89,6 +89,8 @@ class Attempt:
             exchange.usage = {**exchange.usage, "calls": copies}
         exchange.complete = True
         exchange.produced = produced
+        if exchange.trace is not None:
+            exchange.trace.answer = lambda: canonical
         self.prepared.keep(canonical)
         return answer
 

@@ -122,6 +122,8 @@ class Relay:
         self.own_words = b""
         self._keep = prepared.keep
         self._kept = False
+        if exchange.trace is not None:
+            exchange.trace.answer = lambda: self.decoder.response
 
     @property
     def failure(self) -> dict[str, Any] | None:

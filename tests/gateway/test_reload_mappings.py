@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import FIXTURES, settings, until
+from conftest import FIXTURES, settings
 
 import nexeon.gateway.server.reload
 import nexeon.gateway.services
@@ -27,6 +27,7 @@ from nexeon.mapping import cache, load_library
 from nexeon.mapping.ahead import ahead, compile_files
 from nexeon.mapping.compiler import TemplateCompiler
 from nexeon.store import open_store
+from tests.patience import until
 
 
 @dataclass

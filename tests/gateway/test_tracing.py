@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import until
 from scripts import says, talks
 from served import Served, served
 from upstream import Call, Upstream
@@ -19,6 +18,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from nexeon.config import load_config
 from nexeon.gateway.observe.tracing import open_tracer
+from tests.patience import until
 
 BODY = {"model": "plain", "say": [{"who": "user", "text": "hi"}]}
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -38,7 +38,7 @@ class Collector(Upstream):
             service = {each.key: each.value.string_value for each in resource.resource.attributes}["service.name"]
             for scope in resource.scope_spans:
                 for span in scope.spans:
-                    facts = {each.key: getattr(each.value, each.value.WhichOneof("value")) for each in span.attributes}
+                    facts = {each.key: _value(each.value) for each in span.attributes}
                     self.spans.append(
                         {
                             "name": span.name, "trace": span.trace_id.hex(), "id": span.span_id.hex(),
@@ -48,6 +48,11 @@ class Collector(Upstream):
                         }
                     )  # fmt: skip
         await call.answer(b"", kind="application/x-protobuf")
+
+
+def _value(value: Any) -> Any:
+    kind = value.WhichOneof("value")
+    return [_value(one) for one in value.array_value.values] if kind == "array_value" else getattr(value, kind)
 
 
 @pytest.fixture
@@ -90,7 +95,9 @@ async def test_a_request_and_its_calls(traced: Served, upstream: Upstream, colle
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "one",
         "gen_ai.request.model": "both",
-        "gen_ai.response.model": "a",
+        "gen_ai.response.model": "plain-up",  # as the answer says
+        "gen_ai.response.id": "talk_abc",
+        "gen_ai.response.finish_reasons": ["stop"],
         "gen_ai.usage.input_tokens": 10,
         "gen_ai.usage.output_tokens": 5,
         "http.response.status_code": 200,
@@ -99,6 +106,8 @@ async def test_a_request_and_its_calls(traced: Served, upstream: Upstream, colle
     }
     assert {name: server.get(name) for name in expected} == expected
     assert (failed["gen_ai.provider.name"], failed["error.type"], failed["status"]) == ("known.otherwise", "broken", 2)
+    for name in ("gen_ai.response.id", "gen_ai.response.finish_reasons", "gen_ai.usage.input_tokens"):
+        assert (good[name], name in failed) == (server[name], False)
     assert (failed["http.response.status_code"], good["server.address"]) == (500, "127.0.0.1")
     sent = [call.headers["traceparent"] for call in upstream.calls]
     assert sent == [f"00-{TRACE}-{span['id']}-01" for span in (failed, good)]
@@ -112,7 +121,7 @@ async def test_a_stream_lasts_as_long_as_it_does(traced: Served, upstream: Upstr
         await call.event({"text": "x"})
         await asyncio.sleep(0.3)
         await call.event({"end": "stop"})
-        await call.event({"usage": {"in": 1, "out": 2}})
+        await call.event({"usage": {"in": 9, "out": 2, "cached": 4}})
         await call.event(b"[END]")
         await call.end_stream()
 
@@ -123,8 +132,37 @@ async def test_a_stream_lasts_as_long_as_it_does(traced: Served, upstream: Upstr
     for span in collector.spans:
         assert span["seconds"] > 0.3
         assert span["gen_ai.request.stream"] is True
-    assert 0 < next(s["gen_ai.response.time_to_first_chunk"] for s in collector.spans if s["kind"] == 2) < 0.3
+        assert 0 < span["gen_ai.response.time_to_first_chunk"] <= span["seconds"] - 0.3
+        assert (span["gen_ai.response.id"], span["gen_ai.response.finish_reasons"]) == ("talk_1", ["stop"])
+        assert span["gen_ai.usage.cache_read.input_tokens"] == 4
     assert collector.spans[0]["trace"] == collector.spans[1]["trace"]
+
+
+async def test_a_stream_that_breaks_off(traced: Served, upstream: Upstream, collector: Collector) -> None:
+    async def breaks(call: Call) -> None:
+        await call.begin_stream()
+        await call.event({"id": "talk_1"})
+        await call.event({"text": "x"})
+        call.writer.transport.abort()
+
+    upstream.plays(breaks)
+    async with traced.client() as http:
+        await http.post("/talk", json={**BODY, "stream": True})
+    await until(lambda: len(collector.spans) == 2)
+    for span in collector.spans:
+        assert span["gen_ai.response.id"] == "talk_1"
+        assert "gen_ai.response.finish_reasons" not in span
+    assert {(span["kind"], span["status"]) for span in collector.spans} == {(2, 2), (3, 2)}
+
+
+async def test_a_path_is_told_as_the_configuration_has_it(traced: Served, collector: Collector) -> None:
+    async with traced.client() as http:
+        for number in range(3):
+            assert (await http.post(f"/notes/made-up-{number}", json={"lines": ["x"]})).status_code == 404
+    await until(lambda: len(collector.spans) == 3)
+    assert {(span["name"], span["http.route"]) for span in collector.spans} == {
+        ("POST /notes/{model}", "/notes/{model}")
+    }
 
 
 async def test_what_failed_says_why_and_what_is_not_sampled_is_not_sent(

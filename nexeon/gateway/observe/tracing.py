@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -28,6 +28,7 @@ _PARENT: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a
 _SAMPLED: Final = 1
 _OPERATION: Final = "chat"
 _LONGEST_STATE: Final = 512
+_FIRST_CHUNK: Final = "gen_ai.response.time_to_first_chunk"
 
 
 @dataclass(slots=True)
@@ -42,7 +43,8 @@ class Call:
 
 @dataclass(slots=True)
 class Trace:
-    """One request's place in a trace. `parent` is the caller's span, 0 where it has none."""
+    """One request's place in a trace. `parent` is the caller's span, 0 where it has none; `answer` gives the canonical
+    answer as far as it came, once there is one."""
 
     id: int
     span: int
@@ -51,6 +53,7 @@ class Trace:
     state: str
     began: int
     calls: list[Call] = field(default_factory=list)
+    answer: Callable[[], Mapping[str, Any]] | None = None
 
     def call(self) -> dict[str, str]:
         """A call to a provider begins: the headers that it is told."""
@@ -104,7 +107,8 @@ class Tracer:
         now = time.time_ns()
         failure = exchange.failure
         status = 200 if exchange.answered or failure is None else failure.status
-        used = _usage(usage)
+        used = {**_usage(usage), **_answer(exchange, trace)}
+        trace.answer = None  # it holds the whole stream
         asked = exchange.model.id if exchange.model is not None else ""
         attributes: dict[str, Any] = {
             "gen_ai.operation.name": _OPERATION,
@@ -119,17 +123,20 @@ class Tracer:
             "nexeon.format": exchange.format.name,
             **used,
         }
-        if exchange.target is not None:
-            attributes["gen_ai.response.model"] = exchange.target.model
-        if (spoke := exchange.steps.get("spoke")) is not None:
-            attributes["gen_ai.response.time_to_first_chunk"] = round(spoke - exchange.started, 6)
+        spoke = exchange.steps.get("spoke")
+        if spoke is not None:
+            attributes[_FIRST_CHUNK] = round(spoke - exchange.started, 6)
         if exchange.cost is not None:
             attributes["nexeon.cost.nano_usd"] = exchange.cost
         if exchange.dropped:
             attributes["nexeon.dropped"] = tuple(exchange.dropped)
-        for call in trace.calls:
-            self._call(trace, call, exchange, used if call is trace.calls[-1] else {}, now)
         error = None if failure is None and exchange.complete else (failure.code or failure.kind if failure else "left")
+        for call in trace.calls:
+            last = call is trace.calls[-1]
+            if last and spoke is not None:
+                waited = (now - call.began) / 1e9 - (time.monotonic() - spoke)
+                used[_FIRST_CHUNK] = round(max(waited, 0.0), 6)
+            self._call(trace, call, exchange, used if last else {}, now, None if exchange.complete else error)
         self._end(
             f"{_OPERATION} {asked}", trace.span, trace.parent, trace, trace.began, now, attributes, error, "SERVER"
         )
@@ -161,7 +168,9 @@ class Tracer:
         """Sends what waits; may take seconds."""
         self._processor.shutdown()
 
-    def _call(self, trace: Trace, call: Call, exchange: Exchange, used: Mapping[str, Any], now: int) -> None:
+    def _call(
+        self, trace: Trace, call: Call, exchange: Exchange, used: Mapping[str, Any], now: int, broke: str | None
+    ) -> None:
         tried = call.tried
         provider = tried.provider if tried is not None else exchange.provider
         model = tried.model if tried is not None else exchange.target.model if exchange.target is not None else ""
@@ -182,6 +191,7 @@ class Tracer:
                 attributes["http.response.status_code"] = tried.status
             error = None if tried.outcome == "ok" else tried.outcome
         if error is None:
+            error = broke
             attributes |= used
             ended = now if exchange.stream else ended
         self._end(f"{_OPERATION} {model}", call.span, trace.span, trace, call.began, ended, attributes, error, "CLIENT")
@@ -236,12 +246,27 @@ def _usage(usage: Mapping[str, Any]) -> dict[str, Any]:
     }
     for name, attribute in (
         ("cached_input", "cache_read.input_tokens"),
-        ("cache_write", "cache_creation.input_tokens"),
+        ("cache_write", "cache_write.input_tokens"),
+        ("cache_write", "cache_creation.input_tokens"),  # its name until 2026
         ("reasoning", "reasoning.output_tokens"),
     ):
         if count := usage.get(name):
             found[f"gen_ai.usage.{attribute}"] = int(count)
     return found
+
+
+def _answer(exchange: Exchange, trace: Trace) -> dict[str, Any]:
+    """What the conventions say of an answer: the model that gave it, the provider's id, why each part of it ended."""
+    answer = trace.answer() if trace.answer is not None else {}
+    model = answer.get("model") or (exchange.target.model if exchange.target is not None else "")
+    ends = [one.get("finish") for one in (answer, *answer.get("alternatives", ()))]
+    reasons = tuple(str(end["reason"]) for end in ends if type(end) is dict and end.get("reason"))
+    found = {
+        "gen_ai.response.model": model if exchange.answered or exchange.complete else "",
+        "gen_ai.response.id": answer.get("id"),
+        "gen_ai.response.finish_reasons": reasons,
+    }
+    return {name: value for name, value in found.items() if value}
 
 
 def _server(url: str) -> tuple[str, int]:

@@ -147,7 +147,7 @@ async def _reply(gateway: Gateway, incoming: Incoming, found: Found | None = Non
     def told(error: Exception) -> Reply:
         tracer = gateway.recorder.tracer
         if tracer is not None and label and isinstance(error, RequestError) and _MODEL not in error.headers:
-            tracer.refused(incoming.headers, incoming.path, error)
+            tracer.refused(incoming.headers, found.endpoint.path if found is not None else "", error)
         return _error_reply(error, gateway, speaker or router.speaker(incoming.path, incoming.headers), incoming)
 
     task = asyncio.current_task()
