@@ -21,6 +21,7 @@ from nexeon.gateway.observe.logs import Redaction, configured_secrets
 from nexeon.gateway.observe.metrics import Metrics
 from nexeon.gateway.observe.record import Recorder
 from nexeon.gateway.pool.health import TargetHealth
+from nexeon.gateway.pool.kept_rests import KeptRests
 from nexeon.gateway.pool.provider_keys import KeyPool
 from nexeon.gateway.pool.shared_rests import SharedRests
 from nexeon.gateway.repeats.idempotency import Repeats
@@ -81,11 +82,12 @@ class Services:
         self.repeats = Repeats(config.idempotency, store.place, self.metrics)
         url = config.limits.url
         self.windows: Windows = MemoryWindows(parts=config.server.workers)
-        others: SharedRests | None = None
+        rests = RestStore(store.place)
+        others: SharedRests | KeptRests | None = KeptRests(rests) if rests.shared else None
         if url is not None:
             self.windows = shared = SharedWindows(url)
             others = SharedRests(shared)
-        self.pool = KeyPool(store, rests=RestStore(store.place), windows=self.windows, others=others)
+        self.pool = KeyPool(store, rests=rests, windows=self.windows, others=others)
         self.health = TargetHealth(config.breaker)
         self.admission = Admission(config.overload, self.metrics, lambda: len(self.behind.running))
         self.started = time.time()

@@ -39,6 +39,8 @@ class RestStore:
     def __init__(self, place: Place) -> None:
         """In memory without a place."""
         self._database = open_database(place, FILE, TABLES, durable=False)
+        self.shared = self._database.shared
+        """Whether other processes keep theirs there, too."""
 
     async def load(self) -> list[Rest]:
         rows = await self._database.run(lambda connection: connection.execute("SELECT * FROM rests").fetchall())

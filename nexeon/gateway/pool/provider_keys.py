@@ -23,6 +23,7 @@ from typing import Any, Final, Literal
 from nexeon.config import Limits, Provider
 from nexeon.errors import StoreError
 from nexeon.gateway.limits.windows import HELD, Claim, Exceeded, MemoryWindows, Taken, Windows
+from nexeon.gateway.pool.kept_rests import KeptRests
 from nexeon.gateway.pool.shared_rests import SharedRests
 from nexeon.store import ProviderKey, Store
 from nexeon.store.rests import Rest, RestStore
@@ -114,7 +115,7 @@ class KeyPool:
         *,
         rests: RestStore | None = None,
         windows: Windows | None = None,
-        others: SharedRests | None = None,
+        others: SharedRests | KeptRests | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -152,7 +153,9 @@ class KeyPool:
         return True
 
     def _heard(self, key: str, model: str, rest: Rest | None) -> None:
-        """Another gateway has met a limit or a refusal, or an answer."""
+        """Another gateway has met a limit or a refusal, or an answer. What has changed here since is told it next."""
+        if (key, model) in self._changed:
+            return
         if rest is None:
             self._of(key).rests.pop(model, None)
         else:

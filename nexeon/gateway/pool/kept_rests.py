@@ -1,0 +1,59 @@
+"""What gateways on one database learn of provider keys where no other channel is shared: what the others have kept.
+
+`KeyPool` keeps every rest there anyway; here it is looked for what has changed since the last look.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final
+
+from nexeon.errors import StoreError
+from nexeon.gateway.pool.shared_rests import Heard
+from nexeon.store.rests import Rest, RestStore
+
+_log = logging.getLogger("nexeon.gateway")
+
+_LOOK: Final = 0.8
+"""Seconds between two looks."""
+
+
+class KeptRests:
+    """Has the functions of `SharedRests`."""
+
+    def __init__(self, kept: RestStore) -> None:
+        self._kept = kept
+        self._known: dict[tuple[str, str], Rest] = {}
+        self._listener: asyncio.Task[None] | None = None
+
+    async def tell(self, key: str, model: str, rest: Rest | None) -> None:
+        """It is kept: that tells it."""
+
+    def listen(self, heard: Heard) -> None:
+        self._listener = asyncio.get_running_loop().create_task(self._listen(heard))
+
+    async def close(self) -> None:
+        if self._listener is not None:
+            self._listener.cancel()
+            await asyncio.gather(self._listener, return_exceptions=True)
+
+    async def _listen(self, heard: Heard) -> None:
+        failing = False
+        while True:
+            try:
+                self._compare({(rest.key, rest.model): rest for rest in await self._kept.load()}, heard)
+                failing = False
+            except StoreError as error:
+                if not failing:
+                    _log.warning("what other gateways know of provider keys cannot be read: %s", error)
+                failing = True
+            await asyncio.sleep(_LOOK)
+
+    def _compare(self, found: dict[tuple[str, str], Rest], heard: Heard) -> None:
+        before, self._known = self._known, found
+        for (key, model), rest in found.items():
+            if before.get((key, model)) != rest:
+                heard(key, model, rest)
+        for key, model in before.keys() - found.keys():
+            heard(key, model, None)
