@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import httpx._transports.default
 import pytest
 from hypothesis import settings
 
@@ -42,6 +45,15 @@ def recordings(request: pytest.FixtureRequest) -> Path:
     if folder is None:
         pytest.skip("no --recordings DIR given")
     return folder.resolve()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_tls_context() -> Iterator[None]:
+    """No test speaks TLS by this client, and each client read all authorities' certificates: most of what many did."""
+    transport: Any = httpx._transports.default
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transport, "create_ssl_context", cache(transport.create_ssl_context))
+        yield
 
 
 @pytest.fixture(scope="session")
