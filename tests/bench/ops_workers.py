@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
 import json
 import os
 import resource
@@ -21,7 +22,9 @@ import time
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from nexeon.admin import connect_http
 from tests.bench import harness
 from tests.servers import PostgresServer, postgres_programs
 
@@ -29,6 +32,7 @@ SECONDS = int(os.environ.get("BENCH_SECONDS", "4"))
 CONNECTIONS = int(os.environ.get("BENCH_CONNECTIONS", "64"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
 GOAL = 1.6
+TOKEN = "a token of this bench only"
 BODY = {"model": "bench", "max_tokens": 100, "messages": [{"role": "user", "content": "fifty words, please"}]}
 OTHERS = ("sessions", "backgrounds", "upstream", "wrk")
 ANSWER = {
@@ -68,7 +72,7 @@ async def account(url: str) -> str:
 def configuration(folder: Path, store: str, upstream: int, workers: int) -> tuple[Path, int]:
     port = harness.free_port()
     model = {"owned_by": "bench", "created": 1, "price": {"input": 1, "output": 2}}
-    value = {
+    value: dict[str, Any] = {
         "server": {"port": port, "workers": workers, "watch": False},
         "store": {"url": store},
         "providers": {
@@ -81,6 +85,7 @@ def configuration(folder: Path, store: str, upstream: int, workers: int) -> tupl
         },
         "models": {"bench": {**model, "targets": [{"provider": "canned", "model": "bench"}]}},
     }
+    value["admin"] = {"http": {"token": TOKEN}}
     file = folder / f"workers{workers}.yaml"
     file.write_text(json.dumps(value))
     return file, port
@@ -146,6 +151,32 @@ def load(served: Served, where: Path, key: str, database: int, upstream: int, se
         served.shares[pid] = served.shares.get(pid, 0.0) + harness.cpu_of(pid) - was
 
 
+def status(served: Served, key: str) -> int:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", served.port, timeout=30)) as connection:
+        headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+        connection.request("POST", "/v1/chat/completions", json.dumps(BODY), headers)
+        return connection.getresponse().status
+
+
+def spreading(told: Served, other: Served, key: str) -> float:
+    """Seconds from the answer to a key's disabling at one gateway to its refusal at another; it is enabled again."""
+
+    async def disable(disabled: bool) -> None:
+        admin = connect_http(f"http://127.0.0.1:{told.port}", TOKEN)
+        await admin.call("keys.update", key="key_1", disabled=disabled)
+        await admin.close()
+
+    asyncio.run(disable(True))
+    began = time.monotonic()
+    while status(other, key) != 401:
+        pass
+    took = time.monotonic() - began
+    asyncio.run(disable(False))
+    while status(other, key) != 200:
+        pass
+    return took
+
+
 def until_ready(served: Served) -> None:
     """The port is open before every worker is ready."""
     deadline = time.monotonic() + 120
@@ -192,6 +223,8 @@ def main() -> None:
             for gateway in gateways:
                 load(gateway, folder, key, store.process.pid, upstream, SECONDS)
         show(*gateways)
+        took = [spreading(gateways[0], gateways[1], key) * 1e3 for _ in range(10)]
+        print(f"a key disabled at one gateway is refused by the other within {max(took):.0f} ms ({len(took)} times)")
 
 
 def show(one: Served, two: Served) -> None:
