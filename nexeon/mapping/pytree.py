@@ -113,7 +113,21 @@ def reads(block: Iterable[ast.AST], name: str) -> int:
 
 
 def mentions(block: Iterable[ast.AST], name: str) -> bool:
-    return any(type(one) is ast.Name and one.id == name for one in walk_all(block))
+    stack = list(block)
+    for one in stack:  # which grows
+        kind = type(one)
+        if kind is ast.Name:
+            if one.id == name:  # type: ignore[attr-defined]
+                return True
+        elif kind is not ast.Constant:
+            fields = one.__dict__
+            for field in _CHILDREN[kind]:
+                value = fields.get(field)
+                if type(value) is list:
+                    stack += value
+                elif value is not None:
+                    stack.append(value)
+    return False
 
 
 def size(block: Iterable[ast.AST]) -> int:
@@ -176,6 +190,8 @@ class Names:
         """How often a key of it is set: it is read for that."""
         self.stores: Counter[str] = Counter(argument.arg for argument in function.args.args)
         self.values: dict[str, list[ast.expr | None]] = {argument.arg: [None] for argument in function.args.args}
+        self.aliases: list[tuple[str, str]] = []
+        """(t, v) of each `(t := v)`."""
         self._kinds: dict[str, Kinds] = {}
         self.assumed: dict[str, Kinds] = {}
         """What a test has told, where it holds."""
@@ -190,10 +206,16 @@ class Names:
                 self.values.setdefault(node.targets[0].id, []).append(node.value)
             elif isinstance(node, ast.NamedExpr):
                 self.values.setdefault(node.target.id, []).append(node.value)
+                if isinstance(node.value, ast.Name):
+                    self.aliases.append((node.target.id, node.value.id))
             elif isinstance(node, ast.For):
                 for one in walk_all([node.target]):
                     if isinstance(one, ast.Name):
                         self.values.setdefault(one.id, []).append(None)
+
+    def forget(self) -> None:
+        """Finds out kinds anew: the facts have changed."""
+        self._kinds.clear()
 
     def once(self, name: str) -> bool:
         """Whether it has one meaning only, in one pass of the loop around it."""
@@ -314,11 +336,12 @@ def returned(functions: dict[str, ast.FunctionDef]) -> dict[str, Kinds]:
     for name, function in functions.items():  # the last `return MISSING` often cannot be reached
         if ends(function.body[:-1]):
             values[name] = [value for value in values[name] if value is not function.body[-1].value]  # type: ignore[attr-defined]
+    known = {name: Names(function, found) for name, function in functions.items()}
     changed = True
     while changed:
         changed = False
-        for name, function in functions.items():
-            names = Names(function, found)
+        for name, names in known.items():
+            names.forget()
             kinds: Kinds = frozenset().union(*(names.kinds(value) for value in values[name]))
             if kinds - found[name]:
                 found[name] |= kinds

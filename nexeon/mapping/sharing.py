@@ -63,9 +63,10 @@ class _Sharing:
         while position < len(block):
             statement, within = block[position], each[position]
             here = Counter(self._parts(_head(statement))) if within else within
+            made_here = _stored(statement) if within else set()
             for part, count in within.items():
                 once = self._stores[part[0]] == 1 or part[0] == "ctx"
-                if not once or left[part] < _FEWEST or self._made_here(statement, part[0]):
+                if not once or left[part] < _FEWEST or part[0] in made_here:
                     continue
                 if count == left[part] and (not here[part] or self.typed(statement, part)):
                     continue  # all within one of its blocks
@@ -91,11 +92,6 @@ class _Sharing:
                     changed |= self.block(inner)
             position += 1
         return changed
-
-    def _made_here(self, statement: ast.stmt, name: str) -> bool:
-        return any(
-            type(one) is ast.Name and one.id == name and type(one.ctx) is ast.Store for one in walk_all([statement])
-        )
 
     def _parts(self, nodes: Iterable[ast.AST]) -> list[_Part]:
         return [found for one in walk_all(nodes) if (found := self.part(one)) is not None]
@@ -205,6 +201,10 @@ class _Replacing(ast.NodeTransformer):
             assert isinstance(node, ast.expr)
             return self._sharing.again(node, self._variable)
         return super().generic_visit(node)
+
+
+def _stored(statement: ast.stmt) -> set[str]:
+    return {one.id for one in walk_all([statement]) if type(one) is ast.Name and type(one.ctx) is ast.Store}
 
 
 def _head(statement: ast.stmt) -> list[ast.AST]:

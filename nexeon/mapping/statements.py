@@ -26,11 +26,10 @@ from nexeon.mapping.pytree import (
 def renamed(function: ast.FunctionDef, names: Names) -> bool:
     """`(t := v)` of a name becomes that name, wherever it is read."""
     instead: dict[str, ast.expr] = {}
-    for one in walk_all(function.body):
-        if isinstance(one, ast.NamedExpr) and isinstance(one.value, ast.Name):
-            known = one.value.id in ("MISSING", "EMPTY") or names.once(one.value.id)
-            if known and names.once(one.target.id):
-                instead[one.target.id] = one.value
+    for target, value in names.aliases:
+        known = value in ("MISSING", "EMPTY") or names.once(value)
+        if known and names.once(target):
+            instead[target] = ast.Name(value, ast.Load())
     if not instead:
         return False
     instead = resolved(instead)
