@@ -22,6 +22,7 @@ from nexeon.data import data_path
 from nexeon.store.postgres.engine import PostgresStore
 from nexeon.store.records import Account, ApiKey
 from nexeon.store.secrets import VARIABLE, digest, last4, new_secret
+from tests.patience import PATIENCE, until
 
 ROOT = Path(__file__).parents[2]
 MODEL = "m"
@@ -118,13 +119,18 @@ class Fleet:
     async def load(self, clients: int, during: Callable[[], Awaitable[None]]) -> None:
         """Asks any of the gateways all the time, in both modes, while something is done."""
         self.over = False
-        async with httpx.AsyncClient(timeout=30, limits=httpx.Limits(max_connections=clients)) as http:
+        async with httpx.AsyncClient(timeout=PATIENCE, limits=httpx.Limits(max_connections=clients)) as http:
             running = [asyncio.create_task(self._client(http, number)) for number in range(clients)]
             try:
                 await during()
             finally:
                 self.over = True
-            await asyncio.wait_for(asyncio.gather(*running), 60)
+            await asyncio.wait_for(asyncio.gather(*running), PATIENCE)
+
+    async def goes_on(self) -> None:
+        """Waits for some more answers."""
+        enough = len(self.answered) + 20
+        await until(lambda: len(self.answered) > enough)
 
     async def _client(self, http: httpx.AsyncClient, seed: int) -> None:
         chance = random.Random(seed)

@@ -19,9 +19,17 @@ from nexeon.data import data_path
 from nexeon.store.records import Account, ApiKey
 from nexeon.store.secrets import digest, last4, new_secret
 from nexeon.store.tinydb_engine import TinyStore
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 60
+SECONDS = PATIENCE
+QUICK = """
+import runpy
+from nexeon.gateway.server import serve
+serve.LAST_CALLS = 3.0
+runpy.run_module("nexeon.cli", run_name="__main__")
+"""
+"""The program, with less time at its end for what is under way."""
 
 
 class Served:
@@ -30,14 +38,14 @@ class Served:
     def __init__(self, folder: Path, secret: str) -> None:
         self.folder = folder
         self.process: subprocess.Popen[str] | None = None
-        self.client = httpx.Client(headers={"authorization": f"Bearer {secret}"}, timeout=20)
+        self.client = httpx.Client(headers={"authorization": f"Bearer {secret}"}, timeout=PATIENCE)
 
     def start(self) -> None:
         files = [str(data_path("gateway.yaml")), str(self.folder / "store.yaml")]
-        command = ["-m", "nexeon.cli", "serve", "--sandbox", "--port", "0", "-c", files[0], "-c", files[1]]
+        command = ["serve", "--sandbox", "--port", "0", "-c", files[0], "-c", files[1]]
         with (self.folder / "errors.txt").open("w") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, *command],
+                [sys.executable, "-c", QUICK, *command],
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
