@@ -9,7 +9,8 @@ An event that does not fit a template byte by byte, or whose text is not plain J
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import chain, repeat
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -161,22 +162,11 @@ class Template:
 
     def _told(self, columns: list[list[bytes]], taken: int, first: int) -> bytes:
         fields = self._fields
-        if not self._used:
-            return fields[0] * taken
-        if len(self._used) == 1 and self._used[0] >= 0:
-            return fields[0] + (fields[1] + fields[0]).join(columns[self._used[0]][:taken]) + fields[1]
-        out: list[bytes] = []
-        between = fields[-1] + fields[0]
-        given = [columns[slot] if slot >= 0 else None for slot in self._used]
-        for number in range(taken):
-            out.append(between)
-            for place, column in enumerate(given, 1):
-                out.append(column[number] if column is not None else b"%d" % (first + number))
-                out.append(fields[place])
-            out.pop()
-        out[0] = fields[0]
-        out.append(fields[-1])
-        return b"".join(out)
+        rows: list[Iterable[bytes]] = [repeat(fields[0], taken)]
+        for slot, field in zip(self._used, fields[1:], strict=True):
+            rows.append(columns[slot] if slot >= 0 else [b"%d" % number for number in range(first, first + taken)])
+            rows.append(repeat(field))
+        return b"".join(chain.from_iterable(zip(*rows, strict=False)))
 
 
 def _swaps(parts: list[bytes], fields: list[bytes], used: list[int]) -> list[tuple[bytes, bytes]] | None:
@@ -195,11 +185,18 @@ def _swaps(parts: list[bytes], fields: list[bytes], used: list[int]) -> list[tup
 def _said_all(texts: list[bytes]) -> tuple[list[str], bool]:
     """The meanings of as many texts, from the first one on, as are JSON texts, and whether all are without escapes."""
     whole = b"".join(texts)
-    if not (b"\\" in whole or b'"' in whole) and whole.translate(None, _CONTROLS) == whole and all(texts):
-        try:
-            return [text.decode() for text in texts], True
-        except UnicodeDecodeError:
-            pass
+    if all(texts):
+        if not (b"\\" in whole or b'"' in whole):
+            if whole.translate(None, _CONTROLS) == whole:
+                try:
+                    return [text.decode() for text in texts], True
+                except UnicodeDecodeError:
+                    pass
+        elif _are_closed(texts):
+            try:
+                return orjson.loads(b'["' + b'","'.join(texts) + b'"]'), False
+            except orjson.JSONDecodeError:
+                pass
     said: list[str] = []
     for text in texts:
         try:
@@ -207,6 +204,13 @@ def _said_all(texts: list[bytes]) -> tuple[list[str], bool]:
         except ValueError:
             break
     return said, False
+
+
+def _are_closed(texts: list[bytes]) -> bool:
+    """Whether each, between quotes, would be one text and no less: its own quotes are escaped, its last byte is not an
+    escape for ours."""
+    bare = b"\n".join([*texts, b""]).replace(rb"\\", b"").replace(rb"\"", b"")
+    return b'"' not in bare and b"\\\n" not in bare
 
 
 def _said(text: bytes) -> str:
