@@ -91,11 +91,11 @@ class Claim:
         self._account = account
         self._key = key
         self._mark = mark
-        self.open = True
+        self._open = True
 
     def commit(self) -> bool:
         """The answer is there: it will be written and charged whether or not its client stays. False: too late."""
-        was, self.open = self.open, False
+        was, self._open = self._open, False
         return was
 
     async def write(self, answer: Kept, owed: Owed | None, id: str | None = None) -> None:
