@@ -120,14 +120,15 @@ class Failover:
         self, exchange: Exchange, model: Model, plan: Plan, preparer: Preparer, search: _Search
     ) -> JSONAnswer | StreamAnswer | None:
         """One target with each of its keys."""
-        leases = self._leases(exchange, plan, preparer, search)
+        way = preparer.way(plan)
+        leases = self._leases(exchange, way, preparer, search)
         if self._health.open(plan.target):
             search.out.add(id(plan))
         for lease in leases:
             if self._spent(exchange, search):
                 return None
             try:
-                prepared = await preparer.ready(plan, lease)
+                prepared = await preparer.ready(way, lease)
             except RequestError as error:
                 search.out.add(id(plan))
                 search.note(refused_by_target(error))
@@ -140,9 +141,7 @@ class Failover:
             exchange.usage, exchange.produced, exchange.complete = {}, 0, False
             self._health.begins(plan.target)
             began = monotonic()
-            attempt = Attempt(
-                exchange, plan, prepared, lease, self._upstreams[plan.name], preparer.answer_context(plan)
-            )
+            attempt = Attempt(exchange, way, prepared, lease, self._upstreams[plan.name], preparer.answer_context(way))
             try:
                 answer = await (attempt.stream(self._keepalive) if exchange.stream else attempt.json())
             except AttemptFailed as failed:

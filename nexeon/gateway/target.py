@@ -74,6 +74,14 @@ def make_plans(config: Config, library: Library, model: Model, client: Format) -
     return plans
 
 
+def plan_for(plan: Plan, body: Mapping[str, Any]) -> Plan:
+    """The same, without the pipe where the target does not take this request of its own format as it is."""
+    unknown = plan.dialect.wire.request.unpiped if plan.piped else ()
+    if any(type(word) is str and word in words for path, words in unknown for word in path.all(body)):
+        return replace(plan, piped=False)
+    return plan
+
+
 def plan_in(library: Library, plan: Plan, format: Format, client: Format) -> Plan:
     """The same target, called in another format that its provider speaks."""
     dialect = library.dialect(plan.provider.dialect, format.name, plan.target.model)
@@ -95,6 +103,13 @@ class Preparer:
         self._canonical: dict[str, Any] | None = None
         self._decode_losses: list[str] = []
         self._made: dict[tuple[int, str], tuple[Prepared, list[str]]] = {}
+        self._ways: dict[int, Plan] = {}
+
+    def way(self, plan: Plan) -> Plan:
+        """See `plan_for`."""
+        if not plan.dialect.wire.request.unpiped:
+            return plan
+        return self._ways.setdefault(id(plan), plan_for(plan, self._exchange.body))
 
     async def ready(self, plan: Plan, lease: Lease) -> Prepared:
         """As `prepare`, once the addresses that this target does not take have been fetched."""

@@ -53,6 +53,7 @@ class RequestFacts:
     cache_key: Path | None = None
     headers: tuple[str, ...] = ()
     fetches: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    unpiped: tuple[tuple[Path, frozenset[str]], ...] = ()
 
     def url_path(self, model: str, *, stream: bool) -> str:
         """What comes after the provider's base URL, the upstream model's name put in."""
@@ -140,6 +141,7 @@ def wire_facts(data: Mapping[str, Any]) -> WireFacts:
             cache_key=Path(request["cache_key"]) if "cache_key" in request else None,
             headers=tuple(request.get("headers", ())),
             fetches={kind: frozenset(types) for kind, types in request.get("fetches", {}).items()},
+            unpiped=tuple((Path(path), frozenset(words)) for path, words in request.get("unpiped", {}).items()),
         ),
         stream=StreamFacts(
             event=stream.get("event"),

@@ -19,7 +19,7 @@ from nexeon.gateway.explain.values import Value, values_of
 from nexeon.gateway.failure import AttemptFailed, stream_error
 from nexeon.gateway.pool.provider_keys import Lease
 from nexeon.gateway.relay import Framing, Pipe, Relay, Translation
-from nexeon.gateway.target import Plan, Prepared, Preparer
+from nexeon.gateway.target import Plan, Prepared, Preparer, plan_for
 from nexeon.gateway.upstream import Upstream
 from nexeon.mapping import Format
 from nexeon.wire.json import JSONError, dumps, loads
@@ -76,6 +76,7 @@ def explain_answer(
     """What becomes of an answer's body. `request` is the client's, where what it asked for matters."""
     found = ExplainedAnswer(model.id, plan.name, plan.target.model, plan.format.name, plan.piped)
     way = _Way(tracer, plan, client, model, request, stream=False)
+    plan, found.piped = way.plan, way.plan.piped
     part = Told(_parsed(raw))
     found.parts.append(part)
     try:
@@ -98,6 +99,7 @@ def explain_stream(
     """What becomes of each event of a stream; one more part, with nothing given, for what its end brings."""
     found = ExplainedAnswer(model.id, plan.name, plan.target.model, plan.format.name, plan.piped)
     way = _Way(tracer, plan, client, model, request, stream=True)
+    plan, found.piped = way.plan, way.plan.piped
     relay, framing = way.relay()
     last = False
     for number, event in enumerate([*events, None]):
@@ -142,7 +144,7 @@ class _Way:
         body: dict[str, Any] = request if isinstance(request, dict) else {}
         if facts.model is not None:
             body = facts.model.put(body, model.id)
-        self.plan, self.patches = tracer.traced(plan)
+        self.plan, self.patches = tracer.traced(plan_for(plan, body))
         self.exchange: Exchange = tracer.exchange(client, model, body, stream=stream)
         preparer = Preparer(self.exchange, "explain")
         context = preparer.target_context(self.plan, plan.provider.key_account)

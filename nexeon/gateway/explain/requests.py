@@ -12,7 +12,7 @@ from nexeon.gateway.explain.differences import differences
 from nexeon.gateway.explain.patches import TracedPatches, object_line, policy_line
 from nexeon.gateway.explain.values import Value, values_of
 from nexeon.gateway.pool.provider_keys import Lease
-from nexeon.gateway.target import Plan, Preparer
+from nexeon.gateway.target import Plan, Preparer, plan_for
 from nexeon.gateway.validate import RequestValidator, check_objects
 from nexeon.gateway.way import read_body
 from nexeon.gateway.wording import Wording
@@ -117,6 +117,8 @@ def explain_request(tracer: Tracer, plan: Plan, client: Format, model: Model, ra
         streams = facts.stream is not None and facts.stream.get(body) is True
         exchange = tracer.exchange(client, model, body, stream=streams)
         preparer = Preparer(exchange, "explain")
+        plan = plan_for(plan, body)
+        found.piped = plan.piped
         prepared = preparer.prepare(plan, Lease("", plan.provider.key_account, ""))
     except RequestError as error:
         found.refusal = f"{error.param}: {error.message}" if error.param else error.message
