@@ -24,13 +24,12 @@ from typing import Any
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the guardian is a program of its own
+
+from tests.patience import PATIENCE
+from tests.ports import free_port
+
 _USER = "postgres"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def postgres_programs() -> Path | None:
@@ -100,7 +99,7 @@ class PostgresServer:
         """SIGINT: at once and in order; SIGQUIT: as in a crash."""
         if self.process is not None:
             self.process.send_signal(number)
-            self.process.wait(30)
+            self.process.wait(PATIENCE)
             self.process = None
 
 
@@ -127,7 +126,7 @@ class RedisServer:
     def stop(self, number: int = signal.SIGKILL) -> None:
         if self.process is not None:
             self.process.send_signal(number)
-            self.process.wait(30)
+            self.process.wait(PATIENCE)
             self.process = None
 
 
@@ -143,7 +142,7 @@ def _answers(port: int) -> bool:
 
 
 def _wait(ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while not ready():
         if process.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"a server did not start: {log}")

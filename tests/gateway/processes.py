@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,12 +14,7 @@ from conftest import settings
 
 from nexeon.admin import connect
 from tests.patience import PATIENCE
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-        return port
+from tests.ports import free_port
 
 
 class Process:

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import httpx
 import pytest
-from processes import Process, free_port
+from processes import Process
 from scripts import EVENTS, talks
 from upstream import Call, Upstream
 
 from nexeon.gateway.server.listener import deafen
 from tests.patience import PATIENCE, until
+from tests.ports import free_port
 
 BODY = {"model": "plain", "say": [{"who": "user", "text": "hi"}]}
 NGINX = shutil.which("nginx") or ("/usr/sbin/nginx" if Path("/usr/sbin/nginx").exists() else None)

@@ -26,7 +26,8 @@ from nexeon.gateway.server.siblings import labelled
 from nexeon.store.postgres.engine import PostgresStore
 from nexeon.store.records import Account, ApiKey
 from nexeon.store.secrets import VARIABLE, digest, last4, new_secret
-from tests.servers import free_port, need_postgres, schema_url
+from tests.ports import free_port
+from tests.servers import need_postgres, schema_url
 
 ROOT = Path(__file__).parents[2]
 
