@@ -43,6 +43,7 @@ docs: $(STAMP)
 # CPU per request beside a bare echo, nginx and (PEERS=1, in an environment of its own) LiteLLM: figures, not a test
 bench: $(STAMP)
 	PEERS=$(PEERS) BENCH_PLOT=docs/bench.svg $(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench.engine
 	$(BIN)/python -m tests.bench.store
 	$(BIN)/python -m tests.bench.terminal
 
