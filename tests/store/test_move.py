@@ -158,6 +158,19 @@ async def go_on(url: str) -> None:
     await store.close()
 
 
+@pytest.mark.parametrize("first", ["tinydb", "postgres"])
+@pytest.mark.parametrize("second", ["tinydb", "postgres"])
+async def test_a_store_with_nothing_beside_its_ledger_goes_anywhere(urls: Urls, first: str, second: str) -> None:
+    source, target = await urls(first), await urls(second)
+    store = await open_store(source)
+    await store.add(Account("acc_1", "one", 1.0))
+    await store.post("acc_1", "grant", 5)
+    await store.close()
+    for new in (1, 0):
+        moved = await move(source, target, _sides(), lambda what, done, total: None)
+        assert (moved.accounts, moved.new_entries, moved.total, moved.rows) == (1, new, 5, 0)
+
+
 @pytest.mark.parametrize("engine", ["tinydb", "postgres"])
 async def test_a_move_that_was_broken_off_is_done_by_moving_again(
     urls: Urls, engine: str, monkeypatch: pytest.MonkeyPatch

@@ -60,6 +60,8 @@ class SharedDatabase(Database):
 
     async def renumber(self) -> None:
         async with self._connections.one() as connection:
+            if not self._made:  # nothing was there to be written
+                await self._make(connection)
             for table in self._dialect.tables.values():
                 for name in table.counted:
                     await connection.execute(
