@@ -51,6 +51,7 @@ class AdminApp(App[None]):
     VERTICAL_BREAKPOINTS = [(0, "-short"), (36, "-tall")]
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(place.key, f"go('{place.mode}')", place.title, show=False) for place in PLACES),
+        Binding("slash", "find", "Find", key_display="/"),
         Binding("question_mark", "help", "Help", key_display="?"),
         Binding("q", "back", "Back"),
         Binding("escape", "back_only", "Back", show=False),
@@ -167,6 +168,11 @@ class AdminApp(App[None]):
 
         if not self.screen.is_modal:
             self.push_screen(HelpScreen(self.screen))
+
+    def action_find(self) -> None:
+        """Where there is no list to search: any screen, any act."""
+        if not self.screen.is_modal:
+            self.action_command_palette()
 
     def action_theme(self) -> None:
         self.theme = LIGHT.name if self.current_theme.dark else DARK.name

@@ -28,6 +28,13 @@ DARK: Final = Theme(
         "block-cursor-foreground": "#ffffff",
         "block-cursor-text-style": "bold",
         "input-selection-background": "#2dd4bf 30%",
+        "scrollbar": "#2b3746",
+        "scrollbar-hover": "#2b3746",
+        "scrollbar-active": "#2dd4bf",
+        "scrollbar-background": "#0e131a",
+        "scrollbar-background-hover": "#0e131a",
+        "scrollbar-background-active": "#0e131a",
+        "scrollbar-corner-color": "#0e131a",
     },
 )
 LIGHT: Final = Theme(
@@ -52,5 +59,12 @@ LIGHT: Final = Theme(
         "block-cursor-foreground": "#0d1720",
         "block-cursor-text-style": "bold",
         "input-selection-background": "#0b7a6f 25%",
+        "scrollbar": "#c4ccd6",
+        "scrollbar-hover": "#c4ccd6",
+        "scrollbar-active": "#0b7a6f",
+        "scrollbar-background": "#f7f8fa",
+        "scrollbar-background-hover": "#f7f8fa",
+        "scrollbar-background-active": "#f7f8fa",
+        "scrollbar-corner-color": "#f7f8fa",
     },
 )

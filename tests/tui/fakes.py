@@ -148,6 +148,10 @@ class FakeService:
             "status": lambda params: {"store": "tinydb:/var/lib/nexeon", "pid": 4242, "warnings": []},
             "accounts.list": lambda params: page(self.accounts, params, "name", "id"),
             "accounts.show": lambda params: self._one(self.accounts, params["account"]),
+            "usage.list": lambda params: {
+                "items": [{"day": "2030-03-16", "cost": "21.40"}, {"day": "2030-03-17", "cost": "0.75"}],
+                "next": None,
+            },
             "credits.ledger": lambda params: page(fake_changes.ledger(params["account"]), params),
             "keys.create": lambda params: {"id": self.keys[0]["id"], "key": "nex-sk-0123456789abcdefABCDEF-0123456789"},
             "keys.list": lambda params: page(self.keys, params, "name", "id", "last4", "account_name"),

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pilots import Open, settle
+from fakes import FakeService
+from pilots import Open, call, press, settle
 from textual.geometry import Region
 from textual.pilot import Pilot
 from textual.widgets import Static
@@ -21,10 +22,6 @@ from tui.screens.account import AccountScreen
 from tui.screens.accounts import AccountsScreen
 from tui.screens.confirm import ConfirmScreen
 from tui.screens.form import FormScreen
-
-
-async def call(pilot: Pilot[None], method: str, **params: Any) -> Any:
-    return await pilot.app.link.call(method, **params)  # type: ignore[attr-defined]
 
 
 async def accounts(pilot: Pilot[None]) -> AccountsScreen:
@@ -155,6 +152,14 @@ async def test_the_ledger_shows_the_running_balance_and_takes_acts(open_real: Op
         assert "7.00" in "".join(line.text for line in screen.query_one("#summary").render_lines(Region(0, 0, 90, 4)))
         await pilot.press("q")
         assert isinstance(pilot.app.screen, AccountsScreen)
+
+
+async def test_an_account_shows_what_it_spent(open_app: Open, fake: FakeService) -> None:
+    async with open_app() as pilot:
+        await press(pilot, "2", "enter")
+        assert "Spent today 0.750   this month 22.15" in str(pilot.app.screen.query_one("#summary", Static).render())
+        asked = next(params for method, params in fake.asked if method == "usage.list")
+        assert (asked["account"], asked["since"]) == (fake.accounts[0]["id"], "2030-03-01")
 
 
 async def test_the_ledger_is_saved_whole(open_real: Open, tmp_path: Path) -> None:

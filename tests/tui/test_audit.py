@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from fakes import FakeService
-from pilots import Open, settle
+from pilots import Open, call, settle
 from textual.pilot import Pilot
 from textual.widgets import Static
 
 from tui.screens.audit import AuditScreen
 from tui.screens.change import ChangeScreen, differences
-
-
-async def call(pilot: Pilot[None], method: str, **params: Any) -> Any:
-    return await pilot.app.link.call(method, **params)  # type: ignore[attr-defined]
 
 
 async def audit(pilot: Pilot[None]) -> AuditScreen:

@@ -10,13 +10,14 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fakes import FakeService
-from pilots import Open, settle
+from gateways import gateway
+from pilots import Open, call, fill, press, settle, terminal
 from textual.command import CommandPalette
 from textual.pilot import Pilot
-from textual.widgets import Input, OptionList, Static
+from textual.widgets import OptionList, Static
 
+from tests.patience import PATIENCE
 from tui.screens.first import FirstScreen
-from tui.screens.form import FormScreen
 from tui.screens.secret import SecretScreen
 
 
@@ -30,18 +31,6 @@ def steps(pilot: Pilot[None]) -> str:
     """A sign for each step: ✓ where it is done."""
     options = first(pilot).query_one("#steps", OptionList).options
     return "".join(str(each.prompt)[0] for each in options)
-
-
-def fill(pilot: Pilot[None], **values: str) -> None:
-    assert isinstance(pilot.app.screen, FormScreen)
-    for name, value in values.items():
-        pilot.app.screen.query_one(f"#field-{name}", Input).value = value
-
-
-async def press(pilot: Pilot[None], *keys: str) -> None:
-    for key in keys:
-        await pilot.press(key)
-        await settle(pilot)
 
 
 async def test_from_nothing_to_a_key(open_real: Open) -> None:
@@ -138,15 +127,15 @@ async def test_the_key_comes_with_a_line_that_works(open_app: Open, fake: FakeSe
         assert shlex.split(pilot.app.clipboard) == words
 
 
-async def call(pilot: Pilot[None], *, key: bool = True) -> str:
+async def calling(pilot: Pilot[None], *, key: bool = True) -> str:
     await press(pilot, "end", "enter")
     if key:
         fill(pilot, key="nex-sk-pasted")
     await press(pilot, "ctrl+s")
-    for _ in range(100):
+    async with asyncio.timeout(PATIENCE):
         await settle(pilot)
-        if not first(pilot)._calling:
-            break
+        while first(pilot)._calling:  # noqa: ASYNC110 (what is waited for has no event)
+            await asyncio.sleep(0.02)
     await settle(pilot)
     return str(first(pilot).query_one("#said", Static).render())
 
@@ -157,7 +146,7 @@ async def test_a_test_call_says_what_came(open_app: Open, fake: FakeService) -> 
         prepared(fake, url)
         pilot.app.action_first()  # type: ignore[attr-defined]
         await settle(pilot)
-        said = await call(pilot)
+        said = await calling(pilot)
         assert said.startswith("✓ 200 · provider alpine")
         assert "good day" in said
     assert b"authorization: bearer nex-sk-pasted" in seen[0].lower()
@@ -170,9 +159,9 @@ async def test_a_test_call_that_fails_says_why(open_app: Open, fake: FakeService
         prepared(fake, url)
         pilot.app.action_first()  # type: ignore[attr-defined]
         await settle(pilot)
-        assert (await call(pilot)).startswith("✖ 402")
+        assert (await calling(pilot)).startswith("✖ 402")
         prepared(fake, "http://127.0.0.1:1/chat")
-        said = await call(pilot, key=False)
+        said = await calling(pilot, key=False)
         assert said.startswith("✖ ConnectError")
 
 
@@ -184,3 +173,31 @@ async def test_a_far_gateway_is_called_where_it_is_administered(open_app: Open, 
         await settle(pilot)
         reachable: dict[str, Any] = first(pilot)._reachable({"url": "http://127.0.0.1:8080/v9/chat?alt=x"})
         assert reachable["url"] == "https://gateway.example/v9/chat?alt=x"
+
+
+async def test_all_four_steps_beside_a_gateway() -> None:
+    """A real one, whose providers answer offline: the key that is made pays for the call that is made."""
+    async with gateway() as served, terminal(served.connect, size=(100, 40)) as pilot:
+        await press(pilot, ":first", "home", "enter")
+        fill(pilot, name="acme", usd="3")
+        await press(pilot, "ctrl+s", "home", "down", "enter")
+        fill(pilot, account="acme", name="ci")
+        await press(pilot, "ctrl+s")
+        shown = pilot.app.screen
+        assert isinstance(shown, SecretScreen)
+        secret = str(shown.query_one("#secret", Static).render())
+        command = shlex.split(str(shown.query_one("#example", Static).render()))
+        assert f"Authorization: Bearer {secret}" in command
+        await press(pilot, "escape", "home", "down", "down", "enter")
+        provider = (await call(pilot, "models.list", limit=1))["items"][0]["targets"][0]["provider"]
+        fill(pilot, provider=provider, secret="sk-of-the-operator-4711", label="main")
+        await press(pilot, "ctrl+s")
+        assert steps(pilot).startswith("✓✓✓")
+        said = await calling(pilot, key=False)
+        assert said.startswith("✓ 200 · provider "), said
+        assert (await call(pilot, "keys.list", search="ci"))["items"][0]["spent"] != "0.00"
+        entries = (await call(pilot, "credits.ledger", account="acme"))["items"]
+        assert [entry["kind"] for entry in entries] == ["charge", "grant"]
+        assert "sk-of-the-operator" not in pilot.app.export_screenshot()
+        await press(pilot, "q")
+        assert (await call(pilot, "provider_keys.list"))["items"][0]["label"] == "main"

@@ -73,6 +73,10 @@ async def test_what_is_typed_right_after_a_tab_goes_to_the_next_field(open_app: 
         (("3", "d"), "Disable key `ci`?"),
         (("4", "x"), "Delete provider key `alpine alpine 0` (…0000)?"),
         (("4", "d"), "Disable provider key `alpine alpine 0`?"),
+        (("2", "enter", "x"), "Delete account `acme`?"),
+        (("2", "enter", "d"), "Disable account `acme`?"),
+        (("3", "enter", "x"), "Delete key `ci` (…0000)?"),
+        (("3", "enter", "d"), "Disable key `ci`?"),
     ],
 )
 async def test_what_destroys_names_the_thing_and_asks_once(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fakes import FakeService
-from pilots import Open, settle
+from pilots import Open, call, fill, settle
 from textual.pilot import Pilot
 from textual.widgets import Static
 
@@ -18,10 +16,6 @@ from tui.screens.pick import PickScreen
 from tui.screens.secret import SecretScreen
 
 
-async def call(pilot: Pilot[None], method: str, **params: Any) -> Any:
-    return await pilot.app.link.call(method, **params)  # type: ignore[attr-defined]
-
-
 async def keys(pilot: Pilot[None], *names: str) -> KeysScreen:
     """The screen, with keys of those names of account `acme`."""
     await call(pilot, "accounts.create", name="acme")
@@ -32,11 +26,6 @@ async def keys(pilot: Pilot[None], *names: str) -> KeysScreen:
     screen = pilot.app.screen
     assert isinstance(screen, KeysScreen)
     return screen
-
-
-def fill(pilot: Pilot[None], **values: str) -> None:
-    for name, value in values.items():
-        pilot.app.screen.query_one(f"#field-{name}").value = value  # type: ignore[attr-defined]
 
 
 async def test_a_new_keys_secret_is_shown_once_and_copied_by_one_key(open_real: Open) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from fakes import FakeService
-from pilots import Open, settle, terminal
+from pilots import Open, call, settle, terminal
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
@@ -42,10 +42,6 @@ async def screen_with(*labels: str, good: bool = True) -> AsyncIterator[tuple[Pi
         screen = pilot.app.screen
         assert isinstance(screen, ProviderKeysScreen)
         yield pilot, screen
-
-
-async def call(pilot: Pilot[None], method: str, **params: Any) -> Any:
-    return await pilot.app.link.call(method, **params)  # type: ignore[attr-defined]
 
 
 def told(pilot: Pilot[None]) -> list[str]:

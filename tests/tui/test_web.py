@@ -207,6 +207,17 @@ class Page:
             await asyncio.sleep(0.1)
         raise AssertionError("the page never was complete")
 
+    async def press(self, text: str) -> None:
+        await self.do("Input.dispatchKeyEvent", type="keyDown", text=text, key="Enter" if text == "\r" else text)
+
+    async def file(self, folder: Path, name: str) -> str:
+        """What was downloaded, once it is whole."""
+        async with asyncio.timeout(60):
+            while not (folder / name).exists():
+                await self.do("Runtime.evaluate", expression="1")  # and hear meanwhile
+                await asyncio.sleep(0.1)
+        return (folder / name).read_text()
+
     async def picture(self) -> bytes:
         return base64.b64decode((await self.do("Page.captureScreenshot", format="png"))["data"])
 
@@ -285,12 +296,23 @@ async def test_a_browser_shows_the_terminal_to_who_has_the_token(tmp_path: Path)
             await page.wait(b"8 Audit")
             await page.wait(b"gateway")
             await page.do("Runtime.evaluate", expression="document.querySelector('.xterm-helper-textarea').focus()")
-            await page.do("Input.dispatchKeyEvent", type="keyDown", key="3", text="3", code="Digit3")
+            await page.press("3")
             await page.wait(b"sandbox")
             await asyncio.sleep(1)
             where = await page.do("Runtime.evaluate", expression="location.href")
             assert TOKEN not in where["result"]["value"]
             picture = await page.picture()
+            # the ledger becomes a download
+            folder = tmp_path / "downloads"
+            await page.do("Page.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
+            page.heard = b""
+            await page.press("2")
+            await page.wait(b"Available")
+            await page.press("\r")
+            await page.wait(b"Spent today")
+            await page.press("s")
+            saved = await page.file(folder, "sandbox-ledger.csv")
+    assert [line.split(",")[2] for line in saved.splitlines()] == ["kind", "grant"]
     assert len(colours(picture)) > 50, "letters have many shades"
     # the ground of the theme, and the colour that marks the screen in front
     seen = {colour[:3] for colour in colours(picture)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from tempfile import mkdtemp
@@ -31,7 +32,7 @@ from tui.widgets.table import Cell, Item, RecordTable
 _PAGE = 100
 _AROUND = 6
 """Columns around the figures."""
-_LEDGER, _MORE = "ledger", "more"
+_LEDGER, _MORE, _SPENT = "ledger", "more", "spent"
 
 
 class Exporting(Message):
@@ -72,6 +73,7 @@ class AccountScreen(AccountActs):
     def __init__(self, account: Item) -> None:
         super().__init__()
         self._account_shown = account
+        self._spent: list[Item] | None = None
         self._next: str | None = None
 
     def compose_body(self) -> ComposeResult:
@@ -104,11 +106,19 @@ class AccountScreen(AccountActs):
         shown = len(self.table.items) if self.is_mounted else 0
         limit = min(max(_PAGE, shown), 5 * _PAGE)
         self.ask(_LEDGER, "credits.ledger", patient=True, account=self._account_shown["id"], limit=limit)
+        month = f"{self._today():%Y-%m}-01"
+        self.ask(_SPENT, "usage.list", patient=True, by="day", account=self._account_shown["id"], since=month)
+
+    def _today(self) -> date:
+        return datetime.fromtimestamp(self.admin.clock(), UTC).date()
 
     def answered(self, job: str, result: Any) -> None:
         match job:
             case "load":
                 self._account_shown = result
+                self._show_figures()
+            case "spent":
+                self._spent = result["items"]
                 self._show_figures()
             case "ledger":
                 self._next = result["next"]
@@ -140,6 +150,7 @@ class AccountScreen(AccountActs):
             ("Available", Text(show.exact(account["available"]), f"bold {low}")),
             ("Balance", Text(show.exact(account["balance"]))),
             ("Reserved", Text(show.exact(account["reserved"]))),
+            *((label, Text(value)) for label, value in self._spendings()),
             ("State", Text("disabled", self.tint("error")) if account["disabled"] else Text("ok")),
             *((label, Text(value)) for label, value in _further(account)),
         ]
@@ -155,6 +166,13 @@ class AccountScreen(AccountActs):
             shown.append_text(figure)
             used += len(figure)
         self.query_one("#summary", Static).update(shown)
+
+    def _spendings(self) -> Iterable[tuple[str, str]]:
+        if self._spent is not None:
+            today = self._today().isoformat()
+            costs = {each["day"]: Decimal(each["cost"]) for each in self._spent}
+            yield "Spent today", show.money(str(costs.get(today, 0)))
+            yield "this month", show.money(str(sum(costs.values(), Decimal(0))))
 
     def on_resize(self) -> None:
         self._show_figures()

@@ -17,7 +17,7 @@ from textual.timer import Timer
 from textual.widgets import Static
 from textual.worker import Worker
 
-from nexeon.errors import AdminUnreachable, NexeonError
+from nexeon.errors import AdminUnreachable, NexeonError, StoreLocked
 from tui.screens.confirm import ConfirmScreen
 from tui.screens.form import FormScreen
 from tui.widgets.nav import Nav
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 LOAD = "load"
 """The job whose refusal stands above the body until it works again."""
+
+_LOCKED = (
+    ".\nOne terminal, or one browser tab, works on a store by itself. Close that one: this one looks again by itself."
+    "\nOr start a gateway there (nexeon serve): through it, any number of them work at once."
+)
 
 
 class Answered(Message):
@@ -142,7 +147,7 @@ class AdminScreen(Screen[R]):
             return
         if message.job == LOAD:
             problem = self.query_one("#problem", Static)
-            problem.update(f"✖ {message.error}")
+            problem.update(f"✖ {message.error}{_LOCKED if isinstance(message.error, StoreLocked) else ''}")
             problem.display = True
         else:
             self.notify(str(message.error), title="Refused", severity="error", timeout=8, markup=False)

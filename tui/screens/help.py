@@ -16,7 +16,7 @@ from tui.places import PLACES
 
 _HABITS = (
     ("1 … 8", "the screens, in the order of the line at the top"),
-    ("/", "search; esc closes it, enter goes to the list"),
+    ("/", "search; esc closes it, enter goes to the list; where there is no list, find a screen or an act"),
     ("j k · ↓ ↑", "down and up; g and G: first and last; ctrl+d and ctrl+u: a page"),
     ("enter · l", "open what is under the cursor"),
     ("q · esc", "back; q on the first screen quits"),

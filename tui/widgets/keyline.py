@@ -14,10 +14,10 @@ from textual.widgets import Input, TextArea
 _FIRST: Final = frozenset({"create", "add"})
 """Actions that a screen without records has, too."""
 
-_LAST: Final = ("search", "help", "back")
+_LAST: Final = ("search", "find", "help", "back")
 """Actions that stand at the end, and stay where there is too little room for all."""
 
-_TYPED: Final = frozenset({"help", "back"})
+_TYPED: Final = frozenset({"find", "help", "back"})
 """Those whose keys are text while something is written."""
 
 Shown = tuple[str, str, str]

@@ -20,7 +20,8 @@ class Plot(Vertical):
     def __init__(self, title: str, names: Sequence[str], colours: Sequence[str], *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.border_title = title
-        self.border_subtitle = " · ".join(names)
+        legend = zip(names, colours, strict=True)
+        self.border_subtitle = " ".join(f"[${colour}]● {name}[/]" for name, colour in legend)
         self._colours = colours
         self._plot: PlotextPlot | None = None
         self._span = 0
