@@ -6,6 +6,7 @@ import ast
 from collections.abc import Callable
 from typing import Final
 
+from nexeon.mapping.filtering import inlined
 from nexeon.mapping.pytree import Block, Names, at_line, called, clone, compared, got, is_missing, is_name, named
 
 _OPPOSITE: Final[dict[type[ast.cmpop], type[ast.cmpop]]] = {
@@ -16,6 +17,7 @@ _OPPOSITE: Final[dict[type[ast.cmpop], type[ast.cmpop]]] = {
     ast.Eq: ast.NotEq,
     ast.NotEq: ast.Eq,
 }
+_ORDERS: Final[dict[str, type[ast.cmpop]]] = {"less": ast.Lt, "at_most": ast.LtE, "more": ast.Gt, "at_least": ast.GtE}
 _SIZED: Final = frozenset({"str", "dict", "list"})
 
 
@@ -300,15 +302,36 @@ class Peephole(ast.NodeTransformer):
             made = self._lookup(node)
         elif called(node, "equal"):
             made = self._equal(node)
-        elif called(node, "filter_length") and self.names.kinds(node.args[0]) == {"list"}:
-            made = at_line(ast.Call(named("len", node), [self.visit(node.args[0])], []), node)
+        elif called(node, "present_fields"):
+            made = self._fields(node)
+        elif called(node, *_ORDERS):
+            made = self._ordered(node)
         elif called(node, "filter_omit"):
             made = self._omitted(node)
         elif called(node, "is_empty"):
             made = self._empty(node)
         elif called(node, "nothing"):
             made = negated(self._something(node))
+        else:
+            made = inlined(node, self.visit, self.fresh)
         return made if made is not None else self.generic_visit(node)
+
+    def _fields(self, node: ast.Call) -> ast.expr | None:
+        """A map of one field that may be missing."""
+        display = node.args[0]
+        if not isinstance(display, ast.Dict) or len(display.values) != 1:
+            return None
+        first, again = self._named(self.visit(display.values[0]))
+        there = ast.Compare(first, [ast.IsNot()], [ast.Name("MISSING", ast.Load())])
+        return at_line(ast.IfExp(there, ast.Dict(display.keys, [again]), ast.Dict([], [])), node)
+
+    def _ordered(self, node: ast.Call) -> ast.expr | None:
+        """Numbers by size."""
+        assert isinstance(node.func, ast.Name)
+        if any(self.names.kinds(one) != {"num"} for one in node.args):
+            return None
+        left, right = map(self.visit, node.args)
+        return at_line(ast.Compare(left, [_ORDERS[node.func.id]()], [right]), node)
 
     def _omitted(self, node: ast.Call) -> ast.expr | None:
         """`x | omit(…)`: mostly nothing else is there."""

@@ -29,14 +29,15 @@ _HELPERS: Final[dict[str, Kinds]] = {
     **dict.fromkeys(("equal", "contains", "is_empty", "nothing", "less", "at_most", "more", "at_least"), _BOOL),
     "present_items": _LIST,
     "builtin_new_id": _STR,
-    "filter_length": _NUM,
+    **dict.fromkeys(("other_where", "other_reject", "other_pluck"), _LIST),
+    **dict.fromkeys(("filter_length", "other_length", "len"), _NUM),
     "concat": _STR | _MISSING,
 }
 _LEAVES: Final = frozenset({"ctx", "op", "ops", "name", "type_comment", "type_params", "attr", "id", "arg", "kind"})
 _KINDS_OF_NODES: Final[list[type[ast.AST]]] = [*ast.expr.__subclasses__(), *ast.stmt.__subclasses__(), ast.keyword]
 _CHILDREN: Final[dict[type[ast.AST], tuple[str, ...]]] = {
     kind: tuple(field for field in kind._fields if field not in _LEAVES) for kind in _KINDS_OF_NODES
-} | {ast.FunctionDef: ("body",)}
+} | {ast.FunctionDef: ("body",), ast.comprehension: ("target", "iter", "ifs")}
 _SHARED: Final = (ast.expr_context, ast.operator, ast.unaryop, ast.boolop, ast.cmpop)
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from nexeon.errors import MappingFailure
 from nexeon.mapping import functions, operators
+from nexeon.mapping.filtering import INLINED, OTHERWISE
 from nexeon.mapping.missing import EMPTY, MISSING
 from nexeon.mapping.opaque import Touched, opaque
 from nexeon.wire.json import dumps
@@ -90,6 +91,7 @@ def namespace() -> dict[str, Any]:
     names |= {f"filter_{name}": function for name, function in functions.FILTERS.items()}
     # the same, once what is usual has been tried
     names |= {"without": functions.FILTERS["omit"], "lookup_other": operators.lookup}
+    names |= {OTHERWISE + name: functions.FILTERS[name] for name in INLINED}
     names |= {f"builtin_{name}": function for name, (function, _) in functions.FUNCTIONS.items()}
     return names
 

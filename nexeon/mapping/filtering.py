@@ -1,0 +1,77 @@
+"""Filters of lists in place of their calls, for the usual case of a list; what is none goes to the filter itself."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from typing import Final
+
+from nexeon.mapping.pytree import at_line, clone
+
+OTHERWISE: Final = "other_"
+"""Before the name of a filter that is called where the usual case is not."""
+INLINED: Final = ("where", "reject", "pluck", "first", "last", "length")
+
+
+def inlined(node: ast.Call, visited: Callable[[ast.expr], ast.expr], fresh: Callable[[], str]) -> ast.expr | None:
+    """The call of one of these filters as an expression; None where it stays a call."""
+    if not isinstance(node.func, ast.Name):
+        return None
+    name = node.func.id.removeprefix("filter_")
+    if name not in INLINED or name == node.func.id or not all(_is_text(one) for one in node.args[1:]):
+        return None
+    value = visited(node.args[0])
+    first = value
+    if not isinstance(value, ast.Name):
+        own = fresh()
+        first, value = ast.NamedExpr(ast.Name(own, ast.Store()), value), ast.Name(own, ast.Load())
+    words = [one.value for one in node.args[1:] if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+    usual = _usual(name, value, words, fresh())
+    test = ast.Compare(_type(first), [ast.Is()], [ast.Name("list", ast.Load())])
+    other = ast.Call(ast.Name(OTHERWISE + name, ast.Load()), [clone(value), *node.args[1:]], [])
+    return at_line(ast.IfExp(test, usual, other), node)
+
+
+def _usual(name: str, value: ast.Name, words: list[str], item: str) -> ast.expr:
+    """What the filter gives of a list."""
+    if name == "length":
+        return ast.Call(ast.Name("len", ast.Load()), [clone(value)], [])
+    if name in ("first", "last"):
+        index: ast.expr = ast.Constant(0) if name == "first" else ast.UnaryOp(ast.USub(), ast.Constant(1))
+        return ast.IfExp(clone(value), ast.Subscript(clone(value), index, ast.Load()), ast.Name("MISSING", ast.Load()))
+    one = ast.Name(item, ast.Load())
+    there = ast.Compare(ast.Constant(words[0]), [ast.In()], [one])
+    if name == "pluck":
+        read: ast.expr = ast.Subscript(one, ast.Constant(words[0]), ast.Load())
+        return _listing(read, item, value, [_is_map(one), there])
+    tests: list[ast.expr]
+    if len(words) == 1:
+        tests = [_is_map(one), there]
+    else:
+        got = ast.Call(ast.Attribute(one, "get", ast.Load()), [ast.Constant(words[0])], [])
+        wanted: ast.expr = ast.Tuple([ast.Constant(word) for word in words[1:]], ast.Load())
+        operator: ast.cmpop = ast.In()
+        if len(words) == 2:
+            wanted, operator = ast.Constant(words[1]), ast.Eq()
+        tests = [_is_map(one), ast.Compare(got, [operator], [wanted])]
+    if name == "reject":
+        tests = [ast.UnaryOp(ast.Not(), ast.BoolOp(ast.And(), tests))]
+    return _listing(one, item, value, tests)
+
+
+def _listing(element: ast.expr, item: str, value: ast.Name, tests: list[ast.expr]) -> ast.expr:
+    test = tests[0] if len(tests) == 1 else ast.BoolOp(ast.And(), tests)
+    over = ast.comprehension(ast.Name(item, ast.Store()), clone(value), [test], 0)
+    return ast.IfExp(clone(value), ast.ListComp(element, [over]), ast.List([], ast.Load()))
+
+
+def _type(value: ast.expr) -> ast.expr:
+    return ast.Call(ast.Name("type", ast.Load()), [value], [])
+
+
+def _is_map(value: ast.expr) -> ast.expr:
+    return ast.Compare(_type(clone(value)), [ast.Is()], [ast.Name("dict", ast.Load())])
+
+
+def _is_text(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
