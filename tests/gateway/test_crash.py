@@ -14,59 +14,34 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 import pytest
+from heard import ROOT, Heard, one_model, open_account, serve
 
-from nexeon.data import data_path
-from nexeon.store.records import Account, ApiKey
-from nexeon.store.secrets import digest, last4, new_secret
 from nexeon.store.tinydb_engine import TinyStore
 from tests.patience import PATIENCE, until, wait_until
 
-ROOT = Path(__file__).parents[2]
 CRASHES = int(os.environ.get("NEXEON_CRASHES", "4"))
 CLIENTS = 12
 CREDIT = 10**12
-MODEL = "m"
-PATH = "/v1/chat/completions"
 
 
 @dataclass
-class Crashed:
+class Crashed(Heard):
     """A store folder, its gateway, and what clients were told."""
 
-    folder: Path
-    secret: str
+    folder: Path = field(kw_only=True)
+    secret: str = field(kw_only=True)
     process: subprocess.Popen[str] | None = None
     url: str = ""
     over: bool = False
-    # requests by what their clients have heard: the whole answer, or only its beginning
-    answered: set[str] = field(default_factory=set)
-    begun: set[str] = field(default_factory=set)
-    statuses: Counter[int] = field(default_factory=Counter)
 
     async def start(self, preexec: Callable[[], None] | None = None) -> None:
-        files = [str(data_path("gateway.yaml")), str(self.folder / "store.yaml")]
-        command = ["-m", "nexeon.cli", "serve", "--sandbox", "--port", "0", "-c", files[0], "-c", files[1]]
-        with (self.folder / "errors.txt").open("a") as errors:
-            self.process = subprocess.Popen(  # noqa: ASYNC220
-                [sys.executable, *command],
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
-                preexec_fn=preexec,
-            )
-        assert self.process.stdout is not None
-        lines = [await asyncio.to_thread(self.process.stdout.readline) for _ in range(3)]
-        assert lines[2].startswith("curl"), (self.folder / "errors.txt").read_text()
-        self.url = next(word for word in lines[2].split() if word.startswith("http"))
-        self.url = self.url[: self.url.index("/", len("http://"))]
+        self.process, self.url = await serve(self.folder / "store.yaml", self.folder / "errors.txt", preexec=preexec)
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         assert self.process is not None
@@ -76,7 +51,7 @@ class Crashed:
     async def load(self, seconds: float, after: Callable[[], None]) -> None:
         """Asks all the time, in both modes, and does `after` in the midst of it."""
         limits = httpx.Limits(max_connections=CLIENTS)
-        async with httpx.AsyncClient(base_url=self.url, timeout=PATIENCE, limits=limits) as http:
+        async with httpx.AsyncClient(timeout=PATIENCE, limits=limits) as http:
             clients = [asyncio.create_task(self._client(http)) for _ in range(CLIENTS)]
             so_far = len(self.answered)
             await until(lambda: len(self.answered) > so_far + CLIENTS)
@@ -86,24 +61,8 @@ class Crashed:
 
     async def _client(self, http: httpx.AsyncClient) -> None:
         chance = random.Random()
-        while not self.over:
-            stream = chance.random() < 0.4
-            body = {"model": MODEL, "max_tokens": 50, "stream": stream, "messages": [{"role": "user", "content": "hi"}]}
-            try:
-                async with http.stream(
-                    "POST", PATH, json=body, headers={"authorization": f"Bearer {self.secret}"}
-                ) as answer:
-                    self.statuses[answer.status_code] += 1
-                    number = answer.headers["x-request-id"]
-                    if answer.status_code == 200:
-                        self.begun.add(number)
-                    text = (await answer.aread()).decode()
-            except httpx.HTTPError:
-                return
-            if answer.status_code == 200 and ("data: [DONE]" in text if stream else "choices" in json.loads(text)):
-                self.answered.add(number)
-            elif answer.status_code == 503:
-                await asyncio.sleep(0.02)
+        while not self.over and await self.ask(http, self.url, self.secret, chance):
+            pass
 
     async def check(self) -> None:
         """What was told is on the disk: once, and nothing else is."""
@@ -112,41 +71,15 @@ class Crashed:
         balance = await store.balance("acc_1")
         assert await store.reservations() == []
         await store.close()
-        charges = Counter(entry.request for entry in entries if entry.kind == "charge")
-        assert set(charges.values()) <= {1}, "charged twice"
-        assert self.answered <= set(charges), "answered, and not charged"
-        told = {entry.request: entry for entry in entries if entry.kind == "charge"}
-        assert not any(told[number].estimated for number in self.answered)
-        assert all(told[number].amount < 0 and told[number].price and told[number].usage for number in self.answered)
-        assert not [entry for entry in entries if entry.kind == "shortfall"]
-        assert sum(entry.amount for entry in entries) == balance.balance
-        assert (balance.reserved, entries[-1].amount) == (0, CREDIT)
-        assert [entry.previous for entry in entries] == [*(entry.id for entry in entries[1:]), ""]
+        self.agree(entries[::-1], balance, CREDIT)
 
 
 @pytest.fixture
 async def crashed(tmp_path: Path) -> Crashed:
-    secret = new_secret()
-    model = {"owned_by": "tests", "created": 1, "price": {"input": 1, "output": 2}, "max_output_tokens": 100}
-    provider = json.loads(json.dumps(next(iter(_shipped()["providers"]))))
-    config = {
-        "store": {"url": f"tinydb:{tmp_path / 'store'}"},
-        "models": {MODEL: {**model, "targets": [{"provider": provider, "model": MODEL}]}},
-    }
-    (tmp_path / "store.yaml").write_text(json.dumps(config))
-    store = await TinyStore.open(tmp_path / "store")
-    await store.add(Account("acc_1", "acme", 0.0))
-    await store.add(ApiKey("key_1", "acc_1", "k", 0.0, digest(secret), last4(secret)))
-    await store.post("acc_1", "grant", CREDIT)
-    await store.close()
-    return Crashed(tmp_path, secret)
-
-
-def _shipped() -> dict[str, dict[str, object]]:
-    import yaml
-
-    found: dict[str, dict[str, object]] = yaml.safe_load(data_path("gateway.yaml").read_text())
-    return found
+    url = f"tinydb:{tmp_path / 'store'}"
+    (tmp_path / "store.yaml").write_text(json.dumps(one_model(url)))
+    secret = await open_account(await TinyStore.open(tmp_path / "store"), CREDIT)
+    return Crashed(folder=tmp_path, secret=secret)
 
 
 def tear(folder: Path, chance: random.Random) -> None:

@@ -14,7 +14,8 @@ import yaml
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from conftest import settings
-from fleet import MODEL, PATH, SECRET_KEY, Fleet
+from fleet import SECRET_KEY, Fleet
+from heard import MODEL, PATH
 
 from nexeon.admin import connect_http
 from nexeon.config import load_config
