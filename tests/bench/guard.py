@@ -7,6 +7,7 @@ have, nothing is compared.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import os
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +25,7 @@ from typing import Any, Final
 FIGURES: Final = Path(__file__).with_name("guard.json")
 MARGIN: Final = 0.1
 WARM, ROUNDS = 10, 30
+_NO_CONTROL: Final = 3
 
 
 def request_json() -> Callable[[], None]:
@@ -94,37 +97,127 @@ def events_alone() -> Callable[[], None]:
     return run
 
 
+def tools(model: str) -> dict[str, Any]:
+    """20 messages with tools."""
+    from tests.bench.requests import with_tools
+
+    return with_tools(model)
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    return asyncio.new_event_loop()
+
+
+def whole(client: str, upstream: str, make: Callable[[str], dict[str, Any]] | None = None) -> Callable[[], None]:
+    """A request all the way through the app, with a key, limits, credit, the ledger and measures, but for sockets:
+    the provider's answer is there at once."""
+    import httpx
+
+    from nexeon.gateway.server.app import create_app, services_of
+    from nexeon.store import Account, ApiKey, open_store
+    from nexeon.store.secrets import digest, new_secret
+    from nexeon.wire.json import dumps
+    from tests.bench import deployment
+    from tests.bench.answers import ANSWERS
+    from tests.gateway.relays import deployed
+
+    config, library = deployed()
+    answer = next(dumps(body) for path, body in ANSWERS.items() if path in deployment.path(upstream, "bench"))
+    secret = new_secret()
+    loop = _loop()
+    store = loop.run_until_complete(open_store("memory:"))
+    loop.run_until_complete(store.add(Account("acc_1", "bench", 0.0)))
+    loop.run_until_complete(store.add(ApiKey("key_1", "acc_1", "bench", 0.0, digest(secret), "0000", rpm=10**6)))
+    loop.run_until_complete(store.post("acc_1", "grant", 10**15))
+
+    def answered(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, headers={"content-type": "application/json"}, content=answer)
+
+    app = create_app(config, library, store, transport=lambda provider: httpx.MockTransport(answered))
+    services = services_of(app)
+    services.current.open()  # but for what goes on in the background, which no two counts would have alike
+    loop.run_until_complete(services.pool.open())
+    name = deployment.model("json", upstream)
+    body = dumps((make or (lambda name: deployment.body(client, name)))(name))
+    path = deployment.path(client, name)
+    headers = [(b"authorization", b"Bearer " + secret.encode()), (b"content-length", b"%d" % len(body))]
+    scope = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
+        "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "", "headers": headers,
+        "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 2), "extensions": {}, "state": {},
+    }  # fmt: skip
+
+    async def send(message: Any) -> None:
+        assert message.get("status", 200) == 200, message
+
+    async def one() -> None:
+        parts = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def receive() -> dict[str, Any]:
+            if parts:
+                return parts.pop()
+            return await loop.create_future()  # type: ignore[no-any-return]  # a client that does not leave
+
+        await app(scope, receive, send)  # type: ignore[arg-type]
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(others)
+
+    return lambda: loop.run_until_complete(one())
+
+
 CASES: Final[dict[str, Callable[[], Callable[[], None]]]] = {
     "request of 20 messages with tools, chat to messages": request_json,
     "answer, messages to chat": answer_json,
+    "whole request, chat to chat": lambda: whole("openai.chat", "openai.chat"),
+    "whole request, messages to chat": lambda: whole("anthropic.messages", "openai.chat"),
+    "whole request of 20 messages with tools, chat to chat": lambda: whole("openai.chat", "openai.chat", tools),
     "stream of 203 events, chat to chat": lambda: stream("openai.chat", "openai.chat", "chat/completions"),
     "stream of 206 events, messages to chat": lambda: stream("openai.chat", "anthropic.messages", "messages"),
     "10 events one by one, chat to messages": events_alone,
 }
 
 
-def play() -> None:
-    """All cases in a process under callgrind, each between two marks."""
-    for make in CASES.values():
-        run = make()
+def play(*, later: bool) -> None:
+    """All cases in a process under callgrind, each between two marks. `later`: it does not look at instructions yet."""
+    from nexeon.gateway.server import direct
+
+    direct._SOON = 3600.0  # type: ignore[misc]  # here every request takes long, and no client has to be watched
+    runs = [make() for make in CASES.values()]
+    for run in runs:
         for _ in range(WARM):
             run()
-        gc.collect()
-        gc.disable()
+    gc.collect()
+    gc.disable()
+    if later:
+        _count_from_now()
+    for run in runs:
         os.getppid()
         for _ in range(ROUNDS):
             run()
         os.getppid()
-        gc.enable()
 
 
-def count() -> dict[str, int]:
+def _count_from_now() -> None:
+    """What came before would take minutes, and is not counted. Not waited for in a system call, from which callgrind
+    could be woken only by who may trace processes."""
+    control = subprocess.Popen(["callgrind_control", "--instr=on", str(os.getpid())], stdout=subprocess.DEVNULL)
+    while control.poll() is None:
+        sum(range(1000))
+    if control.returncode:
+        raise SystemExit(_NO_CONTROL)
+
+
+def count(*, later: bool = True) -> dict[str, int]:
     """Instructions of one round, by case."""
     with tempfile.TemporaryDirectory() as folder:
-        command = ["valgrind", "--tool=callgrind", "--dump-before=getppid", f"--callgrind-out-file={folder}/out"]
-        command += [sys.executable, "-m", "tests.bench.guard", "--play"]
+        command = ["valgrind", "--tool=callgrind", f"--instr-atstart={'no' if later else 'yes'}"]
+        command += ["--dump-before=getppid", f"--callgrind-out-file={folder}/out"]
+        command += [sys.executable, "-m", "tests.bench.guard", "--play", "later" if later else "all"]
         environ = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
         done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+        if later and done.returncode == _NO_CONTROL:
+            return count(later=False)
         dumps = [Path(folder) / f"out.{2 * number}" for number in range(1, len(CASES) + 1)]
         if done.returncode or not all(dump.exists() for dump in dumps):
             raise SystemExit(f"callgrind failed: {done.stderr[-2000:]}")
@@ -143,7 +236,7 @@ def versions() -> dict[str, str]:
 
 def main(arguments: list[str]) -> int:
     if arguments[:1] == ["--play"]:
-        play()
+        play(later=arguments[1:] == ["later"])
         return 0
     if shutil.which("valgrind") is None:
         print("valgrind is missing: nothing is counted (`apt-get install valgrind`)")
