@@ -32,8 +32,12 @@ class LinkChanged(Message):
     """The connection was made, or lost."""
 
 
-class NothingYet(Message):
-    """There is no account."""
+class Looked(Message):
+    """Whether there is an account."""
+
+    def __init__(self, found: bool) -> None:
+        super().__init__()
+        self.found = found
 
 
 class AdminApp(App[None]):
@@ -115,19 +119,18 @@ class AdminApp(App[None]):
             self._find()
 
     def _find(self) -> None:
-        self.run_worker(self._knock(), group="find", exclusive=True)
+        self.run_worker(self._knock(self._welcome), group="find", exclusive=True)
 
-    async def _knock(self) -> None:
+    async def _knock(self, welcome: bool) -> None:
         # Screens tell what is wrong with what they ask.
         with contextlib.suppress(NexeonError):
             await self.link.call("status")
-            if self._welcome:
-                self._welcome = False
-                if not (await self.link.call("accounts.list", limit=1))["items"]:
-                    self.post_message(NothingYet())
+            if welcome:
+                self.post_message(Looked(bool((await self.link.call("accounts.list", limit=1))["items"])))
 
-    def on_nothing_yet(self) -> None:
-        if len(self.screen_stack) == 1:
+    def on_looked(self, message: Looked) -> None:
+        self._welcome = False
+        if not message.found and len(self.screen_stack) == 1:
             self.action_first()
 
     def action_first(self) -> None:

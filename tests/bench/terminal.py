@@ -247,7 +247,7 @@ def drive(terminal: Terminal) -> None:
     typed = "nightly-99999-laptop-12"
     letters = [timed(terminal, letter, typed[: at + 1]) for at, letter in enumerate(typed)]
     told("a letter in the search line", letters)
-    terminal.press("\x1b")
+    timed(terminal, "\x1b", keys[0])  # seen before the next key, with which it would be another
     for name, text, found in (
         ("one", key(KEYS - 1), f" {key(KEYS - 1)} "),
         ("a fifth", WORDS[3], key(8)),

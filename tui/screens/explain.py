@@ -11,11 +11,20 @@ from textual.binding import Binding
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.highlight import highlight
+from textual.message import Message
 from textual.widgets import Input, Select, Static, TabbedContent, TabPane, TextArea
 
 from tui.screens.base import AdminScreen
 
 _PROMPT = "Name three rivers."
+
+
+class Explained(Message):
+    """What each target would get."""
+
+    def __init__(self, targets: list[dict[str, Any]]) -> None:
+        super().__init__()
+        self.targets = targets
 
 
 class ExplainScreen(AdminScreen[None]):
@@ -64,7 +73,7 @@ class ExplainScreen(AdminScreen[None]):
                 self.query_one("#request", TextArea).text = json.dumps(result["body"], indent=2, ensure_ascii=False)
                 self.action_explain()
             case "explain":
-                self.run_worker(self._show(result), group="show", exclusive=True)
+                self.post_message(Explained(result))
 
     @on(Select.Changed, "#format")
     def _another_format(self, event: Select.Changed) -> None:
@@ -79,11 +88,13 @@ class ExplainScreen(AdminScreen[None]):
                 max_tokens=1000,
             )
 
-    async def _show(self, targets: list[dict[str, Any]]) -> None:
+    @on(Explained)
+    async def _show(self, message: Explained) -> None:
+        message.stop()
         tabs = self.query_one(TabbedContent)
         await tabs.clear_panes()
-        self.query_one("#hint").display = not targets
-        for target in targets:
+        self.query_one("#hint").display = not message.targets
+        for target in message.targets:
             self._count += 1
             sign = "✖" if target["refusal"] else "▲" if target["dropped"] else "✔"
             title = Content(f"{sign} {target['provider']} {target['format']}")

@@ -46,11 +46,11 @@ class ProviderKeysScreen(AddsProviderKeys, ActScreen, ListScreen):
     method = "provider_keys.list"
     paged = False
     columns = (
-        Column("Provider", 12),
-        Column("Label", 12, flex=True),
-        Column("Ends in", 8, drop=2),
-        Column("State", 16),
-        Column("Why", 16, flex=True, drop=3),
+        Column("Provider", 10),
+        Column("Label", 10, flex=True),
+        Column("Ends in", 8, drop=3),
+        Column("State", 13),
+        Column("Why", 16, flex=True, drop=1),
         Column("Weight", 6, align="right", drop=5),
         Column("Now", 4, align="right", drop=4),
         Column("Calls", 6, align="right"),

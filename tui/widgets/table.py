@@ -122,9 +122,11 @@ class RecordTable(ScrollView, can_focus=True):
 
     def extend(self, items: Iterable[Item]) -> None:
         """More records at the end."""
+        first = len(self.items)
         self.items += items
         self._measure()
-        self.refresh()
+        if self._in_sight(first):
+            self.refresh()
 
     def after(self, item: Item) -> list[Item]:
         """The records behind a record; none where it is not here."""
@@ -138,8 +140,12 @@ class RecordTable(ScrollView, can_focus=True):
         self.refresh()
 
     def _measure(self) -> None:
-        self.virtual_size = Size(self.container_size.width, len(self.items) + 1)
-        self._scroll_update(self.virtual_size)
+        size = Size(self.container_size.width, len(self.items) + 1)
+        if self.styles.is_auto_height:
+            self.virtual_size = size
+        else:  # nothing else on the screen moves, so nothing is to be laid out
+            self.set_reactive(RecordTable.virtual_size, size)
+        self._scroll_update(size)
 
     def _tell(self, *, moved: bool = False) -> None:
         item = self.item
