@@ -40,12 +40,12 @@ docs: $(STAMP)
 	$(BIN)/python -m tests.tools.coverage_docs
 	$(if $(RECORDINGS),$(BIN)/python -m tests.tools.recordings_docs $(RECORDINGS))
 
-# CPU per request beside a bare echo, nginx and (PEERS=1, in an environment of its own) LiteLLM: figures, not a test
+# figures, not a test: CPU per request beside a bare echo, nginx and (PEERS=1, in environments of their own) LiteLLM and
+# Portkey; latency, memory, start; at the end what is to hold, and whether it does. `python -m tests.bench --help` has more
 bench: $(STAMP)
-	PEERS=$(PEERS) BENCH_PLOT=docs/bench.svg $(BIN)/python -m tests.bench
-	$(BIN)/python -m tests.bench.engine
 	$(BIN)/python -m tests.bench.store
 	$(BIN)/python -m tests.bench.terminal
+	PEERS=$(PEERS) BENCH_PLOT=docs/bench.svg $(BIN)/python -m tests.bench
 
 # workers, reloads, restarts: figures, not a test
 bench-ops: $(STAMP)

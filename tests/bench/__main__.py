@@ -10,7 +10,9 @@ import shutil
 import sys
 from pathlib import Path
 
-from tests.bench import growth, paced, start, targets
+from nexeon.data import data_path
+from nexeon.mapping import load_library
+from tests.bench import engine, growth, paced, start, targets
 from tests.bench.cases import (
     CHAT,
     MESSAGES,
@@ -27,7 +29,7 @@ from tests.bench.harness import folder, memory
 from tests.bench.peers import Peer, all_of
 from tests.bench.plot import plot
 
-PARTS = ("cases", "first", "paced", "streams", "start", "growth", "memory")
+PARTS = ("engine", "cases", "first", "paced", "streams", "start", "growth", "memory")
 MANY_STREAMS = 2000
 _LOOKS = 10
 
@@ -82,6 +84,12 @@ def run(asked: argparse.Namespace, where: Path, seen: targets.Figures, key: str,
     seen.begun = seen.begun or {peer.name: memory(peer.pid) for peer in all}
     now = ", ".join(f"{peer.name} {memory(peer.pid):.0f} MB" for peer in all)
     print(f"memory at start: {now}", flush=True)
+    if "engine" in asked.parts:
+        library = load_library([data_path("mappings")])
+        engine.agree(library)
+        seen.engine = {**engine.requests(library), **engine.streams(library)}
+        for name, taken in seen.engine.items():
+            print(f"mapping engine, {name:<58}{taken:>9.1f} µs", flush=True)
     print(f"{'case':<42}{'':>9}{'per s':>9}{'CPU':>11}{'':>12}{'x echo':>6}  beyond the upstream")
     if "cases" in asked.parts:
         for case in cases(asked.only):

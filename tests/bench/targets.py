@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from tests.bench.cases import Case, Row, Table
+from tests.bench.cases import CHAT, Case, Row, Table
+from tests.bench.deployment import SHORT
 from tests.bench.start import Start
 
 
@@ -14,6 +15,7 @@ class Figures:
     """What a run has measured; what was not asked for stays empty. Memory is in MB, by peer."""
 
     cases: list[Case]
+    engine: Mapping[str, float] = field(default_factory=dict)
     table: Table = field(default_factory=dict)
     paced: Table = field(default_factory=dict)
     first: Table = field(default_factory=dict)
@@ -69,6 +71,7 @@ def targets(seen: Figures) -> list[Target]:
         _most("added latency, p50 at one connection", 1.5, _added(seen.table.items(), "p50@1"), "ms"),
     )
     found.append(_most("first streamed text after its arrival, p50", 1.0, _added(seen.first.items(), "p50"), "ms"))
+    found += _engine(seen.engine)
     thousand = seen.starts and max(seen.starts.items(), key=lambda item: item[0].endswith("models") and len(item[0]))[1]
     found.append(Target("start to ready with 1,000 models", 1.0, thousand.ready if thousand else None, unit="s"))
     found.append(Target("memory at start", 100.0, seen.begun.get("nexeon"), unit="MB"))
@@ -80,6 +83,28 @@ def targets(seen: Figures) -> list[Target]:
         words = f"a request's cost at {sizes[-1]:,} {what} beside {sizes[0]:,}" if sizes else f"cost, by {what}"
         found.append(Target(words, 1.1, costs[sizes[-1]] / costs[sizes[0]] if costs else None))
     return found
+
+
+def _engine(taken: Mapping[str, float]) -> list[Target]:
+    """The mapping engine by itself, JSON apart."""
+
+    def of(verb: str, what: str, by: str = "") -> dict[str, float]:
+        names = {name: f"{verb} {what}{name}{by}" for name in SHORT}
+        return {short: taken[names[name]] for name, short in SHORT.items() if names[name] in taken}
+
+    chat, by_hand = (taken.get(f"decode {CHAT}{by}", 0.0) for by in ("", " by hand"))
+    both = {f"chat to {name}": chat + spent for name, spent in of("encode", "").items()}
+    hand = {f"chat to {name}": by_hand + spent for name, spent in of("encode", "", " by hand").items()}
+    events = {
+        f"{source} to {target}": read + written
+        for source, read in of("decode", "an event of ").items()
+        for target, written in of("encode", "an event of ").items()
+    }
+    return [
+        _most("mapping engine, 20 messages with tools", 60.0, both, "µs"),
+        _most("mapping engine beside code by hand", 1.0, {name: both[name] / hand[name] for name in hand}, "×"),
+        _most("mapping engine, a stream's event", 4.0, events, "µs"),
+    ]
 
 
 def _cpu(rows: Iterable[Row], peer: str) -> float | None:
