@@ -47,11 +47,22 @@ class Path:
 
     def get(self, body: Any) -> Any:
         """The first value, or MISSING."""
-        return next(self.all(body), MISSING)
+        values = self.all(body)
+        return values[0] if values else MISSING
 
-    def all(self, body: Any) -> Iterator[Any]:
+    def all(self, body: Any) -> list[Any]:
         """Every value that the path leads to."""
-        yield from (value for _, value in self.found(body))
+        values = [body]  # level by level: mostly there are none, and long conversations have many that are none
+        for step in self.steps:
+            if step == "[*]":
+                values = [item for value in values if type(value) is list for item in value]
+            elif type(step) is int:
+                values = [value[step] for value in values if type(value) is list and step < len(value)]
+            else:
+                values = [value[step] for value in values if type(value) is dict and step in value]
+            if not values:
+                break
+        return values
 
     def found(self, body: Any, depth: int = 0, at: str = "") -> Iterator[tuple[str, Any]]:
         """(concrete path, value) of each."""

@@ -43,6 +43,22 @@ def test_big_integers_survive(text: str) -> None:
     assert dumps(value) == b'{"n":%s}' % text.encode()
 
 
+@pytest.mark.parametrize("before", ["", "x" * 5000, "1 " * 4000])
+@pytest.mark.parametrize("number", [10**18, 10**19 - 1, 2**64, -(2**63) - 1, 10**40 + 7])
+@pytest.mark.parametrize("form", ['{{"a":"{0}","b":{1}}}', '{{"a":"{0}","b":[1,{1}]}}', '{{"b":\n {1} ,"a":"{0}"}}'])
+def test_big_integers_survive_wherever_they_stand(form: str, number: int, before: str) -> None:
+    for filling in range(7):  # wherever a sample of it falls
+        text = before + "y" * filling
+        found = loads(form.format(text, number).encode())
+        last = found["b"][1] if isinstance(found["b"], list) else found["b"]
+        assert (found["a"], last, type(last)) == (text, number, int)
+
+
+def test_long_digits_in_text_leave_numbers_alone() -> None:
+    digits = "call_" + "0" * 40
+    assert loads(f'["{digits}","{digits}",{2**70},1.5]'.encode()) == [digits, digits, 2**70, 1.5]
+
+
 def test_lone_surrogates_survive() -> None:
     value = loads(b'{"a": "x\\ud83d"}')
     assert value == {"a": "x\ud83d"}
