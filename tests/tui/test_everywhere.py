@@ -3,9 +3,12 @@ keys that are the same everywhere, no colour where none is wanted."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from fakes import FakeService
 from pilots import Open, press
 from test_pictures import PICTURES
 from textual.pilot import Pilot
@@ -153,3 +156,24 @@ async def test_a_slash_searches_a_list_and_q_goes_back(open_app: Open, key: str)
         assert isinstance(pilot.app.focused, SearchLine)
         await press(pilot, "escape", "q")
         assert pilot.app.current_mode == "overview"
+
+
+@pytest.mark.parametrize("way", [("6",), ("6", "enter"), ("1",)])
+async def test_what_clients_wrote_does_not_drive_the_terminal(
+    open_app: Open, fake: FakeService, way: tuple[str, ...]
+) -> None:
+    evil = "small\x1b]52;c;ZXZpbA==\x07\x9b2J\r\n"
+    fake.requests[0] |= {"model": evil, "error": evil, "key_name": evil}
+    live = fake.answers["live.show"]
+
+    def told(params: dict[str, Any]) -> Any:
+        found = live(params)
+        found["problems"][0] |= {"name": evil, "words": evil}
+        return found
+
+    fake.answers["live.show"] = told
+    async with open_app() as pilot:
+        await press(pilot, *way, "r")
+        drawn = [segment.text for strip in lines(pilot) for segment in strip]
+        assert "small" in "".join(drawn)
+        assert not re.search(r"[\x00-\x1f\x7f-\x9f]", "".join(drawn))
