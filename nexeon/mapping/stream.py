@@ -92,7 +92,10 @@ class StreamDecoder:
             handler = _DECODERS.get(piece.get("type"))
             if handler is None:
                 raise MappingFailure(f"stream.decode gave an unknown piece `{piece.get('type')}`")
-            handler(self, piece)
+            try:
+                handler(self, piece)
+            except TypeError as error:  # the provider has an object, say, for a number or a text
+                raise MappingFailure(f"a `{piece['type']}` piece is not of its form: {error}") from error
             if self.failed is not None:
                 break
         return out
@@ -264,8 +267,12 @@ class StreamDecoder:
             running = self._running = self._new(head, None)
         return running
 
-    def _summary(self, block: OpenBlock, text: str, part: int | None) -> None:
+    def _summary(self, block: OpenBlock, text: Any, part: int | None) -> None:
+        if type(text) is not str:
+            raise MappingFailure("a summary must be text")
         number = part if part is not None else max(len(block.summary) - 1, 0)
+        if not 0 <= number < len(block.summary) + 64:  # no number of a part
+            number = max(len(block.summary) - 1, 0)
         payload: dict[str, Any] = {"summary": text, "summary_part": number}
         if len(block.summary) <= number:
             payload["begins"] = True
@@ -280,6 +287,8 @@ class StreamDecoder:
     def _give(self, block: OpenBlock, name: str, value: Any) -> None:
         if value is None or value == "":
             return
+        if type(value) is not str and name in ("text", "arguments"):
+            raise MappingFailure(f"`{name}` of a block must be text")
         if name == "text":
             begins = not block.text
             block.text.append(value)

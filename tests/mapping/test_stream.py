@@ -44,6 +44,35 @@ def kinds(pieces: list[dict[str, Any]]) -> list[str]:
     return [f"{piece['type']}{piece.get('index', '')}" for piece in pieces]
 
 
+@pytest.mark.parametrize(
+    "piece",
+    [
+        {"type": "delta", "key": 0, "text": 7},
+        {"type": "delta", "key": 0, "text": ["a"]},
+        {"type": "delta", "key": 0, "summary": 7},
+        {"type": "delta", "key": {"a": 1}, "text": "a"},
+        {"type": "open", "key": [], "block": {"type": "text"}},
+        {"type": "close", "key": {}},
+        {"type": "open", "key": 1, "block": {"type": "text", "citations": 7}},
+    ],
+)
+def test_a_piece_of_another_form_is_no_crash(piece: dict[str, Any]) -> None:
+    """Whoever feeds it tells the client of a provider that cannot be understood."""
+    decoder = StreamDecoder(format_with(), new_context(format="identity"))
+    decoder.feed({"type": "open", "key": 0, "block": {"type": "text"}})
+    with pytest.raises(MappingFailure):
+        decoder.feed(piece)
+
+
+@pytest.mark.parametrize("part", [-1, -(10**30), 10**30])
+def test_a_summarys_part_of_no_number_is_the_one_under_way(part: int) -> None:
+    decoder = StreamDecoder(format_with(), new_context(format="identity"))
+    decoder.feed({"type": "open", "key": 0, "block": {"type": "reasoning"}})
+    for text in ("a", "b"):
+        decoder.feed({"type": "delta", "key": 0, "summary": text, "part": part})
+    assert decoder.response["blocks"][0]["summary"] == ["ab"]
+
+
 def test_an_answer_that_only_refuses_ends_as_a_refusal() -> None:
     refusal = {"type": "delta", "block": {"type": "refusal"}, "text": "No."}
     text = {"type": "delta", "block": {"type": "text"}, "text": "Yes, but: "}
