@@ -295,8 +295,17 @@ async def test_a_connection_that_the_client_closed_leaves_nothing_behind(request
         await until(lambda: len(asyncio.all_tasks()) == before)
 
 
+async def in_two_pieces(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"one", "more_body": True})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
 @either
-async def test_head_and_body_leave_in_one_write(request_: bytes, monkeypatch: Any) -> None:
+@pytest.mark.parametrize(("handler", "end"), [(at_once, b"\r\n\r\nok"), (in_two_pieces, b"\r\n0\r\n\r\n")])
+async def test_what_is_said_at_once_leaves_in_one_write(
+    request_: bytes, handler: Handler, end: bytes, monkeypatch: Any
+) -> None:
     written: list[bytes] = []
     original = asyncio.StreamWriter.write
 
@@ -304,11 +313,11 @@ async def test_head_and_body_leave_in_one_write(request_: bytes, monkeypatch: An
         written.append(bytes(data))
         original(self, data)
 
-    async with served(at_once) as (port, _):
+    async with served(handler) as (port, _):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         monkeypatch.setattr(asyncio.StreamWriter, "write", write)
         writer.write(request_)
-        await reader.readuntil(b"ok")
+        await reader.readuntil(end)
         writer.close()
     assert [data[:12] for data in written] == [request_[:12], b"HTTP/1.1 200"]
-    assert written[1].endswith(b"\r\n\r\nok")
+    assert written[1].endswith(end)

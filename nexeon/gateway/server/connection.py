@@ -57,15 +57,9 @@ class Connection(TCPServer):
             if type(event) is Updated:
                 self.busy = not (event.idle and self._has_read_all())
             return
-        data = event.data
-        if not data:
+        if not event.data:
             return
-        self._held.append(data)
-        self._size += len(data)
-        if self._size > _HELD:
-            self._flush()
-        elif len(self._held) == 1:
-            self.loop.call_soon(self._flush)
+        self.hold(event.data)
         if self.writer.transport.get_write_buffer_size() > _HELD:
             try:
                 await self.writer.drain()
@@ -110,8 +104,9 @@ class Connection(TCPServer):
             await self.config.log.exception("Error in ASGI Framework")
 
     def write(self, data: bytes) -> None:
-        if not self.writer.is_closing():
-            self.writer.write(data)
+        """With what is held."""
+        self._held.append(data)
+        self._flush()
 
     async def drain(self) -> None:
         """Waits until the client has read most of what was written, or is gone."""
@@ -132,6 +127,15 @@ class Connection(TCPServer):
         await self.protocol_send(Closed())
 
     # Both
+
+    def hold(self, data: bytes) -> None:
+        """Writes at the end of the loop's turn, with what else comes until then."""
+        self._held.append(data)
+        self._size += len(data)
+        if self._size > _HELD:
+            self._flush()
+        elif len(self._held) == 1:
+            self.loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         held = self._held

@@ -288,5 +288,7 @@ class PlainCall:
             if self._chunked:
                 out += b"0\r\n\r\n"
             self._ended = self._chunked or self._bodiless or self._sent == self._length
-        if out:
+        if out and last:
             self._connection.write(out)
+        elif out:
+            self._connection.hold(out)
