@@ -2,8 +2,9 @@
 
 The load (wrk), the upstream (nginx, a canned answer) and the database share the machine's cores with the workers, so
 what each of them takes is printed, and what follows from it: with `g` the gateway's CPU for a request and `o` that of
-all others, one worker answers at most 1/g a second, and two on C cores min(2/g, C/(g+o)). Both gateways are up all the
-time and are loaded in turns, a few seconds each, because a machine that does something else does not do it evenly.
+all others, one worker answers at most 1/g a second, and two on C cores min(2/g, C/(g+o)): on two cores 2g/(g+o) times
+as much. Both gateways are up all the time and are loaded in turns, a few seconds each, because a machine that does
+something else does not do it evenly.
 """
 
 from __future__ import annotations
@@ -236,25 +237,33 @@ def show(one: Served, two: Served) -> None:
         p50 = statistics.median(load.p50 for load in served.loads) / 1e3
         p99 = statistics.median(load.p99 for load in served.loads) / 1e3
         took = [served.each(name) * 1e6 for name in ("gateway", *OTHERS)]
-        foreign = (served.spent["machine"] - sum(served.spent[name] for name in ("gateway", *OTHERS))) / served.seconds
         print(
             f"{served.workers:>12}{served.requests / served.seconds:>12.0f}{p50:>12.1f}{p99:>12.1f}"
             + "".join(f"{value:>12.0f}" for value in took)
-            + f"{foreign:>8.2f} core{sum(load.failed for load in served.loads):>12}"
+            + f"{foreign(served):>8.2f} core{sum(load.failed for load in served.loads):>12}"
         )
     rates = [[load.rate for load in served.loads] for served in (one, two)]
     ratios = [after / before for before, after in zip(*rates, strict=True)]
     print("slices: " + ", ".join(f"{a:.0f} → {b:.0f} ({b / a:.2f})" for a, b in zip(*rates, strict=True)))
     print("CPU of each worker, in cores: " + ", ".join(f"{value / two.seconds:.2f}" for value in two.shares.values()))
-    own, others = one.each("gateway"), one.each(*OTHERS)
-    bound = min(2.0, cores * own / (own + others))
-    per = [1 / served.each("gateway") for served in (one, two)]
+    taken = " and ".join(f"{foreign(each):.2f}" for each in (one, two))
     print(
         f"two workers answer {statistics.median(ratios):.2f} times as much as one (median; best {max(ratios):.2f}; "
-        f"goal: ≥ {GOAL}); on {cores} cores that the others share it can be at most "
-        f"{cores} · {own * 1e6:.0f} / ({own * 1e6:.0f} + {others * 1e6:.0f}) = {bound:.2f}"
+        f"goal: ≥ {GOAL}), while something else took {taken} cores"
     )
-    print(f"requests for a CPU second of the gateway: {per[0]:.0f} and {per[1]:.0f} ({per[1] / per[0]:.2f})")
+    (g1, o1), (g2, o2) = ((each.each("gateway") * 1e6, each.each(*OTHERS) * 1e6) for each in (one, two))
+    alone, together = 1e6 / max(g1, (g1 + o1) / cores), 1e6 * min(2 / g2, cores / (g2 + o2))
+    print(
+        f"by what a request takes, and on {cores} cores of their own: one {alone:.0f} a second (1 / {g1:.0f} µs), "
+        f"two {together:.0f} ({cores} / ({g2:.0f} + {o2:.0f}) µs): {together / alone:.2f} times; if a second one made "
+        f"nothing dearer, {min(2, cores * g1 / (g1 + o1)):.2f}"
+    )
+
+
+def foreign(served: Served) -> float:
+    """Cores that were taken by what is no part of this."""
+    ours = sum(served.spent[name] for name in ("gateway", *OTHERS))
+    return (served.spent["machine"] - ours) / served.seconds
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ _LAZY: Final = 0.02
 """Seconds that what nobody waits for may wait for company."""
 
 _BUSY: Final = 4
-_GATHERS: Final = 0.005
+_GATHERS: Final = 0.01
 """A batch of more orders than `_BUSY` is followed by the next so many seconds after its own begin: what a transaction
 takes besides its orders is shared by more of them, and who asks seldom never waits."""
 
