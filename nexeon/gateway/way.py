@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from nexeon.config import Model
 from nexeon.errors import RequestError, StoreError
 from nexeon.gateway.admit import estimate, groups, not_available, reserve, resolve
-from nexeon.gateway.answers.turns import begin
+from nexeon.gateway.answers.turns import begin, check_served
 from nexeon.gateway.attempt import StreamAnswer
 from nexeon.gateway.authenticate import authenticate
 from nexeon.gateway.exchange import Exchange
@@ -173,8 +173,10 @@ async def _answer(
     body = read_body(incoming.headers, raw)
     tell_cost = incoming.headers.get(COST_HEADER, "").strip().lower() == "true"
     model = resolve(gateway.config, key, model_name(wire, body, path))
-    gateway.validate(endpoint.format, body)
     resource = gateway.resources.get(endpoint.format.name)
+    if resource is not None:
+        check_served(resource, body)
+    gateway.validate(endpoint.format, body)
     turn = await begin(gateway, resource, account.id, body, model) if resource is not None else None
     check_objects(wire, turn.own if turn is not None else body)
     stream = wants_stream(endpoint, body)

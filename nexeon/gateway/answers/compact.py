@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nexeon.errors import MappingFailure, RequestError
 from nexeon.gateway.answers.resource import Resource
-from nexeon.gateway.answers.turns import SUMMARY, begin
+from nexeon.gateway.answers.turns import SUMMARY, begin, check_served
 from nexeon.gateway.authenticate import authenticate
 from nexeon.gateway.failure import bad_gateway
 from nexeon.gateway.server.router import Endpoint
@@ -33,6 +33,7 @@ async def compact(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path
     format = resource.format
     _, account = authenticate(gateway, incoming, format.wire.request.key_query, write=True)
     body = read_body(incoming.headers, await incoming.body())
+    check_served(resource, body)
     turn = await begin(gateway, resource, account.id, body, always=True)
     assert turn is not None
     asked = dumps(resource.make("compact", resource.request["input"].put(turn.body, turn.items)))

@@ -263,6 +263,13 @@ def numbered(event: dict[str, Any], field: str | None, number: int) -> dict[str,
     return event if field is None else {**event, field: number}
 
 
+def check_served(resource: Resource, body: dict[str, Any]) -> None:
+    """Raises RequestError 400 for what is not served: before a body is told that it lacks what that stands in for."""
+    for path, message in resource.refuse:
+        if path.get(body) not in (MISSING, None):
+            raise invalid(message, path.text, code="unsupported_parameter")
+
+
 async def begin(
     gateway: Gateway,
     resource: Resource,
@@ -275,11 +282,8 @@ async def begin(
     """None where the request neither continues an answer nor has its own kept, and goes up as it is; `always` makes a
     turn of it all the same. With `model`, a request that wants so is cut to what that can hold.
 
-    Raises RequestError 400 for what is not served, and for an answer that this account does not have.
+    Raises RequestError 400 for an answer that this account does not have.
     """
-    for path, message in resource.refuse:
-        if path.get(body) not in (MISSING, None):
-            raise invalid(message, path.text, code="unsupported_parameter")
     places = resource.request
     previous = places["previous"].get(body)
     background = places["background"].get(body) is True

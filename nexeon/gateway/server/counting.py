@@ -25,7 +25,7 @@ from urllib.parse import quote
 
 from nexeon.errors import MappingError, MappingFailure, Problem, RequestError
 from nexeon.gateway.admit import permitted_plans, resolve
-from nexeon.gateway.answers.turns import begin
+from nexeon.gateway.answers.turns import begin, check_served
 from nexeon.gateway.authenticate import authenticate
 from nexeon.gateway.exchange import Exchange
 from nexeon.gateway.partfiles import PartFiles, sections
@@ -122,8 +122,10 @@ async def count(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path: 
     if not isinstance(body, dict):
         raise invalid("the request to count must be a JSON object")
     model = resolve(gateway.config, key, model_name(wire, body, path))
-    gateway.validate(format, body)
     resource = gateway.resources.get(format.name)
+    if resource is not None:
+        check_served(resource, body)
+    gateway.validate(format, body)
     turn = await begin(gateway, resource, account.id, body) if resource is not None else None
     check_objects(wire, turn.own if turn is not None else body)
     exchange = Exchange(
