@@ -62,12 +62,13 @@ def shared_sockets(store_url: str) -> Path | None:
     return base / hashlib.sha256(told).hexdigest()[:16]
 
 
-def _beside(shared: Path) -> list[Path]:
-    """The sockets that are there, where nobody else can have put anything."""
+def _beside(shared: Path, pattern: str = "{name}-*.sock") -> list[Path]:
+    """The sockets that are there, where nobody else can have put anything; with another pattern, not of this database
+    alone."""
     try:
         found = shared.parent.lstat()
         if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077:
-            return sorted(shared.parent.glob(f"{shared.name}-*.sock"))
+            return sorted(shared.parent.glob(pattern.format(name=shared.name)))
     except OSError:
         pass
     return []
@@ -153,7 +154,7 @@ class AdminServer:
         path = shared.with_name(f"{shared.name}-{os.getpid()}.sock")
         try:
             shared.parent.mkdir(mode=0o700, exist_ok=True)
-            for other in _beside(shared):
+            for other in _beside(shared, "*.sock"):
                 if not Path("/proc", other.stem.rpartition("-")[2]).exists() and not _alive(other):
                     other.unlink(missing_ok=True)
             found = shared.parent.stat()

@@ -135,11 +135,12 @@ async def test_a_gateway_on_a_database_is_found_by_its_url(folder: Path, monkeyp
     shared = shared_sockets(url)
     assert shared is not None
     assert shared != shared_sockets(url.replace("mine", "other"))
-    left = shared.with_name(f"{shared.name}-999999999.sock")
     shared.parent.mkdir(mode=0o700)
-    dead = await asyncio.start_unix_server(lambda reader, writer: None, path=str(left))
-    dead.close()
-    await dead.wait_closed()
+    for name in (shared.name, "0123456789abcdef"):
+        left = shared.with_name(f"{name}-999999999.sock")
+        dead = await asyncio.start_unix_server(lambda reader, writer: None, path=str(left))
+        dead.close()
+        await dead.wait_closed()
     server = AdminServer(AdminService(MemoryStore()), folder=None, shared=shared)
     await server.start()
     assert server.path is not None
@@ -150,7 +151,7 @@ async def test_a_gateway_on_a_database_is_found_by_its_url(folder: Path, monkeyp
     await client.close()
     assert await connect_running(url.replace("mine", "other")) is None
     await server.stop()
-    assert not list(shared.parent.iterdir()), "and what a killed one left is gone, too"
+    assert not list(shared.parent.iterdir()), "and what killed ones left is gone, too"
     assert await connect_running(url) is None
 
 
