@@ -8,7 +8,6 @@ import re
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,7 +29,7 @@ class App(Quart):
     """Answers with a handler of ASGI."""
 
     def __init__(self, handler: Handler) -> None:
-        super().__init__("tests", root_path=str(Path(__file__).parent))
+        super().__init__("nexeon", static_folder=None)
         self.handler = handler
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
