@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-
 from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
@@ -47,7 +45,7 @@ class HelpScreen(ModalScreen[None]):
         place = next((place for place in PLACES if place.mode == self.app.current_mode), PLACES[0])
         with VerticalScroll(classes="dialog help") as dialog:
             dialog.border_title = f"{place.title}: {place.words}"
-            if words := inspect.cleandoc(type(self._below).__doc__ or ""):
+            if words := " ".join((type(self._below).__doc__ or "").split()):
                 yield Static(words + "\n", markup=False)
             yield Static(self._table("Here", self._keys))
             yield Static(self._table("Everywhere", list(_HABITS)))
