@@ -173,8 +173,9 @@ def main() -> None:
             run(asked, where, seen, key, canned, peers)
         except KeyboardInterrupt:
             print("interrupted: what was measured until here", file=sys.stderr)
-    if asked.keep:
-        Path(asked.keep).write_bytes(pickle.dumps(seen))
+        finally:
+            if asked.keep:
+                Path(asked.keep).write_bytes(pickle.dumps(seen))
     targets.show(seen)
     if asked.plot:
         table = {**seen.table, **seen.paced}

@@ -15,6 +15,7 @@ from tests.bench.peers import Peer
 
 CHAT, MESSAGES = "openai.chat", "anthropic.messages"
 CONNECTIONS = (1, 16)
+SLOW = 0.1
 
 
 @dataclass(frozen=True)
@@ -122,14 +123,15 @@ def load(case: Case, peer: Peer, key: str, where: Path, *, connections: int = 16
     return done
 
 
-def warm(case: Case, peer: Peer, key: str, where: Path) -> None:
-    """Until it answers: some load what they need only then."""
+def warm(case: Case, peer: Peer, key: str, where: Path) -> float:
+    """Until it answers: some load what they need only then. Seconds that it takes for one request."""
     url = f"http://127.0.0.1:{peer.port}{case.path(peer)}"
     headers = peer.headers(case.way)
-    for _ in range(30):
-        if wrk(url, case.body(), key=key, connections=16, seconds=1, where=where, headers=headers).requests:
-            return
-    raise SystemExit(f"{case.name}: {peer.name} gave no answer within 30 s")
+    for seconds in (1, 1, 2, 5, 10, 20):
+        done = wrk(url, case.body(), key=key, connections=1, seconds=seconds, where=where, headers=headers)
+        if done.requests:
+            return done.p50 / 1e6
+    raise SystemExit(f"{case.name}: {peer.name} gave no answer within 20 s")
 
 
 def measure(
@@ -139,12 +141,14 @@ def measure(
     mine = [peer for peer in peers if case.fits(peer)]
     spent = dict.fromkeys((peer.name for peer in mine), 0.0)
     loads: dict[str, list[Load]] = {peer.name: [] for peer in mine}
-    for peer in mine:
-        warm(case, peer, key, where)
+    takes = {peer.name: warm(case, peer, key, where) for peer in mine}
     for _ in range(rounds):
         for peer in mine:
+            slow = takes[peer.name] > SLOW  # a load must be long beside one request
+            connections = 2 if slow else 16
+            enough = max(seconds, min(20, int(10 * takes[peer.name]))) if slow else seconds
             before = cpu(peer.pid)
-            loads[peer.name].append(load(case, peer, key, where, seconds=seconds))
+            loads[peer.name].append(load(case, peer, key, where, connections=connections, seconds=enough))
             spent[peer.name] += cpu(peer.pid) - before
     rows = []
     for peer in mine:

@@ -14,7 +14,7 @@ SHOWN = (
     "32 paced streams, chat",
     "32 paced streams, messages to chat",
 )
-COLOURS = {"nginx": "#9aa5b1", "echo": "#5b8def", "nexeon": "#1f9d6b", "litellm": "#d9822b"}
+COLOURS = {"nginx": "#9aa5b1", "echo": "#5b8def", "nexeon": "#1f9d6b", "litellm": "#d9822b", "portkey": "#8d6cab"}
 WIDTH, LABEL, BAR, GAP = 760, 240, 13, 14
 
 
