@@ -94,6 +94,8 @@ class Peephole(ast.NodeTransformer):
         if kinds == {"list"}:
             node.iter = value
         elif isinstance(value, ast.Name):
+            if self._often_missing(value.id):
+                test = ast.Compare(clone(value), [ast.IsNot()], [named("MISSING", node)])
             node.iter = at_line(
                 ast.IfExp(_type_is(value, "list"), value, ast.Call(named("each", node), [clone(value)], [])), node
             )
@@ -105,6 +107,12 @@ class Peephole(ast.NodeTransformer):
         if test is None:
             return node
         return at_line(ast.If(self._truth(at_line(test, node)), [node], []), node)
+
+    def _often_missing(self, name: str) -> bool:
+        """Whether it is what stands under a key, if anything does."""
+        values = self.names.values.get(name) or [None]
+        found = [got(value) for value in values]
+        return "missing" in self.names.of_name(name) and all(one is not None and is_missing(one[2]) for one in found)
 
     # conditions
 
