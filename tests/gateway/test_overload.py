@@ -8,7 +8,7 @@ import socket
 from typing import Any
 
 import pytest
-from conftest import Gate, Opener, until
+from conftest import Gate, Opener
 from scripts import says, talks
 from upstream import Call
 
@@ -16,7 +16,10 @@ from nexeon.config import Overload
 from nexeon.errors import RequestError
 from nexeon.gateway.limits.admission import Admission, declared_size
 from nexeon.gateway.observe.metrics import Metrics
+from nexeon.gateway.server.listener import hold_back
+from tests.patience import PATIENCE, until
 
+MIB = 1024 * 1024
 BODY = {"model": "plain", "say": [{"who": "user", "text": "hi"}]}
 
 
@@ -67,13 +70,41 @@ async def test_one_that_waits_too_long_or_leaves_takes_no_place() -> None:
 
 
 async def test_bodies_count_by_their_bytes() -> None:
-    gate = admission(running=10, bodies=100, queue=1, wait=0.01)
-    assert gate.enter(1000)  # alone, any size
-    assert not gate.enter(1)
-    gate.leave(1000)
-    assert gate.enter(60)
-    assert not gate.enter(60)
-    assert gate.enter(40)
+    gate = admission(running=10, bodies=100 * MIB, queue=1, wait=0.01)
+    assert gate.enter(1000 * MIB)  # alone, any size
+    assert not gate.enter(MIB)
+    gate.leave(1000 * MIB)
+    assert gate.enter(60 * MIB)
+    assert not gate.enter(60 * MIB)
+    assert gate.enter(40 * MIB)
+
+
+async def test_small_bodies_do_not_wait_behind_large_ones() -> None:
+    gate = admission(running=4, bodies=10 * MIB, queue=9, wait=PATIENCE)
+    came: list[int] = []
+
+    async def ask(size: int) -> None:
+        await gate.wait(size)
+        came.append(size)
+
+    assert gate.enter(10 * MIB)
+    large = asyncio.create_task(ask(5 * MIB))
+    await until(lambda: gate.waiting == 1)
+    assert gate.enter(1000)
+    assert gate.enter(1001)
+    assert gate.enter(1002)
+    assert not gate.enter(1003)  # as many as may run
+    small = asyncio.create_task(ask(1003))
+    await until(lambda: gate.waiting == 2)
+    gate.leave(1000)  # gives its place to the small one: the large one still has no room
+    await small
+    assert came == [1003]
+    gate.leave(10 * MIB)
+    await large
+    assert (gate.running, gate.waiting) == (4, 0)
+
+
+def test_what_a_body_takes_as_its_head_says() -> None:
     assert declared_size({"content-length": "7"}, 100) == 7
     assert declared_size({"content-length": "700"}, 100) == 100
     assert declared_size({"transfer-encoding": "chunked"}, 100) == 100
@@ -166,3 +197,47 @@ async def test_a_client_that_does_not_read_stops_the_provider(gate: Gate) -> Non
             tail = tail[-20:] + data[-200:]
     client.close()
     assert got > most * len(piece)
+
+
+@pytest.mark.parametrize("path", ["/talk", "/talk/count"])
+async def test_a_body_that_does_not_come_gives_its_place_back(opened: Opener, path: str) -> None:
+    gate = await opened(lambda value: value["server"].update(body_wait=0.2))
+    gate.upstream.plays(talks())
+    host, port = gate.url.removeprefix("http://").split(":")
+    head = f"POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {gate.key}\r\ncontent-length: 60000000\r\n\r\n"
+    halves = [await asyncio.open_connection(host, int(port)) for _ in range(40)]
+    for _, writer in halves:
+        writer.write(head.encode() + b'{"model": ')
+    assert (await gate.talk()).status_code == 200  # a small one does not wait for room
+    for reader, writer in halves:
+        async with asyncio.timeout(PATIENCE):
+            told = await reader.read()
+        assert told.startswith((b"HTTP/1.1 408 ", b"HTTP/1.1 503 ", b"HTTP/1.1 404 ")), told[:100]
+        writer.close()
+    await until(lambda: gate.gateway.admission.running == 0)
+    assert (gate.gateway.admission.bytes, gate.gateway.admission.waiting) == (0, 0)
+
+
+async def test_a_body_that_drips_is_not_waited_for(opened: Opener) -> None:
+    gate = await opened(lambda value: value["server"].update(body_wait=0.3))
+    host, port = gate.url.removeprefix("http://").split(":")
+    head = f"POST /talk HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {gate.key}\r\ncontent-length: 60000000\r\n\r\n"
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(head.encode())
+    answer = asyncio.create_task(reader.read(1000))
+    async with asyncio.timeout(PATIENCE):
+        while not answer.done():  # something comes all the time
+            writer.write(b" ")
+            await asyncio.sleep(0.02)
+    assert (await answer).startswith(b"HTTP/1.1 408 ")
+    writer.close()
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_NOTSENT_LOWAT"), reason="the system cannot be told")
+def test_the_system_takes_little_for_a_client_that_does_not_read() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        hold_back(listening)
+        with socket.create_connection(listening.getsockname()):
+            accepted, _ = listening.accept()
+            with accepted:
+                assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == 128 * 1024

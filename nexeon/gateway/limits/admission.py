@@ -13,6 +13,9 @@ from nexeon.config import Overload
 from nexeon.errors import RequestError
 from nexeon.gateway.observe.metrics import Metrics
 
+_SMALL: Final = 64 * 1024
+"""Bytes of a body that need no room of their own: it does not wait behind large ones that come slowly."""
+
 _LEAST: Final = 1.0
 """Seconds after which a client that is turned away may come again, at least."""
 
@@ -40,7 +43,7 @@ class Admission:
 
     def enter(self, size: int) -> bool:
         """Whether a request with a body of so many bytes may go on at once."""
-        if self._queue or not self._fits(size):
+        if (self._queue and not self._passes(size)) or not self._fits(size):
             return False
         self.running += 1
         self.bytes += size
@@ -77,15 +80,29 @@ class Admission:
 
     def _next(self) -> None:
         while self._queue and self._fits(self._queue[0].size):
-            waiting = self._queue.popleft()
-            self.running += 1
-            self.bytes += waiting.size
-            waiting.turn.set_result(None)
+            self._let_in(self._queue.popleft())
+        if self._queue and self._has_turn():  # the first one waits for bytes, which small ones do not
+            for waiting in [waiting for waiting in self._queue if waiting.size <= _SMALL]:
+                if not self._has_turn():
+                    break
+                self._queue.remove(waiting)
+                self._let_in(waiting)
+
+    def _let_in(self, waiting: _Waiting) -> None:
+        self.running += 1
+        self.bytes += waiting.size
+        waiting.turn.set_result(None)
+
+    def _passes(self, size: int) -> bool:
+        """Whether a body of so many bytes may overtake those that wait: where all of these wait for bytes."""
+        return size <= _SMALL and self._has_turn()
+
+    def _has_turn(self) -> bool:
+        return self.running + self._beside() < self.settings.running
 
     def _fits(self, size: int) -> bool:
-        settings = self.settings
-        running = self.running + self._beside()
-        return running < settings.running and (self.bytes + size <= settings.bodies or not self.bytes)
+        most = self.settings.bodies
+        return self._has_turn() and (size <= _SMALL or self.bytes + size <= most or self.bytes < _SMALL)
 
     def _refusal(self, reason: str) -> RequestError:
         self._metrics.shed(reason)

@@ -23,7 +23,7 @@ from nexeon.errors import NexeonError, RequestError
 from nexeon.gateway.errors import error_body, error_headers
 from nexeon.gateway.gateway import Gateway
 from nexeon.gateway.server.compiled import compiled
-from nexeon.gateway.server.direct import Call, Left, incoming_from
+from nexeon.gateway.server.direct import Call, Left, incoming_from, too_slow
 from nexeon.gateway.server.endpoints import METHODS
 from nexeon.gateway.server.router import Found
 from nexeon.gateway.services import Services, shutting_down
@@ -32,6 +32,9 @@ from nexeon.gateway.way import Incoming, Reply, generate
 from nexeon.mapping import Format, Library
 from nexeon.store import Store
 from nexeon.store.requests import RequestLog
+
+_PATIENCE: Final = 10
+"""So many times `server.body_wait` is what a body may take that the framework reads."""
 
 _FRAMEWORK: Final = frozenset(METHODS) - {"POST", "OPTIONS"}
 """The methods that Quart handles: its own answers to others are in nobody's format."""
@@ -94,8 +97,9 @@ class _App(Quart):
             post = scope["method"] == "POST"
             found = gateway.router.generation(scope["path"], generate) if post else None
             if found is not None or not post:
-                limit = gateway.config.server.body_limit
-                await Call(partial(_reply, gateway, found=found), receive, send, limit=limit).run(scope)
+                server = gateway.config.server
+                answer = partial(_reply, gateway, found=found)
+                await Call(answer, receive, send, limit=server.body_limit, wait=server.body_wait).run(scope)
                 return
         await super().__call__(scope, receive, send)
 
@@ -127,7 +131,11 @@ async def _dispatch(gateway: Gateway) -> Response:
     current = request._get_current_object()  # type: ignore[attr-defined]
 
     async def body() -> bytes:
-        return bytes(await current.body)
+        try:
+            async with asyncio.timeout(_PATIENCE * gateway.config.server.body_wait):
+                return bytes(await current.body)
+        except TimeoutError:
+            raise too_slow() from None
 
     reply = await _reply(gateway, replace(incoming_from(current.scope, body), path=current.path))
     if isinstance(reply.body, bytes):

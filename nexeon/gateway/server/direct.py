@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from nexeon.errors import RequestError
 from nexeon.gateway.deadline import Deadline, Late
 from nexeon.gateway.way import Incoming, Reply
 
@@ -21,6 +22,9 @@ Answer = Callable[[Incoming], Awaitable[Reply]]
 
 _SOON: Final = 0.05
 """Seconds after which it matters whether the client is still there: to watch costs more than a short answer."""
+
+_PACE: Final = 16 * 1024
+"""Bytes of a body that have to come in a second, after the first seconds."""
 
 _DRAIN_SECONDS: Final = 1.0
 _DRAIN_BYTES: Final = 16 * 1024 * 1024
@@ -51,20 +55,25 @@ def incoming_from(scope: Any, body: Callable[[], Awaitable[bytes]]) -> Incoming:
     )
 
 
+def too_slow() -> RequestError:
+    return RequestError(408, "timeout", "the body of the request did not come in time")
+
+
 class Call:
     """One request, from its scope to its last byte. It runs in the server's own task; once it takes longer, another
     watches for the client to leave, and cancels it."""
 
     __slots__ = (
-        "_answer", "_declared", "_left", "_limit", "_receive", "_send", "_task", "_timer", "_watcher", "_whole"
+        "_answer", "_declared", "_left", "_limit", "_receive", "_send", "_task", "_timer", "_wait", "_watcher", "_whole"
     )  # fmt: skip
 
-    def __init__(self, answer: Answer, receive: Receive, send: Send, *, limit: int) -> None:
-        """`limit` in bytes of the body."""
+    def __init__(self, answer: Answer, receive: Receive, send: Send, *, limit: int, wait: float) -> None:
+        """`limit` in bytes of the body, `wait` in seconds between two pieces of it."""
         self._answer = answer
         self._receive = receive
         self._send = send
         self._limit = limit
+        self._wait = wait
         self._declared = 0
         self._whole = False
         self._left = False
@@ -96,24 +105,29 @@ class Call:
                 self._watcher.cancel()
 
     async def _body(self) -> bytes:
-        """Raises RequestEntityTooLarge, and Left where the rest will not come."""
+        """Raises RequestEntityTooLarge, RequestError 408, and Left where the rest will not come."""
         if self._declared > self._limit:
             raise RequestEntityTooLarge
-        message = await self._receive()
-        if message["type"] != "http.request":
-            raise Left
-        data: bytes = message.get("body", b"")
-        if message.get("more_body", False):
-            data = await self._more(data)
+        try:
+            with Deadline(self._wait) as deadline:
+                message = await self._receive()
+                if message["type"] != "http.request":
+                    raise Left
+                data: bytes = message.get("body", b"")
+                if message.get("more_body", False):
+                    data = await self._more(data, deadline)
+        except Late:
+            raise too_slow() from None
         self._whole = True
         if len(data) > self._limit:
             raise RequestEntityTooLarge
         self._timer = asyncio.get_running_loop().call_later(_SOON, self._watch)
         return data
 
-    async def _more(self, data: bytes) -> bytes:
+    async def _more(self, data: bytes, deadline: Deadline) -> bytes:
         parts = [data]
         size = len(data)
+        last = deadline.when
         while size <= self._limit:
             message = await self._receive()
             if message["type"] != "http.request":
@@ -122,6 +136,8 @@ class Call:
             if part:
                 parts.append(part)
                 size += len(part)
+                deadline.push()
+                deadline.when = min(deadline.when, last + size / _PACE)
             if not message.get("more_body", False):
                 break
         else:

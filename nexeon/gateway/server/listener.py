@@ -26,6 +26,9 @@ from nexeon.gateway.server.plain import Front
 _ATTACH_FILTER: Final = 26
 """SO_ATTACH_FILTER of Linux, which Python's socket module does not name."""
 
+_UNSENT: Final = 128 * 1024
+"""Bytes that the system may hold for a client that does not read, beyond what is on its way."""
+
 
 class Listener:
     """Serves an app on a listening socket, from `start` to `finish`."""
@@ -34,6 +37,7 @@ class Listener:
         self._app = app
         self._settings = settings
         self._socket = sock
+        hold_back(sock)
         self._context = WorkerContext(None)
         self._wrapped = wrap_app(app, settings.wsgi_max_body_size, "asgi")
         self._server: asyncio.Server | None = None
@@ -99,6 +103,14 @@ class Listener:
             self._connections.discard(task)
             if not self._connections:
                 self._empty.set()
+
+
+def hold_back(sock: socket.socket) -> None:
+    """Connections of a listening socket take little at a time. The system would take megabytes for each client that
+    does not read, and what has gone by has been read from the provider, and is kept here until the answer is over."""
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
 
 
 def deafen(sock: socket.socket) -> None:
