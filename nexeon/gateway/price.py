@@ -97,10 +97,9 @@ def due(
     price: Price, usage: Mapping[str, Any], *, complete: bool, input_tokens: int, produced: int
 ) -> tuple[int, dict[str, Any], bool]:
     """The charge for a call that told this usage so far, the usage it is for, and whether that is an estimate: a call
-    that is not `complete`, or told none or only zeros, is charged for what it `produced` (bytes)."""
+    that is not `complete`, or told none, is charged for what it `produced` (bytes)."""
     usage = {name: int(value) if type(value) is float and name != "cost" else value for name, value in usage.items()}
-    nothing = produced > 0 and not any(usage.get(name) for name in (*INPUT_CLASSES, "output", "cost"))
-    estimated = not complete or not usage or nothing
+    estimated = not (complete and usage)  # zeros count: some continue a call that told all (programmatic tool calls)
     used = estimated_usage(input_tokens=input_tokens, produced=produced, known=usage) if estimated else dict(usage)
     return cost(price, used), used, estimated
 
