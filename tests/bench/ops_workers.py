@@ -30,7 +30,8 @@ from tests.bench import harness
 from tests.servers import PostgresServer, postgres_programs
 
 SECONDS = int(os.environ.get("BENCH_SECONDS", "4"))
-CONNECTIONS = int(os.environ.get("BENCH_CONNECTIONS", "128"))
+CONNECTIONS = int(os.environ.get("BENCH_CONNECTIONS", "256"))
+"""So many that two workers are never without work while others wait for their commits."""
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
 GOAL = 1.6
 TOKEN = "a token of this bench only"
