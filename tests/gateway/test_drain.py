@@ -161,7 +161,8 @@ async def test_who_comes_between_the_queue_and_its_end_is_refused() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening, socket.socket() as client:
         listening.setblocking(False)
         client.setblocking(False)
-        deafen(listening)
+        if not deafen(listening):
+            pytest.skip("this user may attach no filter to a socket here")
         late = asyncio.create_task(loop.sock_connect(client, listening.getsockname()))
         await asyncio.sleep(0.1)
         assert not late.done()

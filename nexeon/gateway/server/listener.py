@@ -113,15 +113,17 @@ def hold_back(sock: socket.socket) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
 
 
-def deafen(sock: socket.socket) -> None:
-    """Lets a listening socket overhear who knocks, where the system can.
+def deafen(sock: socket.socket) -> bool:
+    """Lets a listening socket overhear who knocks, where the system can and lets us. Whether it does.
 
     Between the last connection taken from its queue and its close another one may come in, be reset, and with it a
     request that was sent: a balancer must not try that elsewhere. Who was not heard knocks again and is refused then,
     which every balancer takes elsewhere.
     """
     if sys.platform != "linux":
-        return
+        return False
     nothing = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))  # the filter: return 0 bytes
     with contextlib.suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(nothing)))
+        return True
+    return False
