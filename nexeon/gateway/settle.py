@@ -61,6 +61,13 @@ class Settler:
         task.add_done_callback(self._tasks.discard)
         return task
 
+    def clean(self, text: str) -> str:
+        """Words of a provider without the secrets that this gateway knows."""
+        return self._recorder.redaction.clean(text)
+
+    def tells_secrets(self, text: str) -> bool:
+        return self.clean(text) != text
+
     async def _close(self, exchange: Exchange, reservation: Reservation | None) -> None:
         used: dict[str, Any] = {}
         estimated = False

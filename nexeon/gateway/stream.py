@@ -104,6 +104,7 @@ class ClientStream:
 
     async def _failed(self, failed: AttemptFailed) -> bytes:
         relay = self._answer.relay
+        failed.error.message = self._settler.clean(failed.error.message)
         self._exchange.failure = failed.error
         relay.note()
         self._answer.reader.stop()
@@ -112,6 +113,8 @@ class ClientStream:
         except StoreError as error:
             _log.error("%s: a stream could not be charged: %s", self._exchange.id, error)
         own = relay.own_words if failed.blame is not Blame.KEY else b""
+        if own and self._settler.tells_secrets(own.decode(errors="replace")):
+            own = b""  # the provider repeats what it was sent
         out = own + relay.framing.close() if own else relay.fail(failed.error)
         self._save()
         return out

@@ -1,0 +1,95 @@
+"""However a provider fails, and whatever it repeats of what it was sent: no secret reaches a client, a line, a measure
+or the log of requests."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from conftest import Gate, Opener
+from upstream import Call
+
+from nexeon.gateway.observe.logs import Formatter
+
+SECRET, TENANT, TOKEN = "planted-provider-secret", "planted-tenant-header", "planted-admin-token-long"
+BODY = {"model": "plain", "say": [{"who": "user", "text": "hi"}]}
+Way = Callable[[Call, str], Awaitable[None]]
+
+
+def answers(status: int) -> Way:
+    async def way(call: Call, echo: str) -> None:
+        await call.answer({"problem": f"no: {echo}"}, status, {"x-echo": echo, "www-authenticate": echo})
+
+    return way
+
+
+async def redirects(call: Call, echo: str) -> None:
+    await call.answer(b"", 302, {"location": f"http://127.0.0.1:9/?key={SECRET}"})
+
+
+async def no_json(call: Call, echo: str) -> None:
+    await call.answer(f"<html>{echo}".encode(), kind="application/json")
+
+
+async def half_an_answer(call: Call, echo: str) -> None:
+    await call.raw(f'HTTP/1.1 200 X\r\ncontent-length: 9999\r\nx-echo: {SECRET}\r\n\r\n{{"text": "{SECRET}'.encode())
+    call.writer.transport.abort()
+
+
+async def no_http(call: Call, echo: str) -> None:
+    await call.raw(f"{echo} is not HTTP\r\n\r\n".encode())
+
+
+async def fails_in_a_stream(call: Call, echo: str) -> None:
+    await call.begin_stream()
+    await call.event({"id": "talk_1"})
+    await call.event({"text": "x"})
+    await call.event({"oops": {"kind": "upstream", "say": f"no: {echo}"}})
+    await call.end_stream()
+
+
+WAYS: dict[str, Way] = {
+    **{str(status): answers(status) for status in (400, 401, 403, 404, 413, 422, 429, 500, 529)},
+    **{way.__name__: way for way in (redirects, no_json, half_an_answer, no_http, fails_in_a_stream)},
+}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
+@pytest.mark.parametrize("way", WAYS)
+async def test_nothing_tells_a_secret(opened: Opener, way: str, stream: bool, caplog: pytest.LogCaptureFixture) -> None:
+    def change(value: dict[str, Any]) -> None:
+        value["providers"]["one"]["api_key"] = SECRET
+        value["providers"]["one"]["headers"]["x-tenant"] = TENANT
+        value["admin"] = {"http": {"token": TOKEN}}
+        value["retry"] = {"rounds": 1}
+
+    gate = await opened(change)
+    caplog.set_level(logging.DEBUG)
+
+    async def fails(call: Call) -> None:
+        await WAYS[way](call, f"{call.headers['x-secret']} {call.headers['x-tenant']} {TOKEN} {gate.key}")
+
+    gate.upstream.plays(*[fails] * 4)
+    answer = await gate.talk(stream=stream)
+    await gate.released()
+    told = {
+        "answer": f"{answer.headers} {answer.text}",
+        "metrics": (await gate.client.get("/metrics")).text,
+        "log": await everything_kept(gate, answer.headers["x-request-id"]),
+        "lines": lines(gate, caplog),
+    }
+    secrets = {"provider": SECRET, "tenant": TENANT, "admin": TOKEN, "client": gate.key}
+    assert [(where, name) for where, text in told.items() for name, secret in secrets.items() if secret in text] == []
+
+
+async def everything_kept(gate: Gate, request: str) -> str:
+    await gate.log.flush()
+    return str(await gate.log.show(request))
+
+
+def lines(gate: Gate, caplog: pytest.LogCaptureFixture) -> str:
+    """As they would stand on stderr."""
+    formatter = Formatter(gate.gateway.recorder.redaction, as_json=True)
+    return "\n".join(formatter.format(record) for record in caplog.records)
