@@ -17,6 +17,7 @@ from nexeon.mapping.coverage import coverage, units
 from nexeon.mapping.dialect import OUR_FACTS, Dialect
 from nexeon.mapping.format import Format
 from nexeon.mapping.library import Library, line_of, load_library
+from nexeon.mapping.module import plainly
 from nexeon.mapping.schemas import Schemas
 from nexeon.mapping.scope import did_you_mean
 from nexeon.mapping.shapes import ANYTHING, Book, Shape
@@ -75,7 +76,8 @@ def check(
         return report
     schemas = Schemas(*schema_folders)
     try:
-        library = load_library(folders, schemas.document("mapping.schema.json"))
+        with plainly():
+            library = load_library(folders, schemas.document("mapping.schema.json"))
     except MappingError as error:
         report.problems += error.problems
         return report

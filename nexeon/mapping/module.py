@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import marshal
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Final
 
 import nexeon.mapping.identifiers
@@ -19,6 +21,19 @@ from nexeon.mapping.scope import Scope, Unit
 from nexeon.mapping.source import Map, Node, Source, plain
 
 SIGNATURE: Final = re.compile(r"([a-z_][a-z0-9_]*)\(([^)]*)\)")
+
+_plainly: Final = ContextVar("_plainly", default=False)
+
+
+@contextmanager
+def plainly() -> Iterator[None]:
+    """Within it what has to be compiled is left as the compiler writes it, and not kept: for whoever asks it little,
+    optimising takes longer than it saves."""
+    token = _plainly.set(True)
+    try:
+        yield
+    finally:
+        _plainly.reset(token)
 
 
 class Module:
@@ -123,8 +138,9 @@ class Module:
 
     def run(self, tree: ast.Module, names: dict[str, Any]) -> None:
         """Puts the functions beside the names that they use."""
-        code = compile(self._faster(tree) if self.optimises else tree, self.unit.file, "exec")
-        if self._cached:
+        once = _plainly.get()
+        code = compile(self._faster(tree) if self.optimises and not once else tree, self.unit.file, "exec")
+        if self._cached and not once:
             cache.save(self.unit.file, self.source.text, code)
         exec(code, names)  # made by us from an allow-list of nodes
 
