@@ -27,8 +27,7 @@ def upstream_body(
 
     What the gateway sets in every body (model, usage option, forced fields) comes after.
     """
-    for path in facts.ids:
-        body = path.change(body, _unmarked)
+    body = unmarked(body, facts)
     for place in facts.seals:
         if place.path.get(body) is MISSING:
             continue
@@ -55,6 +54,13 @@ def upstream_body(
             return MISSING if opened is MISSING else inner.put(item, opened)
 
         body = place.item.change(body, open_item)
+    return body
+
+
+def unmarked(body: Any, facts: RequestFacts) -> Any:
+    """A request with the provider's own ids, where the client has them with the gateway's mark."""
+    for path in facts.ids:
+        body = path.change(body, _unmarked)
     return body
 
 

@@ -277,6 +277,8 @@ class Preparer:
                 sampling = {name: value for name, value in canonical.get("sampling", {}).items() if name != "n"}
                 canonical = {**canonical, "sampling": sampling}
             body, lost = self._translate(plan, ctx, canonical)
+            if plan.format.name == exchange.format.name:  # the ids that the client had of it
+                body = pipe.unmarked(body, facts)
         asked = pipe.asked_for_usage(facts, body)
         body = pipe.set_facts(
             body, facts, model=plan.target.model, stream=exchange.stream, ask_usage=exchange.stream and not asked
