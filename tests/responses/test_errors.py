@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ ERROR = jsonschema_rs.Draft202012Validator(
 
 
 @pytest.fixture(scope="session")
-def names(api: Api) -> dict[str, str]:
+def names(api: Api) -> Iterator[dict[str, str]]:
     """What the names in the table stand for."""
 
     def make(client: httpx.Client, text: str = "Hi", **more: Any) -> Json:
@@ -37,7 +38,7 @@ def names(api: Api) -> dict[str, str]:
         return found
 
     others = make(api.other)
-    return {
+    made = {
         "$ANSWER": make(api.client)["id"],
         "$CALLED": make(api.client, "[[first-byte 600s]] Hi", background=True)["id"],
         "$DONE": make(api.client, background=True, stream=True)["id"],
@@ -45,6 +46,8 @@ def names(api: Api) -> dict[str, str]:
         "$ITEM": others["output"][0]["id"],
         "$LONG": "resp_nex-" + "x" * 3000,
     }
+    yield made
+    assert api.client.post(f"/responses/{made['$CALLED']}/cancel").json()["status"] == "cancelled"
 
 
 def put_in(value: Any, names: dict[str, str]) -> Any:
@@ -114,4 +117,3 @@ def test_nothing_was_lost(api: Api, names: dict[str, str]) -> None:
     assert api.client.get(f"/responses/{names['$CALLED']}").json()["status"] == "in_progress"
     assert api.other.get(f"/responses/{names['$OTHERS']}").json()["status"] == "completed"
     assert api.reader.get(f"/responses/{names['$ANSWER']}").status_code == 200
-    assert api.client.post(f"/responses/{names['$CALLED']}/cancel").json()["status"] == "cancelled"
