@@ -23,7 +23,7 @@ run: $(STAMP)
 
 # RECORDINGS=DIR runs the recorded provider traffic too
 test: $(STAMP)
-	$(BIN)/python -m pytest -n auto --dist worksteal $(TESTS) $(if $(RECORDINGS),--recordings $(RECORDINGS)) $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(TESTS) $(if $(RECORDINGS),--recordings $(RECORDINGS)) $(PYTEST_FLAGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
