@@ -23,7 +23,7 @@ from nexeon.gateway.observe.record import Recorder
 from nexeon.gateway.pool.health import TargetHealth
 from nexeon.gateway.pool.kept_rests import KeptRests
 from nexeon.gateway.pool.provider_keys import KeyPool
-from nexeon.gateway.pool.shared_rests import SharedRests
+from nexeon.gateway.pool.shared_rests import RestListener, SharedRests
 from nexeon.gateway.repeats.idempotency import Repeats
 from nexeon.gateway.server.sharing import measures
 from nexeon.gateway.server.siblings import Siblings
@@ -83,7 +83,7 @@ class Services:
         url = config.limits.url
         self.windows: Windows = MemoryWindows(parts=config.server.workers)
         rests = RestStore(store.place)
-        others: SharedRests | KeptRests | None = KeptRests(rests) if rests.shared else None
+        others: RestListener | None = KeptRests(rests) if rests.shared else None
         if url is not None:
             self.windows = shared = SharedWindows(url)
             others = SharedRests(shared)

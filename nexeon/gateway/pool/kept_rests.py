@@ -10,7 +10,7 @@ import logging
 from typing import Final
 
 from nexeon.errors import StoreError
-from nexeon.gateway.pool.shared_rests import Heard
+from nexeon.gateway.pool.shared_rests import Heard, RestListener
 from nexeon.store.rests import Rest, RestStore
 
 _log = logging.getLogger("nexeon.gateway")
@@ -19,24 +19,16 @@ _LOOK: Final = 0.8
 """Seconds between two looks."""
 
 
-class KeptRests:
-    """Has the functions of `SharedRests`."""
+class KeptRests(RestListener):
+    """Over the database that all gateways share."""
 
     def __init__(self, kept: RestStore) -> None:
+        super().__init__()
         self._kept = kept
         self._known: dict[tuple[str, str], Rest] = {}
-        self._listener: asyncio.Task[None] | None = None
 
     async def tell(self, key: str, model: str, rest: Rest | None) -> None:
         """It is kept: that tells it."""
-
-    def listen(self, heard: Heard) -> None:
-        self._listener = asyncio.get_running_loop().create_task(self._listen(heard))
-
-    async def close(self) -> None:
-        if self._listener is not None:
-            self._listener.cancel()
-            await asyncio.gather(self._listener, return_exceptions=True)
 
     async def _listen(self, heard: Heard) -> None:
         failing = False

@@ -23,8 +23,7 @@ from typing import Any, Final, Literal
 from nexeon.config import Limits, Provider
 from nexeon.errors import StoreError
 from nexeon.gateway.limits.windows import HELD, Claim, Exceeded, MemoryWindows, Taken, Windows
-from nexeon.gateway.pool.kept_rests import KeptRests
-from nexeon.gateway.pool.shared_rests import SharedRests
+from nexeon.gateway.pool.shared_rests import RestListener
 from nexeon.store import ProviderKey, Store
 from nexeon.store.rests import Rest, RestStore
 from nexeon.store.secrets import digest
@@ -115,7 +114,7 @@ class KeyPool:
         *,
         rests: RestStore | None = None,
         windows: Windows | None = None,
-        others: SharedRests | KeptRests | None = None,
+        others: RestListener | None = None,
     ) -> None:
         self._store = store
         self._clock = clock

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, Final
@@ -25,17 +26,39 @@ _KEEP: Final = 86_400
 Heard = Callable[[str, str, Rest | None], None]
 
 
-class SharedRests:
-    """`tell` what changes here; what others tell goes to the function that `listen` is given: key, model, and the
-    rest, or None where the key works again. Whatever fails, calls go on."""
+class RestListener(ABC):
+    """Hears what other gateways tell, from `listen` to `close`: each goes to the function that `listen` is given, as
+    key, model, and the rest, or None where the key works again."""
+
+    def __init__(self) -> None:
+        self._listener: asyncio.Task[None] | None = None
+
+    def listen(self, heard: Heard) -> None:
+        self._listener = asyncio.get_running_loop().create_task(self._listen(heard))
+
+    async def close(self) -> None:
+        if self._listener is not None:
+            self._listener.cancel()
+            await asyncio.gather(self._listener, return_exceptions=True)
+
+    @abstractmethod
+    async def _listen(self, heard: Heard) -> None: ...
+
+    @abstractmethod
+    async def tell(self, key: str, model: str, rest: Rest | None) -> None:
+        """What changes here. Whatever fails, calls go on."""
+
+
+class SharedRests(RestListener):
+    """Over a server that all gateways share."""
 
     def __init__(self, windows: SharedWindows) -> None:
         """On the server of the counters."""
+        super().__init__()
         self._client = windows.client
         self._errors = windows.errors
         self._name = f"{windows.prefix}:rests"
         self._sender = secrets.token_hex(8)
-        self._listener: asyncio.Task[None] | None = None
 
     async def tell(self, key: str, model: str, rest: Rest | None) -> None:
         body = orjson.dumps([self._sender, key, model, None if rest is None else asdict(rest)])
@@ -51,14 +74,6 @@ class SharedRests:
                 await pipe.execute()
         except self._errors as error:
             _log.warning("other gateways are not told of a provider key: %s", error)
-
-    def listen(self, heard: Heard) -> None:
-        self._listener = asyncio.get_running_loop().create_task(self._listen(heard))
-
-    async def close(self) -> None:
-        if self._listener is not None:
-            self._listener.cancel()
-            await asyncio.gather(self._listener, return_exceptions=True)
 
     async def _listen(self, heard: Heard) -> None:
         while True:
