@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -21,12 +20,11 @@ from upstream import Upstream
 from nexeon.config import load_config
 from nexeon.gateway.gateway import Gateway
 from nexeon.gateway.server.app import create_app, gateway_of, services_of
-from nexeon.gateway.server.listener import Listener
-from nexeon.gateway.server.serve import hypercorn_config
 from nexeon.mapping import load_library
 from nexeon.store import Balance, open_store, to_nano
 from nexeon.store.guests import GuestStore
 from nexeon.store.requests import RequestLog
+from tests.listening import listen
 from tests.patience import PATIENCE, until
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -135,11 +133,7 @@ async def opened(upstream: Upstream, tmp_path: Path) -> AsyncIterator[Opener]:
         account, key = await store.welcome("guest", credit)
         log = RequestLog(None, bodies=True)
         app = create_app(config, library, store, log=log)
-        sock = socket.create_server(("127.0.0.1", 0), backlog=100)
-        sock.setblocking(False)
-        url = f"http://127.0.0.1:{sock.getsockname()[1]}"
-        serving = Listener(app, hypercorn_config(config), sock)
-        await serving.start()
+        serving, url = await listen(app, config)
         client = httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=PATIENCE)
         stopped = False
 

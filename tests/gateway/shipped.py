@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,11 +17,10 @@ from upstream import Upstream
 from nexeon.config import load_config
 from nexeon.gateway.gateway import Gateway
 from nexeon.gateway.server.app import create_app, gateway_of, services_of
-from nexeon.gateway.server.listener import Listener
-from nexeon.gateway.server.serve import hypercorn_config
 from nexeon.mapping import Library, load_library
 from nexeon.store import open_store
 from nexeon.store.guests import GuestStore
+from tests.listening import listen
 from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
@@ -67,11 +65,7 @@ async def shipped(upstream: Upstream, folder: Path, models: dict[str, object] | 
     store = GuestStore(await open_store("memory:"))
     account, key = await store.welcome("guest", CREDIT)
     app = create_app(config, library(), store)
-    sock = socket.create_server(("127.0.0.1", 0), backlog=100)
-    sock.setblocking(False)
-    url = f"http://127.0.0.1:{sock.getsockname()[1]}"
-    serving = Listener(app, hypercorn_config(config), sock)
-    await serving.start()
+    serving, url = await listen(app, config)
     client = httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=PATIENCE)
     try:
         await until(lambda: gateway_of(app).ready)

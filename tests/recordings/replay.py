@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import random
-import socket
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,10 +16,9 @@ import yaml
 
 from nexeon.config import load_config
 from nexeon.gateway.server.app import create_app, gateway_of, services_of
-from nexeon.gateway.server.listener import Listener
-from nexeon.gateway.server.serve import hypercorn_config
 from nexeon.store import open_store, to_nano
 from nexeon.store.guests import GuestStore
+from tests.listening import listen
 
 from . import engine
 from .cases import CHAT, GEMINI, MESSAGES, RESPONSES, Case
@@ -176,11 +174,7 @@ async def live(targets: Iterable[Target], folder: Path) -> AsyncIterator[Live]:
     store = GuestStore(await open_store("memory:"))
     account, key = await store.welcome("guest", to_nano("100000"))
     app = create_app(config, engine.library(), store)
-    sock = socket.create_server(("127.0.0.1", 0))
-    sock.setblocking(False)
-    url = f"http://127.0.0.1:{sock.getsockname()[1]}"
-    serving = Listener(app, hypercorn_config(config), sock)
-    await serving.start()
+    serving, url = await listen(app, config)
     while not gateway_of(app).ready:  # noqa: ASYNC110 (readiness has no event)
         await asyncio.sleep(0.01)
     try:
