@@ -21,8 +21,9 @@ from nexeon.admin import AdminClient, connect
 from nexeon.data import data_path
 from tests.bench.asking import Told, asking
 from tests.bench.deployment import body, configuration, path
-from tests.bench.harness import folder, free_port
+from tests.bench.harness import folder
 from tests.bench.late import lateness
+from tests.ports import free_port
 
 RELOADS = int(os.environ.get("RELOADS", "1000"))
 RESTARTS = int(os.environ.get("RESTARTS", "6"))

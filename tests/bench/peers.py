@@ -17,7 +17,8 @@ from functools import partial
 from pathlib import Path
 
 from tests.bench import deployment
-from tests.bench.harness import free_port, program
+from tests.bench.harness import program
+from tests.ports import free_port
 
 NEXEON = shutil.which("nexeon") or str(Path(sys.executable).with_name("nexeon"))
 

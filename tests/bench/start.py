@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench import deployment
-from tests.bench.harness import cpu, free_port, memory
+from tests.bench.harness import cpu, memory
 from tests.bench.peers import NEXEON
+from tests.ports import free_port
 
 _PATIENCE = 60.0
 _RUNS = 5
