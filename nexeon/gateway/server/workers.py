@@ -27,14 +27,19 @@ from nexeon.gateway.server.reload import Reloader
 
 _log = logging.getLogger("nexeon.gateway")
 
-_WATCHED: Final = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
+_TOLD: Final = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+_WATCHED: Final = {*_TOLD, signal.SIGCHLD, signal.SIGALRM}
 _LOOK: Final = 0.2
+"""Seconds between two looks: a timer's signals, since `sigtimedwait` makes some up where the process was stopped."""
+
 _YOUNG: Final = 10.0
 """Seconds that a worker should live; one that does not is started again ever later."""
 
 _LONGEST_PAUSE: Final = 10.0
 _LAST: Final = 20.0
-"""Seconds beyond the drain after which workers that are still there are killed."""
+"""Seconds beyond linger and drain after which workers that are still there are killed."""
+
+_ENDS: Final = "ends-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,12 @@ class Seat:
     def ready(self) -> None:
         """Requests are answered from now on."""
         (self.folder / f"ready-{self.number}").touch()
+
+    def takes(self, seconds: float) -> None:
+        """What is under way may go on for so long once this worker is told to end."""
+        file = self.folder / f"{_ENDS}{self.number}"
+        file.with_name(f"{file.name}.new").write_text(str(seconds))
+        file.with_name(f"{file.name}.new").replace(file)
 
 
 class Everywhere:
@@ -108,12 +119,16 @@ class Supervisor:
         self._folder = Path(tempfile.mkdtemp(prefix="nexeon-workers-"))
         self._pipe = os.pipe()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
+        signal.setitimer(signal.ITIMER_REAL, _LOOK, _LOOK)
         try:
             for number in range(server.workers):
                 self._start(number)
             self._watch()
         finally:
             self._kill()
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            if signal.SIGALRM in signal.sigpending():
+                signal.sigwait({signal.SIGALRM})
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             for end in self._pipe:
                 os.close(end)
@@ -126,10 +141,10 @@ class Supervisor:
     def _watch(self) -> None:
         told = False
         while self._workers or (self._due and self._stopping is None):
-            received = signal.sigtimedwait(_WATCHED, _LOOK)
+            received = signal.sigwait(_WATCHED)
             self._reap()
-            if received is not None and received.si_signo != signal.SIGCHLD:
-                self._tell(signal.Signals(received.si_signo))
+            if received in _TOLD:
+                self._tell(received)
             now = time.monotonic()
             if self._stopping is not None:
                 if now > self._stopping:
@@ -152,10 +167,16 @@ class Supervisor:
         if number != signal.SIGHUP:
             number = signal.SIGTERM
             if self._stopping is None:
-                self._stopping = time.monotonic() + self._config.server.drain + _LAST
+                self._stopping = time.monotonic() + self._longest() + _LAST
         for process in self._workers:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, number)
+
+    def _longest(self) -> float:
+        """Seconds that the workers said they may take: another configuration than at the start may hold by now."""
+        server = self._config.server
+        said = [float(file.read_text()) for file in self._folder.glob(f"{_ENDS}*[0-9]")]
+        return max(said, default=server.linger + server.drain)
 
     def _kill(self) -> None:
         for process in list(self._workers):
