@@ -144,7 +144,7 @@ class Supervisor:
             received = signal.sigwait(_WATCHED)
             self._reap()
             if received in _TOLD:
-                self._tell(received)
+                self._tell(signal.Signals(received))
             now = time.monotonic()
             if self._stopping is not None:
                 if now > self._stopping:
