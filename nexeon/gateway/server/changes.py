@@ -26,8 +26,8 @@ async def watch(files: Callable[[], Iterable[Path]], changed: Callable[[], Await
     Their folders are watched, so that a file may be replaced, or linked to another one.
     """
     try:
+        known = _state(files)  # at once: whatever changes from here on is told
         watchfiles = await asyncio.to_thread(importlib.import_module, "watchfiles")
-        known = await asyncio.to_thread(_state, files)
         while True:
             folders = {path.parent for path in known if path.parent.is_dir()}
             stop = asyncio.Event()
@@ -39,10 +39,11 @@ async def watch(files: Callable[[], Iterable[Path]], changed: Callable[[], Await
                 async for _ in events:
                     now = await asyncio.to_thread(_state, files)
                     if now != known:
-                        known = now
                         await changed()
-                        known = await asyncio.to_thread(_state, files)
-                        break  # other files may belong to it now
+                        # Other files may belong to it now; what has changed since it was looked at is told again.
+                        found = await asyncio.to_thread(_state, files)
+                        known = {path: now.get(path, state) for path, state in found.items()}
+                        break
             finally:
                 stop.set()
                 await events.aclose()
