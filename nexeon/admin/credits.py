@@ -87,7 +87,7 @@ class Credits:
         return detail, ""
 
     async def _logged(self, request: str) -> View | None:
-        if self._log is None:
+        if self._log is None or not self._log.enabled:
             return None
         try:
             return await self._log.show(request)

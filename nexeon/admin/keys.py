@@ -137,7 +137,7 @@ class Keys:
     async def _views(self, keys: Sequence[ApiKey]) -> Views:
         """With what is known of each from elsewhere."""
         used: Mapping[str, float] = {}
-        if self._log is not None:
+        if self._log is not None and self._log.enabled:
             with contextlib.suppress(StoreError):  # keys are listed without it, too
                 used = await self._log.last_used([each.id for each in keys])
         names: dict[str, str | None] = {}

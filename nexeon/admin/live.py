@@ -74,7 +74,8 @@ class Live:
         self._count_in_background()
         if isinstance(self._pool, KeptPool):
             await self._pool.load()
-        traffic = await self._traffic.figures(length, parts) if self._traffic is not None else None
+        kept = self._traffic is not None and self._log is not None and self._log.enabled
+        traffic = await self._traffic.figures(length, parts) if kept and self._traffic is not None else None
         return {
             "now": iso(time.time()),
             "url": self.watched.url if self.watched is not None else None,
@@ -170,7 +171,7 @@ def _configuration(last: View | None) -> list[View]:
         more = f" (and {len(told) - 1} more)" if len(told) > 1 else ""
         return [_problem("configuration", "", f"not taken up: {told[0]}{more}", state="refused", name=name)]
     if last["restart"]:
-        words = f"takes a new start: {'; '.join(last['restart'])}"
+        words = f"not yet in force: {'; '.join(last['restart'])}"
         return [_problem("configuration", "", words, state="waiting", name=name)]
     return []
 

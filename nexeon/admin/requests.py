@@ -93,7 +93,7 @@ class Requests:
         return named[0] if named else key
 
     def _kept(self) -> RequestLog:
-        if self._log is None:
+        if self._log is None or not self._log.enabled:
             raise AdminError("no log of requests is kept: set log.enabled to true")
         return self._log
 

@@ -8,21 +8,15 @@ from typing import Any, Final
 
 from nexeon.config.model import Config
 
-FIXED: Final = (
-    "server.host",
-    "server.port",
-    "server.workers",
-    "server.watch",
-    "store",
-    "admin.socket",
-    "log",
-    "responses.ttl",
-    "responses.max_bytes",
-    "responses.account_bytes",
-    "limits.url",
-    "tracing",
-)
-"""What a running gateway cannot change."""
+FIXED: Final = {
+    "server.host": "the address is bound before the first request",
+    "server.port": "the address is bound before the first request",
+    "server.workers": "workers are forked before the first request",
+    "store": "the credit of calls under way is held there",
+    "admin.socket": "commands look for the gateway there",
+    "limits.url": "the places and tokens of calls under way are counted there",
+}
+"""What a running gateway cannot change, and why."""
 
 _ABSENT: Final = object()
 _LONGEST: Final = 100
@@ -31,13 +25,14 @@ _LONGEST: Final = 100
 @dataclass(frozen=True, slots=True)
 class Change:
     """`kind` is added, removed or changed; `old` and `new` are JSON values, None where there is none. `restart`: a
-    running gateway does not take it up."""
+    running gateway does not take it up, for this `reason`."""
 
     path: str
     kind: str
     old: Any
     new: Any
     restart: bool
+    reason: str = ""
 
     def __str__(self) -> str:
         sign = {"added": "+", "removed": "-", "changed": "~"}[self.kind]
@@ -46,7 +41,7 @@ class Change:
             told += f": {_short(self.old)} → {_short(self.new)}"
         elif not isinstance(self.new if self.kind == "added" else self.old, dict):
             told += f": {_short(self.new if self.kind == 'added' else self.old)}"
-        return told + ("   (takes a new start)" if self.restart else "")
+        return told + (f"   (takes a new start: {self.reason})" if self.restart else "")
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
@@ -57,7 +52,8 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
             "added" if before is _ABSENT else "removed" if after is _ABSENT else "changed",
             None if before is _ABSENT else before,
             None if after is _ABSENT else after,
-            _fixed(path),
+            bool(reason := _fixed(path)),
+            reason,
         )
         for path, before, after in _walk("", old, new)
     ]
@@ -68,23 +64,15 @@ def kept(old: Config, new: Config) -> Config:
     here = old.server
     return replace(
         new,
-        server=replace(new.server, host=here.host, port=here.port, workers=here.workers, watch=here.watch),
+        server=replace(new.server, host=here.host, port=here.port, workers=here.workers),
         limits=replace(new.limits, url=old.limits.url),
         store=old.store,
         admin=replace(new.admin, socket=old.admin.socket),
-        log=old.log,
-        tracing=old.tracing,
-        responses=replace(
-            new.responses,
-            ttl=old.responses.ttl,
-            max_bytes=old.responses.max_bytes,
-            account_bytes=old.responses.account_bytes,
-        ),
     )
 
 
-def _fixed(path: str) -> bool:
-    return any(path == name or path.startswith(name + ".") for name in FIXED)
+def _fixed(path: str) -> str:
+    return next((why for name, why in FIXED.items() if path == name or path.startswith(name + ".")), "")
 
 
 def _walk(path: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from nexeon.admin import AdminHTTP, AdminService
 from nexeon.config import Config
@@ -20,6 +20,7 @@ from nexeon.gateway.observe.gauges import gauges
 from nexeon.gateway.observe.logs import Redaction, configured_secrets
 from nexeon.gateway.observe.metrics import Metrics
 from nexeon.gateway.observe.record import Recorder
+from nexeon.gateway.observe.tracing import Tracer, open_tracer
 from nexeon.gateway.pool.health import TargetHealth
 from nexeon.gateway.pool.kept_rests import KeptRests
 from nexeon.gateway.pool.provider_keys import KeyPool
@@ -45,11 +46,20 @@ _LOOK: Final = 0.5
 _BEAT: Final = 0.25
 """Seconds between two measures of the event loop."""
 
+_LAST_SPANS: Final = 10.0
+"""Seconds that charges of the last requests of an earlier configuration may take, whose traces are sent then."""
+
 _log = logging.getLogger("nexeon.gateway")
 
 
 def shutting_down() -> RequestError:
     return RequestError(503, "unavailable", "the gateway is shutting down", code="shutting_down")
+
+
+def kept_answers(config: Config) -> dict[str, Any]:
+    """How long and how much of answers is kept, as a store of them takes it."""
+    found = config.responses
+    return {"ttl": found.ttl, "max_bytes": found.max_bytes, "account_bytes": found.account_bytes}
 
 
 class Services:
@@ -75,10 +85,7 @@ class Services:
         self.settler = Settler(store, self.metrics, self.recorder)
         self.stash = Stash()
         self.behind = Behind()
-        kept = config.responses
-        self.answers: AnswerStore = SQLiteAnswers(
-            store.place, ttl=kept.ttl, max_bytes=kept.max_bytes, account_bytes=kept.account_bytes
-        )
+        self.answers: AnswerStore = SQLiteAnswers(store.place, **kept_answers(config))
         self.repeats = Repeats(config.idempotency, store.place, self.metrics)
         url = config.limits.url
         self.windows: Windows = MemoryWindows(parts=config.server.workers)
@@ -102,6 +109,7 @@ class Services:
         self._counter: asyncio.Task[None] | None = None
         self._beat: asyncio.TimerHandle | None = None
         self._reaper: asyncio.Task[None] | None = None
+        self._tracers: list[Tracer] = []
 
     async def start(self) -> None:
         """Needs a running event loop; does nothing where it has been called."""
@@ -122,11 +130,22 @@ class Services:
         config = gateway.config
         self.health.adopt(config.breaker, [target for model in config.models.values() for target in model.targets])
         self.repeats.settings = config.idempotency
-        self.recorder.lines.settings = config.lines
+        self.answers.configure(**kept_answers(config))
+        self.recorder.adopt(config)
         self._redact(config)
         self.admission.settings = config.overload
         if self._reaper is None or self._reaper.done():
             self._reaper = asyncio.get_running_loop().create_task(self._reap())
+
+    def trace(self, config: Config) -> None:
+        """What comes now is traced as this configuration says; what is under way as it began. Raises ConfigError."""
+        tracer = self.recorder.tracer
+        if tracer is not None and tracer.settings == config.tracing:
+            tracer.adopt(config)
+            return
+        self.recorder.tracer = open_tracer(config)
+        if tracer is not None:
+            self._tracers.append(tracer)
 
     def gateways(self) -> Iterator[Gateway]:
         """Those that have, or may get, requests."""
@@ -180,6 +199,10 @@ class Services:
         await self.repeats.close()
         await self.pool.close()
         await self.windows.close()
+        if self.recorder.tracer is not None:
+            self._tracers.append(self.recorder.tracer)
+            self.recorder.tracer = None
+        await self._end_tracers()
 
     async def renew(self, older: float = HOLD / 3) -> None:
         """Keeps the credit of calls that have been under way for longer than so many seconds. Raises StoreError."""
@@ -231,3 +254,11 @@ class Services:
             while ended:
                 self.retired.remove(ended[-1])
                 await ended.pop().close()
+        await self.settler.drain(_LAST_SPANS)
+        await self._end_tracers()
+
+    async def _end_tracers(self) -> None:
+        """Sends what those before the one in force still have."""
+        while self._tracers and not self.retired:
+            await asyncio.to_thread(self._tracers[0].close)
+            del self._tracers[0]

@@ -89,6 +89,11 @@ class AnswerStore(Protocol):
 
     shared: bool
 
+    def configure(self, *, ttl: float, max_bytes: int, account_bytes: int) -> None:
+        """What is kept from now on goes by this: `ttl` in seconds; `max_bytes` of one answer with its input.
+        `account_bytes` of all that an account has here, compressed: beyond it, its oldest answers go; 0 is no limit."""
+        ...
+
     def put(self, answer: Answer) -> bool:
         """Keeps it, in place of one with the same id; at once for `get`, and on disk soon. False: it is too large."""
         ...
@@ -149,13 +154,10 @@ class SQLiteAnswers:
         account_bytes: int = 0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """In memory without a place. `ttl` in seconds; `max_bytes` of one answer with its input. `account_bytes` of
-        all that an account has here, compressed: beyond it, its oldest answers go; 0 is no limit."""
+        """In memory without a place. The rest but the clock is as `configure` has it."""
         self._database = open_database(place, FILE, TABLES, durable=False, upgrade=upgrade)
         self.shared = self._database.shared
-        self._ttl = ttl
-        self._max_bytes = max_bytes
-        self._account_bytes = account_bytes
+        self.configure(ttl=ttl, max_bytes=max_bytes, account_bytes=account_bytes)
         self._clock = clock
         self._queue: dict[Key, Answer] = {}
         self._told: dict[Key, dict[int, list[bytes]]] = {}
@@ -164,6 +166,11 @@ class SQLiteAnswers:
         self._writing: asyncio.Task[None] | None = None
         self._now = asyncio.Event()
         self._swept = 0.0
+
+    def configure(self, *, ttl: float, max_bytes: int, account_bytes: int) -> None:
+        self._ttl = ttl
+        self._max_bytes = max_bytes
+        self._account_bytes = account_bytes
 
     def put(self, answer: Answer) -> bool:
         if answer.size > self._max_bytes:

@@ -64,6 +64,7 @@ class RequestLog:
         self,
         place: Place,
         *,
+        enabled: bool = True,
         retention: float = 30 * 86_400.0,
         bodies: bool = False,
         body_limit: int = 64 * 1024,
@@ -71,26 +72,41 @@ class RequestLog:
         queue: int = 10_000,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """In memory without a place. `retention` in seconds, `body_limit` in bytes; `redact` names secret fields."""
-        self.bodies = bodies
+        """In memory without a place. The rest but the clock is as `configure` has it."""
         self.clean: Callable[[str], str] = lambda text: text
         self.dropped = 0
         self._database = open_database(place, FILE, TABLES, durable=False)
+        self._clock = clock
+        self._retention = retention
+        self._pruned = 0.0
+        self.configure(
+            enabled=enabled, retention=retention, bodies=bodies, body_limit=body_limit, redact=redact, queue=queue
+        )
+        self._queue: Rows = []
+        self._recorded = self._done = 0
+        self._writing: asyncio.Task[None] | None = None
+        self._failing = False
+        self._closed = False
+
+    def configure(
+        self, *, enabled: bool, retention: float, bodies: bool, body_limit: int, redact: tuple[str, ...], queue: int
+    ) -> None:
+        """Goes by this from now on. `retention` in seconds, `body_limit` in bytes; `redact` names secret fields;
+        `queue` records may wait to be written. Without `enabled` nothing is recorded, nor is the file opened."""
+        self.enabled = enabled
+        self.bodies = bodies and enabled
+        if retention != self._retention:
+            self._pruned = 0.0
         self._retention = retention
         self._body_limit = body_limit
         self._redact = redact
         self._most = queue
-        self._clock = clock
-        self._queue: Rows = []
-        self._recorded = self._done = 0
-        self._writing: asyncio.Task[None] | None = None
-        self._pruned = 0.0
-        self._failing = False
-        self._closed = False
 
     def record(self, record: Row) -> None:
         """Takes a record, which must not be changed any more. Never waits and never fails: what cannot be kept is
         dropped, and counted."""
+        if not self.enabled:
+            return
         if self._closed or len(self._queue) >= self._most:
             self.dropped += 1
             return

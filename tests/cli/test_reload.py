@@ -75,6 +75,7 @@ def test_a_change_is_shown_then_taken_up(server: tuple[subprocess.Popen[str], Pa
     new["models"]["one"] = {**MODEL, "price": {"input": 3, "output": 2}}
     new["providers"]["up"]["api_key"] = "planted-secret-2"
     new["server"]["port"] = 4
+    new["lines"] = {"format": "json"}
     other = tmp_path / "new.yaml"
     other.write_text(yaml.safe_dump(new))
     told = nexeon("diff", "-c", other)
@@ -82,12 +83,14 @@ def test_a_change_is_shown_then_taken_up(server: tuple[subprocess.Popen[str], Pa
     lines = told.stdout.splitlines()
     assert "~ models.one.price.input: 1 → 3" in lines
     assert "+ models.two" in lines
-    assert "~ server.port: 0 → 4   (takes a new start)" in lines
+    why = "the address is bound before the first request"
+    assert f"~ server.port: 0 → 4   (takes a new start: {why})" in lines
     assert any(line.startswith("~ providers.up.api_key: secret ") for line in lines)
     assert "planted-secret" not in told.stdout + told.stderr
     changes = json.loads(nexeon("diff", "-c", other, "--json").stdout)
-    assert {"path": "server.port", "kind": "changed", "old": 0, "new": 4, "restart": True} in changes
-    assert len(changes) == 4
+    told_of = {"path": "server.port", "kind": "changed", "old": 0, "new": 4, "restart": True, "reason": why}
+    assert told_of in changes
+    assert len(changes) == 5
     assert json.loads(nexeon("diff", "-c", other, "--against", file, "--json").stdout)[0]["path"] == "server.port"
     assert nexeon("diff", "-c", file).stdout == "nothing would change\n"
 
@@ -99,6 +102,8 @@ def test_a_change_is_shown_then_taken_up(server: tuple[subprocess.Popen[str], Pa
     file.write_text("server: {prot: 1}")
     process.send_signal(signal.SIGHUP)
     assert "prot" in said(tmp_path, "was not changed", process)
+    refusals = [line for line in (tmp_path / "stderr").read_text().splitlines() if "was not changed" in line]
+    assert json.loads(refusals[0])["level"] == "error"  # in the format that was taken up
     refused = nexeon("reload", "-c", other)
     assert refused.returncode == 1
     assert "did you mean `port`" in refused.stderr

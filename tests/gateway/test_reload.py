@@ -21,6 +21,7 @@ from upstream import Call, Upstream
 from nexeon.admin import AdminClient, connect
 from nexeon.config import load_config
 from nexeon.data import data_path
+from nexeon.errors import AdminError
 from nexeon.gateway.gateway import Gateway
 from nexeon.gateway.server.compiled import compile_folders
 from nexeon.gateway.server.reload import Reloader
@@ -197,10 +198,77 @@ async def test_what_takes_a_new_start_is_said_and_left(begin: Begin, upstream: U
     assert [line.partition(":")[0] for line in outcome["restart"]] == [
         "~ server.port", "~ store.url", "~ store.folder"
     ]  # fmt: skip
+    assert [line.partition("takes a new start: ")[2] for line in outcome["restart"]] == [
+        "the address is bound before the first request)", *["the credit of calls under way is held there)"] * 2
+    ]  # fmt: skip
     assert len(warnings) == 3
     async with server.client() as http:
         assert (await http.post(before + "/talk", json=BODY)).status_code == 200
     assert not (tmp_path / "other").exists()
+
+
+async def test_the_log_of_requests_is_switched_and_tuned(begin: Begin, upstream: Upstream) -> None:
+    upstream.plays(talks())
+
+    def change(value: dict[str, Any]) -> None:
+        value["log"] = {"enabled": False}
+
+    server = await begin(change)
+    client = await admin(server)
+
+    async def asked(**settings: Any) -> dict[str, Any]:
+        """The record of a request under these settings."""
+        server.settings["log"] = settings
+        server.write()
+        outcome = await reload(server)
+        assert (outcome["outcome"], outcome["restart"]) == ("applied", [])
+        async with server.client() as http:
+            answer = await http.post("/talk", json=BODY)
+        found: dict[str, Any] = await client.call("requests.show", request=answer.headers["x-request-id"])
+        return found
+
+    try:
+        with pytest.raises(AdminError, match=r"set log\.enabled"):
+            await client.call("requests.list")
+        assert (await client.call("live.show"))["traffic"] is None
+        assert (await asked(enabled=True)).get("request") is None
+        assert (await client.call("live.show"))["traffic"]
+        assert "hi" in (await asked(bodies=True))["request"]
+        assert "hi" not in (await asked(bodies=True, redact=["text"]))["request"]
+        assert len((await client.call("requests.list"))["items"]) == 3
+        with pytest.raises(AdminError, match=r"set log\.enabled"):
+            await asked(enabled=False)
+    finally:
+        await client.close()
+
+
+async def test_watching_is_switched(begin: Begin) -> None:
+    server = await begin()
+    server.settings["server"]["watch"] = True
+    server.write()
+    assert (await reload(server))["restart"] == []
+
+    async def by_file() -> bool:
+        found = (await status(server))["reload"]
+        return bool(found["cause"] == "file" and found["outcome"] == "applied")
+
+    async with asyncio.timeout(PATIENCE):
+        number = 0
+        while not await by_file():  # a change just as the watch begins may be taken for the state that it begins with
+            number += 1
+            server.settings["models"]["plain"]["max_output_tokens"] = 400 + number
+            server.write()
+            await asyncio.sleep(1)
+    server.settings["server"]["watch"] = False
+    server.write()
+    async with asyncio.timeout(PATIENCE):  # whoever is first: the watch that ends itself, or this
+        while (await reload(server))["outcome"] != "unchanged":
+            pass
+    server.settings["models"]["plain"]["max_output_tokens"] = 300
+    server.write()
+    await asyncio.sleep(1.5)
+    assert (await status(server))["reload"]["cause"] == "admin"
+    assert (await reload(server))["outcome"] == "applied"
 
 
 async def test_a_changed_file_is_taken_up_by_itself(begin: Begin, upstream: Upstream, tmp_path: Path) -> None:

@@ -6,9 +6,10 @@ import gc
 import logging
 import shutil
 import sys
+import time
 import weakref
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from conftest import FIXTURES, settings
 import nexeon.gateway.server.reload
 import nexeon.gateway.services
 from nexeon.config import load_config
+from nexeon.errors import NotFound
 from nexeon.gateway.gateway import Gateway
 from nexeon.gateway.server.compiled import compile_folders
 from nexeon.gateway.server.reload import Reloader
@@ -27,6 +29,7 @@ from nexeon.mapping import cache, load_library
 from nexeon.mapping.ahead import ahead, compile_files
 from nexeon.mapping.compiler import TemplateCompiler
 from nexeon.store import open_store
+from nexeon.store.answers import Answer
 from tests.patience import until
 
 
@@ -41,6 +44,10 @@ class Deployment:
     def change(self, file: str, number: int) -> None:
         path = self.folder / file
         path.write_text(f"{path.read_text()}\n# {number}\n")
+
+    def configure(self, **changes: Any) -> None:
+        file = self.folder.parent / "gateway.yaml"
+        file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), **changes}))
 
     async def reload(self) -> str:
         outcome = (await self.reloader.reload("test")).outcome
@@ -169,6 +176,23 @@ async def test_what_a_dialect_rests_on_makes_it_anew(deployment: Deployment) -> 
     assert [len(each.for_model("talk", "strict-up").rules["request"]) for each in (before, after)] == [
         len(before.for_model("talk", "strict-up").rules["request"])
     ] * 2
+
+
+async def test_how_much_of_answers_is_kept_is_taken_up(deployment: Deployment) -> None:
+    answers = deployment.services.answers
+    answer = Answer("acc", "one", time.time(), "completed", None, b"x" * 2000, b"[]", b"[]")
+    assert answers.put(answer)
+    deployment.configure(responses={"max_bytes": 1024, "ttl": "1h"})
+    assert await deployment.reload() == "applied"
+    assert deployment.reloader.last is not None
+    assert deployment.reloader.last.restart == []
+    assert not answers.put(replace(answer, id="two"))
+    assert answers.put(replace(answer, id="three", created=time.time() - 7200, body=b"{}"))
+    await answers.flush()
+    await answers.sweep()
+    assert (await answers.get("acc", "one")).body == answer.body
+    with pytest.raises(NotFound):
+        await answers.get("acc", "three")  # an hour and it is over
 
 
 def test_code_is_handed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ pytest.importorskip("opentelemetry.sdk")
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from nexeon.admin import connect
 from nexeon.config import load_config
 from nexeon.gateway.observe.tracing import open_tracer
 from tests.patience import until
@@ -185,6 +186,56 @@ async def test_what_failed_says_why_and_what_is_not_sampled_is_not_sent(
     assert [(span["name"], span["error.type"], span["status"]) for span in collector.spans] == [
         ("POST /talk", "model_not_found", 2), ("POST /talk", "invalid_api_key", 2)
     ]  # fmt: skip
+
+
+async def test_another_collector_is_taken_up(
+    traced: Served, upstream: Upstream, collector: Collector, tmp_path: Path
+) -> None:
+    """What is under way is told to the one it began with."""
+    on = asyncio.Event()
+
+    async def slow(call: Call) -> None:
+        await call.begin_stream()
+        await call.event({"id": "talk_1"})
+        await on.wait()
+        await call.event({"end": "stop"})
+        await call.event(b"[END]")
+        await call.end_stream()
+
+    upstream.plays(slow, talks())
+    other = Collector()
+    await other.start()
+    admin = await connect(traced.store_url)
+
+    async def taken_up(**changes: Any) -> None:
+        traced.settings["tracing"] |= changes
+        traced.write()
+        outcome = await admin.call("reload")
+        assert (outcome["outcome"], outcome["restart"]) == ("applied", [])
+
+    try:
+        async with traced.client() as http, http.stream("POST", "/talk", json={**BODY, "stream": True}) as stream:
+            lines = stream.aiter_lines()
+            await anext(lines)
+            await taken_up(endpoint=f"{other.url}/v1/traces", service="theirs")
+            assert (await http.post("/talk", json=BODY)).status_code == 200
+            await until(lambda: len(other.spans) == 2)
+            assert collector.spans == []
+            on.set()
+            assert "stop" in "".join([line async for line in lines])
+            await until(lambda: len(collector.spans) == 2)
+            assert {span["service"] for span in collector.spans} == {"mine"}
+            await taken_up(enabled=False)
+            assert (await http.post("/talk", json=BODY)).status_code == 200
+            assert "traceparent" not in upstream.calls[-1].headers
+            await taken_up(enabled=True, service="again")
+            assert (await http.post("/talk", json=BODY)).status_code == 200
+            await until(lambda: len(other.spans) == 4)
+        assert [span["service"] for span in other.spans] == ["theirs"] * 2 + ["again"] * 2
+        assert len(collector.spans) == 2
+    finally:
+        await admin.close()
+        await other.stop()
 
 
 async def test_without_it_nothing_is_sent_to_providers(upstream: Upstream, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -20,8 +21,10 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from fleet import SECRET_KEY
 from upstream import Upstream
 
+from nexeon.config import load_config
 from nexeon.gateway.limits.windows import Claim, Exceeded, MemoryWindows
 from nexeon.gateway.server.siblings import labelled
+from nexeon.gateway.server.workers import Seat, Supervisor
 from nexeon.store.postgres.engine import PostgresStore
 from nexeon.store.records import Account, ApiKey
 from nexeon.store.secrets import VARIABLE, digest, last4, new_secret
@@ -234,3 +237,16 @@ def test_a_worker_lets_in_its_part_of_a_limit() -> None:
         windows.take_now(claims[:1])
     assert refusal.value.level.claim is claims[0]
     assert windows.take_now(claims[1:]).levels[0].left == 0, "one at least"
+
+
+def test_workers_get_the_time_that_their_configuration_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where that was changed since the start."""
+    file = tmp_path / "gateway.yaml"
+    file.write_text("server: {drain: 30, linger: 2}")
+    supervisor = Supervisor(load_config([file], environ={}), lambda seat: None)
+    monkeypatch.setattr(supervisor, "_folder", tmp_path)
+    assert supervisor._longest() == 32
+    with socket.socket() as listener:
+        for number, seconds in ((0, 20.0), (1, 300.5), (1, 240.5)):
+            Seat(number, 2, listener, tmp_path, -1).takes(seconds)
+    assert supervisor._longest() == 240.5

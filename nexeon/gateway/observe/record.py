@@ -19,10 +19,17 @@ class Recorder:
 
     def __init__(self, log: RequestLog | None, config: Config) -> None:
         self._log = log
-        self._settings = config.log
         self.lines = RequestLines(config.lines)
         self.tracer: Tracer | None = None
         self.redaction = Redaction(config.lines.redact)
+        self._settings = config.log
+
+    def adopt(self, config: Config) -> None:
+        """Goes by this configuration from now on."""
+        self.lines.settings = config.lines
+        self._settings = config.log
+        if self._log is not None:
+            self._log.configure(**asdict(config.log))
 
     def watch(self, exchange: Exchange, raw: bytes, headers: Mapping[str, str]) -> None:
         """Keeps the bodies of an exchange that has just begun, where the log wants them, and its place in a trace."""
@@ -34,18 +41,19 @@ class Recorder:
 
     def settled(self, exchange: Exchange, usage: Mapping[str, Any], *, estimated: bool) -> None:
         """Never waits and never fails."""
-        if self.tracer is not None and exchange.trace is not None:
-            self.tracer.ended(exchange, exchange.trace, usage)
+        if exchange.trace is not None:
+            exchange.trace.tracer.ended(exchange, exchange.trace, usage)
         told = self.lines.settings.requests
-        if self._log is None and not told:
+        log = self._log
+        if (log is None or not log.enabled) and not told:
             return
         record = _record(exchange, usage, estimated)
         if told:
             self.lines.tell(record, self._settings.redact, self._settings.body_limit)
-        if self._log is not None:
+        if log is not None:
             if exchange.kept is not None:
                 self.redaction.refresh()
-            self._log.record(record)
+            log.record(record)
 
 
 def _record(exchange: Exchange, usage: Mapping[str, Any], estimated: bool) -> dict[str, Any]:

@@ -43,9 +43,10 @@ class Call:
 
 @dataclass(slots=True)
 class Trace:
-    """One request's place in a trace. `parent` is the caller's span, 0 where it has none; `answer` gives the canonical
-    answer as far as it came, once there is one."""
+    """One request's place in a trace, which `tracer` tells of. `parent` is the caller's span, 0 where it has none;
+    `answer` gives the canonical answer as far as it came, once there is one."""
 
+    tracer: Tracer
     id: int
     span: int
     parent: int
@@ -78,7 +79,7 @@ class Tracer:
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-        settings = config.tracing
+        self.settings = settings = config.tracing
         self._sample = settings.sample
         self._processor = processor
         self._resource = Resource.create({"service.name": settings.service, "service.version": __version__})
@@ -97,8 +98,8 @@ class Tracer:
         if found is not None and found[1] != "ff" and int(found[2], 16) and int(found[3], 16):
             state = headers.get("tracestate", "")[:_LONGEST_STATE]
             sampled = bool(int(found[4], 16) & _SAMPLED)
-            return Trace(int(found[2], 16), _span_id(), int(found[3], 16), sampled, state, now)
-        return Trace(random.getrandbits(128) or 1, _span_id(), 0, random.random() < self._sample, "", now)
+            return Trace(self, int(found[2], 16), _span_id(), int(found[3], 16), sampled, state, now)
+        return Trace(self, random.getrandbits(128) or 1, _span_id(), 0, random.random() < self._sample, "", now)
 
     def ended(self, exchange: Exchange, trace: Trace, usage: Mapping[str, Any]) -> None:
         """Hands the spans of a request over; they are sent in the background."""
@@ -223,16 +224,26 @@ class Tracer:
         self._processor.on_end(made)
 
 
+def check_tracing(config: Config) -> None:
+    """Loads what tracing needs, which takes a moment. Raises ConfigError where it is not installed."""
+    if not config.tracing.enabled:
+        return
+    try:
+        import opentelemetry.exporter.otlp.proto.http.trace_exporter
+        import opentelemetry.sdk.trace.export  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ConfigError([Problem(f"tracing needs {error.name}: pip install 'nexeon[otel]'")]) from None
+
+
 def open_tracer(config: Config) -> Tracer | None:
     """None where tracing is off. Raises ConfigError where its package is not installed."""
     settings: Tracing = config.tracing
     if not settings.enabled:
         return None
-    try:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor
-    except ModuleNotFoundError as error:
-        raise ConfigError([Problem(f"tracing needs {error.name}: pip install 'nexeon[otel]'")]) from None
+    check_tracing(config)
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
     exporter = OTLPSpanExporter(endpoint=settings.endpoint, headers=dict(settings.headers) or None)
     return Tracer(config, BatchSpanProcessor(exporter, schedule_delay_millis=settings.delay * 1000))
 

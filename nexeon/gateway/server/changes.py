@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,6 +50,28 @@ async def watch(files: Callable[[], Iterable[Path]], changed: Callable[[], Await
                 await events.aclose()
     except OSError as error:
         _log.warning("changes of files are not noticed any more: %s; `nexeon reload` and SIGHUP work", error)
+
+
+class Watcher:
+    """`watch`, on or off."""
+
+    def __init__(self, files: Callable[[], Iterable[Path]], changed: Callable[[], Awaitable[Any]]) -> None:
+        self._watch = partial(watch, files, changed)
+        self._task: asyncio.Task[None] | None = None
+
+    def switch(self, *, on: bool) -> None:
+        """May be called by `changed` itself."""
+        if on and self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._watch())
+        elif not on and self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    async def stop(self) -> None:
+        task = self._task
+        self.switch(on=False)
+        if task is not None:
+            await asyncio.gather(task, return_exceptions=True)
 
 
 def _state(files: Callable[[], Iterable[Path]]) -> State:

@@ -18,6 +18,7 @@ from nexeon.config.differences import Change, differences, kept
 from nexeon.config.plain import plain
 from nexeon.errors import LoadError
 from nexeon.gateway.gateway import Gateway
+from nexeon.gateway.observe.tracing import check_tracing
 from nexeon.gateway.server.compiled import changed_files, compile_folders, source_files
 from nexeon.gateway.services import Services
 from nexeon.mapping.ahead import ahead
@@ -131,6 +132,7 @@ class Reloader:
             compiled = compile_folders(config.mappings, current.made, pause=_pause)
             if loaded == before and compiled is current.made:
                 return None, []
+            check_tracing(config)
             gateway = Gateway(config, compiled, self._services)
             changes = differences(described(before, current.made.files), described(loaded, compiled.files))
         self._loaded = loaded

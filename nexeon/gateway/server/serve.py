@@ -27,11 +27,10 @@ from nexeon.gateway.erase import erase
 from nexeon.gateway.explain import Explainer
 from nexeon.gateway.gateway import Gateway
 from nexeon.gateway.observe.logs import Redaction, configured_secrets, set_up
-from nexeon.gateway.observe.tracing import open_tracer
 from nexeon.gateway.observe.watch import Watch
 from nexeon.gateway.pool.probe import probe
 from nexeon.gateway.server.app import make_app
-from nexeon.gateway.server.changes import watch
+from nexeon.gateway.server.changes import Watcher
 from nexeon.gateway.server.compiled import compile_folders
 from nexeon.gateway.server.drain import LAST_CALLS, Ending, drain
 from nexeon.gateway.server.listener import Listener
@@ -131,15 +130,11 @@ async def run(
         if overlay is not None:
             store = await overlay.wrap(store)
         stack.push_async_callback(store.close)
-        log = RequestLog(store.place, **_log_options(config)) if config.log.enabled else None
-        if log is not None:
-            stack.push_async_callback(log.close)
+        log = RequestLog(store.place, **asdict(config.log))
+        stack.push_async_callback(log.close)
         services = Services(config, store, log=log)
         services.current = Gateway(config, made, services)
         del made  # it goes with the configuration
-        tracer = services.recorder.tracer = open_tracer(config)
-        if tracer is not None:
-            stack.push_async_callback(asyncio.to_thread, tracer.close)
         app = make_app(services)
         service = AdminService(store, pool=services.pool, requests=log)
         service.accounts.gone = partial(erase, services.answers, services.repeats)
@@ -154,14 +149,20 @@ async def run(
             token = config.admin.token
             services.admin_http = AdminHTTP(service, token) if token is not None else None
             app.config["MAX_CONTENT_LENGTH"] = config.server.body_limit
-            if tracer is not None:
-                tracer.adopt(config)
+            services.trace(config)
             if own_lines:
                 set_up(config.lines, services.recorder.redaction)
+            if seat is not None:
+                seat.takes(config.server.linger + config.server.drain)
+
+        def taken_up(gateway: Gateway) -> None:
+            adopted(gateway)
+            watcher.switch(on=gateway.config.server.watch)
 
         adopted(services.current)
         over = overlay.over if overlay is not None else lambda config: config
-        reloader = Reloader(services, load or partial(load_config, files), loaded, over=over, adopted=adopted)
+        reloader = Reloader(services, load or partial(load_config, files), loaded, over=over, adopted=taken_up)
+        watcher = Watcher(reloader.files, reloader.by_file)
         service.running = reloader if seat is None else Everywhere(reloader)
         admin = AdminServer(
             service,
@@ -183,8 +184,8 @@ async def run(
             stack.enter_context(_signals(ending, reloader.soon))
             if seat is not None:
                 seat.watch_parent(ending.gently)
-        if config.server.watch:
-            stack.push_async_callback(_ended, asyncio.create_task(watch(reloader.files, reloader.by_file)))
+        stack.push_async_callback(watcher.stop)
+        watcher.switch(on=config.server.watch)
         gc.collect()
         gc.freeze()
         gc.enable()
@@ -199,10 +200,6 @@ def _anew(config: Config, loaded: Config, load: Callable[[], Config]) -> tuple[C
         _log.error("the configuration cannot be read again, what was read at the start holds: %s", error)
         return config, loaded
     return kept(config, loaded), loaded
-
-
-def _log_options(config: Config) -> dict[str, Any]:
-    return {name: value for name, value in asdict(config.log).items() if name != "enabled"}
 
 
 async def _open_store(config: Config, overlay: Overlay | None) -> tuple[Store, bool]:
@@ -274,12 +271,6 @@ def _signals(ending: Ending, reload: Callable[[], None]) -> Iterator[None]:
     finally:
         for number in handlers:
             loop.remove_signal_handler(number)
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
 
 
 def _listen(host: str, port: int) -> socket.socket:
