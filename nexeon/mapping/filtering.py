@@ -10,7 +10,7 @@ from nexeon.mapping.pytree import at_line, clone
 
 OTHERWISE: Final = "other_"
 """Before the name of a filter that is called where the usual case is not."""
-INLINED: Final = ("where", "reject", "pluck", "first", "last", "length")
+INLINED: Final = ("where", "reject", "pluck", "first", "last", "length", "trim")
 
 
 def inlined(node: ast.Call, visited: Callable[[ast.expr], ast.expr], fresh: Callable[[], str]) -> ast.expr | None:
@@ -26,24 +26,27 @@ def inlined(node: ast.Call, visited: Callable[[ast.expr], ast.expr], fresh: Call
         own = fresh()
         first, value = ast.NamedExpr(ast.Name(own, ast.Store()), value), ast.Name(own, ast.Load())
     words = [one.value for one in node.args[1:] if isinstance(one, ast.Constant) and isinstance(one.value, str)]
-    usual = _usual(name, value, words, fresh())
-    test = ast.Compare(_type(first), [ast.Is()], [ast.Name("list", ast.Load())])
+    usual = _usual(name, value, words, fresh)
+    test = ast.Compare(_type(first), [ast.Is()], [ast.Name("str" if name == "trim" else "list", ast.Load())])
     other = ast.Call(ast.Name(OTHERWISE + name, ast.Load()), [clone(value), *node.args[1:]], [])
     return at_line(ast.IfExp(test, usual, other), node)
 
 
-def _usual(name: str, value: ast.Name, words: list[str], item: str) -> ast.expr:
-    """What the filter gives of a list."""
+def _usual(name: str, value: ast.Name, words: list[str], fresh: Callable[[], str]) -> ast.expr:
+    """What the filter gives of a list (`trim`: of text)."""
+    if name == "trim":
+        return ast.Call(ast.Attribute(clone(value), "strip", ast.Load()), [], [])
     if name == "length":
         return ast.Call(ast.Name("len", ast.Load()), [clone(value)], [])
     if name in ("first", "last"):
         index: ast.expr = ast.Constant(0) if name == "first" else ast.UnaryOp(ast.USub(), ast.Constant(1))
         return ast.IfExp(clone(value), ast.Subscript(clone(value), index, ast.Load()), ast.Name("MISSING", ast.Load()))
+    item = fresh()
     one = ast.Name(item, ast.Load())
     there = ast.Compare(ast.Constant(words[0]), [ast.In()], [one])
     if name == "pluck":
         read: ast.expr = ast.Subscript(one, ast.Constant(words[0]), ast.Load())
-        return _listing(read, item, value, [_is_map(one), there])
+        return _listing(read, item, value, [_is_map(one), there], fresh)
     tests: list[ast.expr]
     if len(words) == 1:
         tests = [_is_map(one), there]
@@ -56,13 +59,36 @@ def _usual(name: str, value: ast.Name, words: list[str], item: str) -> ast.expr:
         tests = [_is_map(one), ast.Compare(got, [operator], [wanted])]
     if name == "reject":
         tests = [ast.UnaryOp(ast.Not(), ast.BoolOp(ast.And(), tests))]
-    return _listing(one, item, value, tests)
+    return _listing(one, item, value, tests, fresh)
 
 
-def _listing(element: ast.expr, item: str, value: ast.Name, tests: list[ast.expr]) -> ast.expr:
+def _listing(
+    element: ast.expr, item: str, value: ast.Name, tests: list[ast.expr], fresh: Callable[[], str]
+) -> ast.expr:
+    """A comprehension is a call: the list of one, which is the usual one, goes without."""
     test = tests[0] if len(tests) == 1 else ast.BoolOp(ast.And(), tests)
     over = ast.comprehension(ast.Name(item, ast.Store()), clone(value), [test], 0)
-    return ast.IfExp(clone(value), ast.ListComp(element, [over]), ast.List([], ast.Load()))
+    size = ast.Call(ast.Name("len", ast.Load()), [clone(value)], [])
+    several = ast.Compare(size, [ast.Gt()], [ast.Constant(1)])
+    only = fresh()
+    lone = clone(test, {item: ast.Name(only, ast.Load())})
+    first = ast.Subscript(clone(value), ast.Constant(0), ast.Load())
+    begin_with(lone, ast.NamedExpr(ast.Name(only, ast.Store()), first), only)
+    one = ast.IfExp(
+        ast.BoolOp(ast.And(), [clone(value), lone]),
+        ast.List([clone(element, {item: ast.Name(only, ast.Load())})], ast.Load()),
+        ast.List([], ast.Load()),
+    )
+    return ast.IfExp(several, ast.ListComp(element, [over]), one)
+
+
+def begin_with(test: ast.expr, value: ast.NamedExpr, name: str) -> None:
+    """Puts `(name := …)` where a test asks `type(name)` first."""
+    for one in ast.walk(test):
+        if isinstance(one, ast.Call) and isinstance(one.func, ast.Name) and one.func.id == "type":
+            one.args = [value]
+            return
+    raise AssertionError(name)
 
 
 def _type(value: ast.expr) -> ast.expr:

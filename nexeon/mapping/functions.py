@@ -320,12 +320,10 @@ def chunk(value: Any, key: str, *together: Any) -> list[list[Any]]:
     """Runs of neighbours whose field has one of the values, a list each; every other item a list of its own."""
     runs: list[list[Any]] = []
     running = False
-    text = together[0] if len(together) == 1 and type(together[0]) is str else None
+    texts = {type(one) for one in together} == {str}
     for item in need(value, list, "chunk"):
-        if text is not None:
-            joins = type(item) is dict and item.get(key) == text
-        else:
-            joins = any_equal(_field(item, key), together)
+        field = item.get(key, MISSING) if type(item) is dict else MISSING
+        joins = field in together if texts and type(field) is str else any_equal(field, together)
         if joins and running:
             runs[-1].append(item)
         else:
@@ -340,8 +338,8 @@ def merge_adjacent(value: Any, key: str, parts: str) -> list[Any]:
     merged: list[Any] = []
     last: Any = None
     for item in need(value, list, "merge_adjacent"):
-        field = _field(item, key)
-        if merged and (field is last or equal(last, field)):
+        field = item.get(key, MISSING) if type(item) is dict else MISSING
+        if merged and (field == last if type(field) is str else field is last or equal(last, field)):
             before = merged[-1]
             merged[-1] = {**before, parts: [*(before.get(parts) or []), *(item.get(parts) or [])]}
         else:

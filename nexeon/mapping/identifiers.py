@@ -40,9 +40,16 @@ def provider_id(value: Any, prefix: str | None = None) -> str:
 @filter_()
 def fit_id(value: Any, longest: int = 64) -> str:
     """An identifier within `[A-Za-z0-9_-]` and the length; one that fits stays, others get a stable stand-in."""
+    if (
+        type(value) is str
+        and len(value) <= longest
+        and (
+            (value.isascii() and value.isidentifier())
+            or _PLAIN.fullmatch(value)  # identifiers are plain, and soon seen
+        )
+    ):
+        return value
     identifier: str = need(value, str, "fit_id")
-    if len(identifier) <= longest and _PLAIN.fullmatch(identifier):
-        return identifier
     packed = "nex_" + base64.urlsafe_b64encode(identifier.encode("utf-8", "surrogatepass")).decode().rstrip("=")
     if len(packed) <= longest:
         return packed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -132,12 +133,12 @@ def _arithmetic(sign: str, operate: Callable[[Any, Any], Any]) -> Callable[[Any,
     return apply
 
 
-add = _arithmetic("+", lambda a, b: a + b)
-subtract = _arithmetic("-", lambda a, b: a - b)
-multiply = _arithmetic("*", lambda a, b: a * b)
-divide = _arithmetic("/", lambda a, b: a / b)
-floor_divide = _arithmetic("//", lambda a, b: a // b)
-modulo = _arithmetic("%", lambda a, b: a % b)
+add = _arithmetic("+", operator.add)
+subtract = _arithmetic("-", operator.sub)
+multiply = _arithmetic("*", operator.mul)
+divide = _arithmetic("/", operator.truediv)
+floor_divide = _arithmetic("//", operator.floordiv)
+modulo = _arithmetic("%", operator.mod)
 
 
 def _ordering(sign: str, compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
@@ -151,10 +152,10 @@ def _ordering(sign: str, compare: Callable[[Any, Any], bool]) -> Callable[[Any, 
     return apply
 
 
-less = _ordering("<", lambda a, b: a < b)
-at_most = _ordering("<=", lambda a, b: a <= b)
-more = _ordering(">", lambda a, b: a > b)
-at_least = _ordering(">=", lambda a, b: a >= b)
+less = _ordering("<", operator.lt)
+at_most = _ordering("<=", operator.le)
+more = _ordering(">", operator.gt)
+at_least = _ordering(">=", operator.ge)
 
 
 def negate(value: Any) -> Any:

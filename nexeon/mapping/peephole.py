@@ -270,7 +270,7 @@ class Peephole(ast.NodeTransformer):
             return chosen
         node.body = self.visit(node.body)
         node.orelse = self.visit(node.orelse)
-        return node
+        return _usual_first(node)
 
     def visit_BoolOp(self, node: ast.BoolOp) -> ast.AST:
         return self._truth(node)  # the compiler makes them for conditions only
@@ -336,10 +336,24 @@ class Peephole(ast.NodeTransformer):
     def _ordered(self, node: ast.Call) -> ast.expr | None:
         """Numbers by size."""
         assert isinstance(node.func, ast.Name)
-        if any(self.names.kinds(one) != {"num"} for one in node.args):
+        operator = _ORDERS[node.func.id]
+        if all(self.names.kinds(one) == {"num"} for one in node.args):
+            left, right = map(self.visit, node.args)
+            return at_line(ast.Compare(left, [operator()], [right]), node)
+        limit = node.args[1]
+        if not isinstance(limit, ast.Constant) or type(limit.value) is not int:
             return None
-        left, right = map(self.visit, node.args)
-        return at_line(ast.Compare(left, [_ORDERS[node.func.id]()], [right]), node)
+
+        def compared_with(value: ast.expr) -> ast.expr:
+            if called(value, "len"):
+                return ast.Compare(value, [operator()], [clone(limit)])
+            if isinstance(value, ast.IfExp) and called(value.body, "len"):
+                return ast.IfExp(value.test, compared_with(value.body), compared_with(value.orelse))
+            first, again = self._named(value)
+            plain = ast.Call(clone(node.func), [clone(again), clone(limit)], [])
+            return ast.IfExp(_type_is(first, "int"), ast.Compare(again, [operator()], [clone(limit)]), plain)
+
+        return at_line(compared_with(self.visit(node.args[0])), node)
 
     def _omitted(self, node: ast.Call) -> ast.expr | None:
         """`x | omit(…)`: mostly nothing else is there."""
@@ -383,6 +397,35 @@ class Peephole(ast.NodeTransformer):
         if not number or "bool" in self.names.kinds(node.args[0]):
             return None
         return at_line(ast.Compare(self.visit(node.args[0]), [ast.Eq()], [right]), node)
+
+
+def _usual_first(node: ast.IfExp) -> ast.expr:
+    """`MISSING if (t := x) is MISSING or t is None else u if type(t) is list else o`: what is usual is asked first."""
+    inner = node.orelse
+    if not is_missing(node.body) or not isinstance(inner, ast.IfExp):
+        return node
+    pair = compared(inner.test, ast.Is)
+    call = called(pair[0], "type") if pair is not None and isinstance(pair[1], ast.Name) else None
+    if call is None or not isinstance(call.args[0], ast.Name):
+        return node
+    name = call.args[0].id
+    tests = node.test.values if isinstance(node.test, ast.BoolOp) and isinstance(node.test.op, ast.Or) else [node.test]
+    begins = compared(tests[0], ast.Is)
+    for number, test in enumerate(tests):
+        asked = compared(test, ast.Is)
+        value = asked[0] if asked is not None else None
+        if isinstance(value, ast.NamedExpr) and not number:
+            value = value.target
+        if asked is None or not is_name(value, name) or not (is_missing(asked[1]) or _is_constant(asked[1], None)):
+            return node
+    assert begins is not None
+    if isinstance(begins[0], ast.NamedExpr):
+        assert isinstance(tests[0], ast.Compare)
+        call.args = [begins[0]]
+        tests[0].left = named(name, node)
+    node.orelse = inner.orelse
+    inner.orelse = node
+    return inner
 
 
 def _type_is(value: ast.expr, kind: str) -> ast.expr:
