@@ -50,6 +50,13 @@ class OpenBlock:
         self.placed: Any = MISSING
         """Arguments that come path by path, so far."""
 
+    def learn(self, content: dict[str, Any]) -> None:
+        """Takes from the whole what the head has not and no delta brings."""
+        streamed = STREAMED.get(self.type, ())
+        late = {name: value for name, value in content.items() if name not in streamed and name not in self.head}
+        if late:
+            self.head = {**self.head, **late}
+
     def folded(self) -> dict[str, Any]:
         """The whole block, as a response has it."""
         block = dict(self.head)
@@ -66,6 +73,14 @@ class OpenBlock:
         if self.seal is not None:
             block["seal"] = self.seal
         return block
+
+
+def rest(parts: list[str], whole: Any) -> Any:
+    """What a whole text says after the parts that have come; None where it says another thing."""
+    if not parts:
+        return whole
+    come = "".join(parts)
+    return whole[len(come) :] if type(whole) is str and whole.startswith(come) else None
 
 
 def in_characters(citation: dict[str, Any], text: str) -> dict[str, Any]:

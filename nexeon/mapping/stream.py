@@ -10,11 +10,13 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from nexeon.errors import MappingFailure
-from nexeon.mapping.blocks import STREAMED, OpenBlock, grown, in_characters
+from nexeon.mapping.beyond import beyond
+from nexeon.mapping.blocks import STREAMED, OpenBlock, grown, in_characters, rest
 from nexeon.mapping.format import Format
 from nexeon.mapping.missing import MISSING
 from nexeon.mapping.opaque import OpaqueText, holds_opaque
 from nexeon.mapping.reshape import place
+from nexeon.mapping.usage import merged
 from nexeon.wire.json import dumps
 
 Piece = dict[str, Any]
@@ -183,7 +185,7 @@ class StreamDecoder:
             if value is not None and (name not in self._facts or not self.started):
                 self._facts[name] = value
         if usage := piece.get("usage"):
-            self._merge_usage(usage)
+            self.usage = merged(self.usage, usage)
         self._begin()
 
     def _begin(self) -> None:
@@ -327,13 +329,13 @@ class StreamDecoder:
         if content.get("redacted"):
             return
         streamed = STREAMED.get(block.type, ())
-        if "text" in streamed and not block.text:
-            self._give(block, "text", content.get("text"))
+        if "text" in streamed:
+            self._give(block, "text", rest(block.text, content.get("text")))
         if "summary" in streamed and not block.summary:
             for number, text in enumerate(content.get("summary") or ()):
                 self._summary(block, text, number)
-        if "arguments" in streamed and not block.arguments:
-            self._give(block, "arguments", content.get("arguments"))
+        if "arguments" in streamed:
+            self._give(block, "arguments", rest(block.arguments, content.get("arguments")))
         if "citations" in streamed and not block.citations:
             for citation in content.get("citations") or ():
                 self._give(block, "citation", citation)
@@ -356,17 +358,23 @@ class StreamDecoder:
         if block.is_open:
             if content:
                 self._fill(block, content)
-                streamed = STREAMED.get(block.type, ())
-                late = {
-                    name: value for name, value in content.items() if name not in streamed and name not in block.head
-                }
-                if late:
-                    block.head = {**block.head, **late}
+                block.learn(content)
             self._end(block)
 
     def _block(self, piece: Piece) -> None:
         self._close_running()
         self._end(self._whole_or_head(piece["block"], piece.get("key")))
+
+    def _answer(self, piece: Piece) -> None:
+        for block, content in beyond(self._blocks, piece["blocks"]):
+            if block is None:
+                self._close_running()
+                self._end(self._whole_or_head(content, None))
+            elif block.is_open:
+                self._fill(block, content)
+                block.learn(content)
+            elif not block.citations:
+                block.citations = content.get("citations") or []
 
     def _close_running(self) -> None:
         if self._running is not None:
@@ -384,17 +392,7 @@ class StreamDecoder:
         self._out.append({"type": "close", "index": block.index, "ordinal": block.ordinal, "block": block.folded()})
 
     def _usage(self, piece: Piece) -> None:
-        self._merge_usage(piece["usage"])
-
-    def _merge_usage(self, usage: dict[str, Any]) -> None:
-        merged = {**self.usage, **{name: value for name, value in usage.items() if value is not None}}
-        if "extra" in usage and "extra" in self.usage:
-            merged["extra"] = dict(self.usage["extra"])
-            for name, own in usage["extra"].items():
-                merged["extra"][name] = {**merged["extra"].get(name, {}), **own}
-        if (total := merged.pop("cache_write_total", None)) is not None:
-            merged["cache_write"] = max(0, total - merged.get("cache_write_1h", 0))
-        self.usage = merged
+        self.usage = merged(self.usage, piece["usage"])
 
     def _hold(self, piece: Piece) -> None:
         self._begin()
@@ -433,6 +431,7 @@ _DECODERS: Final[dict[Any, Callable[[StreamDecoder, Piece], None]]] = {
     "delta": StreamDecoder._delta,
     "close": StreamDecoder._close,
     "block": StreamDecoder._block,
+    "answer": StreamDecoder._answer,
     "usage": StreamDecoder._usage,
     "finish": StreamDecoder._hold,
     "end": StreamDecoder._ended,
