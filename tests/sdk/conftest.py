@@ -23,11 +23,11 @@ from google.genai.types import HttpOptions
 from openai import OpenAI
 from pydantic import BaseModel
 
+from tests.patience import PATIENCE
+
 HERE = Path(__file__).parent
 SHIPPED = HERE.parents[1] / "gateway.yaml"
 UPSTREAMS = HERE / "upstreams.yaml"
-READY_SECONDS = 60
-STOP_SECONDS = 20
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            code = process.wait(STOP_SECONDS)
+            code = process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -115,7 +115,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 
 
 def _ready(process: subprocess.Popen[bytes], folder: Path) -> Gateway:
-    deadline = time.monotonic() + READY_SECONDS
+    deadline = time.monotonic() + PATIENCE
     while process.poll() is None and time.monotonic() < deadline:
         lines = [line for line in (folder / "out").read_text().split("\n")[:-1] if line.startswith("curl ")]
         if lines:
@@ -129,19 +129,21 @@ def _ready(process: subprocess.Popen[bytes], folder: Path) -> Gateway:
 
 @pytest.fixture(scope="session")
 def openai(gateway: Gateway) -> Iterator[OpenAI]:
-    with OpenAI(base_url=f"{gateway.url}/v1", api_key=gateway.key, max_retries=0, timeout=30) as client:
+    with OpenAI(base_url=f"{gateway.url}/v1", api_key=gateway.key, max_retries=0, timeout=PATIENCE) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
 def anthropic(gateway: Gateway) -> Iterator[Anthropic]:
-    with Anthropic(base_url=gateway.url, api_key=gateway.key, max_retries=0, timeout=30) as client:
+    with Anthropic(base_url=gateway.url, api_key=gateway.key, max_retries=0, timeout=PATIENCE) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
 def google(gateway: Gateway) -> Iterator[genai.Client]:
-    with genai.Client(api_key=gateway.key, http_options=HttpOptions(base_url=gateway.url, timeout=30_000)) as client:
+    with genai.Client(
+        api_key=gateway.key, http_options=HttpOptions(base_url=gateway.url, timeout=int(1000 * PATIENCE))
+    ) as client:
         yield client
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 
 import openai as sdk
 import pytest
 from openai import AsyncOpenAI, OpenAI
 from openai.types.chat import ChatCompletion
+
+from tests.sdk.flowing import MINUTES, begins
 
 ASK = "Please call the tool get_weather"
 BOTH = "Please call the tools get_weather and get_time"
@@ -84,11 +85,8 @@ def test_streaming(openai, upstream):
 
 def test_stream_flows(openai, upstream):
     """The first words reach the client while the provider is still speaking."""
-    stream = openai.chat.completions.create(
-        model=upstream.model, messages=user("[[delay 30ms]] [[tokens 12]]"), stream=True
-    )
-    times = [time.monotonic() for chunk in stream if chunk.choices[0].delta.content]
-    assert times[-1] - times[0] > 0.05
+    with openai.chat.completions.create(model=upstream.model, messages=user(MINUTES), stream=True) as stream:
+        begins(chunk for chunk in stream if chunk.choices[0].delta.content)
 
 
 def test_streaming_without_usage(openai, upstream):

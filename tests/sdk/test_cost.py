@@ -5,6 +5,8 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from tests.patience import PATIENCE
+
 ASK = {"x-nexeon-cost": "true"}
 SAY = [{"role": "user", "content": "Hello!"}]
 CHOSEN = {"openai:openai.responses", "anthropic:anthropic.messages", "gemini:gemini.generate_content"}
@@ -61,5 +63,5 @@ def test_gemini(google, gateway, upstream, spent):
     headers = {"authorization": f"Bearer {gateway.key}", **ASK}
     url = f"{gateway.url}/v1beta/models/{upstream.model}:streamGenerateContent"
     body = {"contents": [{"role": "user", "parts": [{"text": "Hello!"}]}]}
-    events = httpx.post(url, json=body, headers=headers, timeout=30).json()
+    events = httpx.post(url, json=body, headers=headers, timeout=PATIENCE).json()
     assert events[-1]["usageMetadata"]["cost"] * 2 == pytest.approx(spent())

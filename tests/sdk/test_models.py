@@ -17,6 +17,8 @@ from google import genai
 from google.genai import types
 from google.genai.errors import ClientError
 
+from tests.patience import PATIENCE
+
 ASK = "Please call the tool get_weather"
 ARGUMENTS = {"city": "example", "days": 1}
 SHIPPED = list(yaml.safe_load((Path(__file__).parents[2] / "gateway.yaml").read_text())["models"])
@@ -24,7 +26,7 @@ SHIPPED = list(yaml.safe_load((Path(__file__).parents[2] / "gateway.yaml").read_
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 def test_the_printed_line_works_as_pasted(gateway):
-    done = subprocess.run(gateway.curl, shell=True, capture_output=True, timeout=30, check=True)
+    done = subprocess.run(gateway.curl, shell=True, capture_output=True, timeout=PATIENCE, check=True)
     assert orjson.loads(done.stdout)["choices"][0]["message"]["content"].startswith("Echo:")
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 
 import openai as sdk
 import pytest
 from openai import AsyncOpenAI, OpenAI
 from openai.types.responses import Response
+
+from tests.sdk.flowing import MINUTES, begins
 
 ASK = "Please call the tool get_weather"
 BOTH = "Please call the tools get_weather and get_time"
@@ -97,9 +98,8 @@ def test_streaming(openai, upstream):
 
 def test_stream_flows(openai, upstream):
     """The first words reach the client while the provider is still speaking."""
-    stream = openai.responses.create(model=upstream.model, input="[[delay 30ms]] [[tokens 12]]", stream=True)
-    times = [time.monotonic() for event in stream if event.type == "response.output_text.delta"]
-    assert times[-1] - times[0] > 0.05
+    with openai.responses.create(model=upstream.model, input=MINUTES, stream=True) as stream:
+        begins(event for event in stream if event.type == "response.output_text.delta")
 
 
 def test_stream_helper(openai, upstream):

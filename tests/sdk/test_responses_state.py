@@ -8,6 +8,8 @@ import openai as sdk
 import pytest
 from openai import OpenAI
 
+from tests.patience import PATIENCE
+
 
 def text_of(item):
     return "".join(part.text for part in item.content)
@@ -121,7 +123,7 @@ def test_needs_a_key(gateway, openai, models):
 
 def ended(openai, answer):
     """The answer once it is no longer under way."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while answer.status in ("queued", "in_progress"):
         assert time.monotonic() < deadline
         time.sleep(0.02)
