@@ -46,6 +46,13 @@ async def _postgres(folder: Path, clock: Clock) -> Store:
     return await PostgresStore.open(await schema_url(folder), clock=clock)
 
 
+@pytest.fixture(autouse=True)
+def no_housekeeping(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is swept behind a test's back, however long it takes."""
+    monkeypatch.setattr("nexeon.store.postgres.engine._HOUSEKEEPING", 1e9)
+    monkeypatch.setattr("nexeon.store.tinydb_engine.HOUSEKEEPING", 1e9)
+
+
 ENGINES: dict[str, Opener] = {"memory": _memory, "tinydb": _tinydb, "postgres": _postgres}
 
 

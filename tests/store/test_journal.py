@@ -10,6 +10,7 @@ import pytest
 
 from nexeon.errors import StoreCorrupt, StoreUnavailable
 from nexeon.store.journal import Journal, read, segment
+from tests.patience import until
 
 
 async def written(folder: Path, batches: list[list[bytes]]) -> Path:
@@ -97,10 +98,7 @@ async def test_all_that_arrive_together_share_an_fsync(tmp_path: Path, monkeypat
 async def test_a_line_nobody_waits_for_is_written_soon(tmp_path: Path) -> None:
     journal = Journal(tmp_path, 1)
     journal.append(b"alone")
-    for _ in range(200):
-        await asyncio.sleep(0.01)
-        if read(segment(tmp_path, 1), last=True)[0]:
-            break
+    await until(lambda: read(segment(tmp_path, 1), last=True)[0])
     assert read(segment(tmp_path, 1), last=True)[0] == [b"alone"]
     await journal.close()
 

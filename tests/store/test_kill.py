@@ -8,8 +8,6 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-
 from nexeon.store.tinydb_engine import TinyStore
 
 ROUNDS = 6
@@ -52,7 +50,6 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.timeout(120)
 async def test_a_killed_process_loses_and_doubles_nothing(tmp_path: Path) -> None:
     chance = random.Random(2)
     acknowledged: set[str] = set()
@@ -62,6 +59,7 @@ async def test_a_killed_process_loses_and_doubles_nothing(tmp_path: Path) -> Non
         )
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
+        acknowledged |= {process.stdout.readline().strip() for _ in range(12)}
         time.sleep(chance.uniform(0.02, 0.4))  # noqa: ASYNC251
         process.kill()
         lines = process.communicate()[0].split("\n")

@@ -15,6 +15,7 @@ from nexeon.store.postgres.engine import GONE, PostgresStore
 from nexeon.store.postgres.migrations import migrate, pending
 from nexeon.store.records import Account, ApiKey, Balance, ProviderKey
 from nexeon.store.secrets import VARIABLE
+from tests.patience import PATIENCE
 
 from ..servers import schema_url
 
@@ -165,7 +166,7 @@ async def test_a_caller_that_left_holds_nothing(stores: Stores) -> None:
         await asyncio.gather(task, return_exceptions=True)
         if not task.cancelled():
             await store.release(task.result())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while (await store.balance("acc_1")).reserved:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 

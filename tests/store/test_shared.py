@@ -20,6 +20,7 @@ from nexeon.store.postgres.engine import PostgresStore
 from nexeon.store.records import Account, ApiKey
 from nexeon.store.requests import RequestLog
 from nexeon.store.rests import Rest, RestStore
+from tests.patience import PATIENCE
 
 from ..servers import schema_url
 
@@ -159,11 +160,11 @@ async def test_a_key_is_known_and_refused_elsewhere_at_once(pair: Pair) -> None:
     await one.add(key)
     for changed in (key, replace(key, disabled=True)):
         await one.replace(changed)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while (found := other.find_key("secret")) is None or found[0] != changed:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
     await one.remove(account)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while other.find_key("secret") is not None:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 

@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from nexeon.store import open_store
 from nexeon.store.records import Account, ApiKey, Balance, LedgerEntry, ProviderKey
 from nexeon.store.secrets import VARIABLE, digest, new_secret
 from nexeon.store.tinydb_engine import TinyStore
+from tests.patience import PATIENCE, until
 
 ACCOUNT = Account("acc_1", "acme", 1.0)
 
@@ -242,7 +243,7 @@ async def test_a_second_process_is_told_who_holds_the_store(tmp_path: Path) -> N
         assert await asyncio.to_thread(holder.stdout.readline) == "ready\n"
         with pytest.raises(StoreLocked, match=rf"held by process {holder.pid} "):
             await open_store(f"tinydb:{tmp_path}")
-        waiting = asyncio.create_task(open_store(f"tinydb:{tmp_path}", wait=30))
+        waiting = asyncio.create_task(open_store(f"tinydb:{tmp_path}", wait=PATIENCE))
         await asyncio.sleep(0.2)
         assert not waiting.done()
         holder.kill()
@@ -330,16 +331,19 @@ async def test_a_checkpoint_whose_caller_is_cancelled_ends_before_the_store_clos
     store, _ = await filled(tmp_path)
     real = os.replace
     replaced: list[bool] = []
+    begun, go = threading.Event(), threading.Event()
 
     def slow(source: str, target: str) -> None:
-        time.sleep(0.2)
+        begun.set()
+        assert go.wait(PATIENCE)
         real(source, target)
         replaced.append(store._journal.closed)
 
     monkeypatch.setattr(os, "replace", slow)
     running = asyncio.create_task(store.checkpoint())
-    await asyncio.sleep(0.1)
+    await until(begun.is_set)
     running.cancel()
+    threading.Timer(0.1, go.set).start()
     with pytest.raises(asyncio.CancelledError):
         await running
     await store.close()
