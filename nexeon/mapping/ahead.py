@@ -1,8 +1,10 @@
-"""Compiling in a process of its own, for one that must not be kept busy: `python -m nexeon.mapping.ahead`.
+"""Compiling in processes of their own, for one that must not be kept busy, or not become large by it: `python -m
+nexeon.mapping.ahead`.
 
-It takes `{"folders": […], "files": […]}` as JSON on stdin and gives the code of those of the folders' formats and
-dialects that stand in `files`, marshalled, on stdout; what cannot be compiled is left out. Compiling holds the
-interpreter's lock for tens of milliseconds at a time; taking up what was compiled does not.
+It takes `{"folders": […], "files": […], "nice": …}` as JSON on stdin and gives the code of those of the folders'
+formats and dialects that stand in `files`, marshalled, on stdout; what cannot be compiled is left out. Compiling holds
+the interpreter's lock for tens of milliseconds at a time, and leaves tens of megabytes behind that are not given back
+to the system; taking up what was compiled does neither.
 """
 
 from __future__ import annotations
@@ -26,17 +28,51 @@ from nexeon.mapping.library import read_sources
 from nexeon.mapping.source import plain
 
 _LONGEST: Final = 60.0
+_LONGEST_AT_START: Final = 600.0
 """Seconds after which whoever waits compiles by itself."""
 
 _NICER: Final = 5
+_SMALL: Final = 32_000
+"""Bytes of mappings that are compiled sooner than a process begins."""
+
 _log = logging.getLogger("nexeon.mapping")
 
 
 async def ahead(folders: Sequence[Path], files: Collection[Path], *, longest: float = _LONGEST) -> Mapping[str, bytes]:
-    """What another process has compiled, for `cache.given`; nothing where it could not."""
-    if not files:
+    """What another process has compiled beside the requests, for `cache.given`; nothing where it could not."""
+    return await _compiled(folders, files, longest=longest, nice=_NICER) if files else {}
+
+
+async def at_start(folders: Sequence[Path]) -> Mapping[str, bytes]:
+    """The same for a process that begins: everything that is not kept, by as many processes as there are cores."""
+    files = {path: path.stat().st_size for path in _unkept(folders)}
+    if sum(files.values()) < _SMALL:
         return {}
-    asked = json.dumps({"folders": [str(path.absolute()) for path in folders], "files": [str(path) for path in files]})
+    _log.info("%d mapping files are compiled, which takes a while the first time", len(files))
+    shares: list[list[Path]] = [[] for _ in range(min(len(os.sched_getaffinity(0)), len(files)))]
+    for path in sorted(files, key=lambda path: files[path], reverse=True):
+        min(shares, key=lambda share: sum(files[each] for each in share)).append(path)
+    found = await asyncio.gather(*(_compiled(folders, share, longest=_LONGEST_AT_START, nice=0) for share in shares))
+    return {key: code for made in found for key, code in made.items()}
+
+
+def _unkept(folders: Sequence[Path]) -> list[Path]:
+    found = []
+    for folder in folders:
+        for part in ("formats", "dialects"):
+            for path in sorted((folder / part).glob("*.yaml")):
+                with suppress(OSError, UnicodeDecodeError):  # told by whoever loads the file
+                    if not cache.has(f"{part}/{path.name}", path.read_text(encoding="utf-8")):
+                        found.append(path)
+    return found
+
+
+async def _compiled(
+    folders: Sequence[Path], files: Collection[Path], *, longest: float, nice: int
+) -> Mapping[str, bytes]:
+    asked = {
+        "folders": [str(path.absolute()) for path in folders], "files": [str(path) for path in files], "nice": nice
+    }  # fmt: skip
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
         process = await asyncio.create_subprocess_exec(
@@ -48,7 +84,7 @@ async def ahead(folders: Sequence[Path], files: Collection[Path], *, longest: fl
         return {}
     try:
         async with asyncio.timeout(longest):
-            told, words = await process.communicate(asked.encode())
+            told, words = await process.communicate(json.dumps(asked).encode())
         if process.returncode:
             _log.warning("mappings are compiled beside the requests: %s", words.decode(errors="replace")[-500:].strip())
             return {}
@@ -72,16 +108,15 @@ def compile_files(folders: Sequence[Path], files: Collection[str]) -> dict[str, 
         for part, found in sources.items():
             for source in found.values():
                 if str(source.path) in files:
-                    with suppress(NexeonError):  # told by whoever loads the file
+                    with suppress(NexeonError), cache.alone(source.name, source.text):  # told by whoever loads the file
                         Format(source) if part == "formats" else Dialect(source, facts)
     return made
 
 
 def main() -> None:
-    """Nobody waits for this as for a request."""
-    with suppress(OSError):
-        os.nice(_NICER)
     asked = json.load(sys.stdin)
+    with suppress(OSError):
+        os.nice(asked["nice"])
     made = compile_files([Path(folder) for folder in asked["folders"]], frozenset(asked["files"]))
     sys.stdout.buffer.write(marshal.dumps(made))
 

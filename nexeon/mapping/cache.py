@@ -8,6 +8,7 @@ Python's version. It may be lost or damaged at any time: then the mapping is com
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import marshal
 import os
 import sys
@@ -23,7 +24,7 @@ _MOST: Final = 200
 """Files that are kept; the oldest go first."""
 
 _SEAL: Final = 32
-
+_LOCK: Final = "compiling"
 
 _given: dict[str, bytes] = {}
 _kept: list[dict[str, bytes]] = []
@@ -71,6 +72,25 @@ def load(name: str, text: str) -> CodeType | None:
     for made in _kept:
         made[key] = data
     return code
+
+
+def has(name: str, text: str) -> bool:
+    """Whether `load` may be expected to find it."""
+    folder, key = _folder(), _key(name, text)
+    return key in _given or (folder is not None and (folder / key).exists())
+
+
+@contextlib.contextmanager
+def alone(name: str, text: str) -> Iterator[None]:
+    """Within it no other process is in here for the same file, where there is a folder: who comes second finds what
+    the first one has kept. The system lets go of it when a process ends, however it ends."""
+    folder = _folder(make=True)
+    with contextlib.ExitStack() as stack:
+        if folder is not None:
+            with contextlib.suppress(OSError):
+                lock = stack.enter_context(open(folder / _LOCK, "ab"))
+                fcntl.lockf(lock, fcntl.LOCK_EX, 1, int(_key(name, text)[:12], 16))
+        yield
 
 
 def save(name: str, text: str, code: CodeType) -> None:

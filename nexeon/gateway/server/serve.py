@@ -40,6 +40,8 @@ from nexeon.gateway.server.sharing import notice
 from nexeon.gateway.server.siblings import Siblings
 from nexeon.gateway.server.workers import Everywhere, Seat, Supervisor
 from nexeon.gateway.services import Services
+from nexeon.mapping.ahead import at_start
+from nexeon.mapping.cache import given
 from nexeon.store import Store, open_store
 from nexeon.store.requests import RequestLog
 
@@ -122,7 +124,8 @@ async def run(
         if overlay is not None:
             stack.push_async_callback(overlay.stop)
             config = await overlay.start(config)
-        made = compile_folders(config.mappings)
+        with given(await at_start(config.mappings)):
+            made = compile_folders(config.mappings)
         listener = stack.enter_context(
             _listen(config.server.host, config.server.port) if seat is None else seat.listener
         )
