@@ -20,7 +20,7 @@ from tui.commands import AdminCommands
 from tui.filters import NoColour, NoControl
 from tui.link import Connect, Link
 from tui.places import PLACES
-from tui.screens.base import AdminScreen
+from tui.screens.base import PAUSE, AdminScreen
 from tui.themes import DARK, LIGHT
 
 _NO_CONTROL, _NO_COLOUR = NoControl(), NoColour()
@@ -71,13 +71,16 @@ class AdminApp(App[None]):
         clock: Callable[[], float] = time.time,
         theme: str = DARK.name,
         welcome: bool = True,
+        ahead: bool = False,
         settled: Callable[[], object] = lambda: None,
     ) -> None:
-        """`welcome`: where there is no account yet, the first steps are shown. `settled` is called when one of the
-        screens that stay shows for the first time what was asked for it."""
+        """`welcome`: where there is no account yet, the first steps are shown. `ahead`: once the first screen shows
+        what was asked for it, the others are made, too, so that their keys open what is there. `settled` is called
+        whenever one of the screens that stay shows for the first time what was asked for it."""
         super().__init__()
         self._welcome = welcome
-        self.settled = settled
+        self._ahead = list(PLACES) if ahead else []
+        self._when_settled = settled
         self.clock = clock
         self.register_theme(DARK)
         self.register_theme(LIGHT)
@@ -103,6 +106,23 @@ class AdminApp(App[None]):
 
     async def on_unmount(self) -> None:
         await self.link.close()
+
+    def settled(self) -> None:
+        """One of the screens that stay shows for the first time what was asked for it."""
+        self._when_settled()
+        if self._ahead:
+            self.set_timer(PAUSE, self._make_next)
+
+    def _make_next(self) -> None:
+        """Makes a screen that nobody has opened yet, with nobody waiting for it."""
+        while self._ahead:
+            place = self._ahead.pop(0)
+            if place.mode not in self._screen_stacks:
+                self._init_mode(place.mode)
+                return
+
+    def delay_update(self, delay: float = 0.0) -> None:
+        """Textual shows nothing for 50 ms when another screen comes in front; here that is ready sooner."""
 
     def _link_changed(self) -> None:
         self.post_message(LinkChanged())
@@ -186,7 +206,7 @@ def run(connect: Connect) -> None:
     # Looking through all that an app consists of for garbage takes 0.1 s, in which no key is heard: it is done for what
     # came after the start only.
     gc.disable()
-    AdminApp(connect, settled=_calm).run()
+    AdminApp(connect, ahead=True, settled=_calm).run()
 
 
 def _calm() -> None:

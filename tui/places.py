@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from textual.screen import Screen
+    from tui.screens.base import AdminScreen
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +21,9 @@ class Place:
     short: str
     words: str
 
-    def make(self) -> Screen[Any]:
-        screen: Screen[Any] = getattr(importlib.import_module(f"tui.screens.{self.mode}"), self.screen)()
+    def make(self) -> AdminScreen[Any]:
+        screen: AdminScreen[Any] = getattr(importlib.import_module(f"tui.screens.{self.mode}"), self.screen)()
+        screen.mode = self.mode
         return screen
 
 

@@ -11,10 +11,13 @@ from textual.command import CommandPalette
 from textual.widgets import Input, Static
 
 from nexeon.errors import AdminError
+from tests.patience import until
 from tui.app import AdminApp
 from tui.places import PLACES
 from tui.screens.change import ChangeScreen
 from tui.screens.help import HelpScreen
+from tui.widgets.nav import Nav
+from tui.widgets.table import RecordTable
 
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.mode)
@@ -25,6 +28,33 @@ async def test_each_screen_has_a_number_and_no_input_has_the_focus(open_app: Ope
         assert pilot.app.current_mode == place.mode  # type: ignore[attr-defined]
         assert type(pilot.app.screen).__name__ == place.screen  # type: ignore[attr-defined]
         assert not isinstance(pilot.app.focused, Input)
+
+
+async def test_screens_are_made_ahead_and_open_with_what_was_known_then(fake: FakeService, open_app: Open) -> None:
+    ready: list[int] = []
+    async with open_app(ahead=True, settled=lambda: ready.append(1)) as pilot:
+        await until(lambda: len(ready) == len(PLACES))
+        fake.gone = True  # so that nothing comes later
+        asked = len(fake.asked)
+        for place in PLACES[1:]:
+            await pilot.press(place.key)
+            assert pilot.app.current_mode == place.mode
+            nav = pilot.app.screen.query_one(Nav)
+            assert nav.current == place.mode
+            if pilot.app.screen.query("#list"):
+                assert pilot.app.screen.query_one("#list", RecordTable).items
+        assert len(fake.asked) > asked
+
+
+async def test_screens_made_ahead_ask_for_nothing_until_they_are_looked_at(fake: FakeService, open_app: Open) -> None:
+    ready: list[int] = []
+    async with open_app(ahead=True, settled=lambda: ready.append(1)) as pilot:
+        await until(lambda: len(ready) == len(PLACES))
+        screens = [stack[0] for mode, stack in pilot.app._screen_stacks.items() if mode != "overview"]
+        assert len(screens) == len(PLACES) - 1
+        assert not any(screen._clock._active.is_set() for screen in screens if screen._clock)  # type: ignore[attr-defined]
+        await pilot.press("3")
+        assert pilot.app.screen._clock._active.is_set()  # type: ignore[attr-defined]
 
 
 async def test_back_goes_the_way_one_came_and_then_out(open_app: Open) -> None:

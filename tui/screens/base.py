@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.events import Resize
 from textual.message import Message
 from textual.screen import Screen
 from textual.timer import Timer
+from textual.widget import Widget
 from textual.widgets import Static
 from textual.worker import Worker
 
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 LOAD = "load"
 """The job whose refusal stands above the body until it works again."""
+
+PAUSE = 0.05
+"""Seconds between two parts of what is made ahead: for the keys that were pressed meanwhile."""
 
 _LOCKED = (
     ".\nOne terminal, or one browser tab, works on a store by itself. Close that one: this one looks again by itself."
@@ -69,6 +74,8 @@ class AdminScreen(Screen[R]):
         self._clock: Timer | None = None
         self._acts: dict[str, tuple[str, bool]] = {}
         self._settled = False
+        self.mode = ""
+        """The app's mode whose first screen it is, and stays; "" where it comes and goes."""
 
     @property
     def admin(self) -> AdminApp:
@@ -78,7 +85,7 @@ class AdminScreen(Screen[R]):
         return self.app
 
     def compose(self) -> ComposeResult:
-        yield Nav(self.admin.current_mode)
+        yield Nav(self.mode or self.admin.current_mode)
         yield Static(id="problem", markup=False)
         with Vertical(id="body"):
             yield from self.compose_body()
@@ -159,8 +166,18 @@ class AdminScreen(Screen[R]):
     def _settle(self) -> None:
         if not self._settled:
             self._settled = True
-            if self.app.screen_stack[0] is self:
+            if self.mode and self.is_current:
                 self.call_after_refresh(self.admin.settled)
+            elif self.mode:
+                self.post_message(Resize(self.app.size, self.app.size))  # lays it out
+                self.set_timer(PAUSE, self._draw_ahead)
+
+    def _draw_ahead(self) -> None:
+        """Draws what is not looked at yet, so that showing it takes no longer than showing it again."""
+        for widget in self.walk_children(Widget):
+            if widget.outer_size:
+                widget.render_lines(widget.outer_size.region)
+        self.admin.settled()
 
     # Dialogs
 
@@ -187,13 +204,15 @@ class AdminScreen(Screen[R]):
     def on_mount(self) -> None:
         self.load()
         if self.every is not None:
-            self._clock = self.set_interval(self.every, self.load)
+            self._clock = self.set_interval(self.every, self.load, pause=not self.is_current)
 
     def on_screen_suspend(self) -> None:
         if self._clock is not None:
             self._clock.pause()
 
     def on_screen_resume(self) -> None:
+        if not self.is_current:  # it is made ahead
+            return
         if self._clock is not None:
             self._clock.resume()
         if self._jobs:
