@@ -19,7 +19,7 @@ from nexeon.gateway.failure import (
     stream_error,
 )
 from nexeon.gateway.limits.ratelimit import told_wait
-from nexeon.gateway.pool.provider_keys import Lease
+from nexeon.gateway.pool.leases import Lease
 from nexeon.gateway.reader import Reader
 from nexeon.gateway.relay import Pipe, Relay, Translation
 from nexeon.gateway.several import at_once, together

@@ -18,7 +18,8 @@ from nexeon.gateway.exchange import Exchange, Tried
 from nexeon.gateway.failure import AttemptFailed, Blame, no_active_key, rate_limited, refused_by_target
 from nexeon.gateway.observe.metrics import Metrics
 from nexeon.gateway.pool.health import TargetHealth
-from nexeon.gateway.pool.provider_keys import KeyPool, Lease
+from nexeon.gateway.pool.leases import Lease
+from nexeon.gateway.pool.provider_keys import KeyPool
 from nexeon.gateway.pool.strategy import ordered
 from nexeon.gateway.price import input_total
 from nexeon.gateway.target import Plan, Preparer

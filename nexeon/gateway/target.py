@@ -11,7 +11,7 @@ from nexeon.errors import MappingFailure, RequestError
 from nexeon.gateway import pipe
 from nexeon.gateway.exchange import Exchange
 from nexeon.gateway.materialise import Fetched, Materialiser, addresses, filled, place_of
-from nexeon.gateway.pool.provider_keys import Lease
+from nexeon.gateway.pool.leases import Lease
 from nexeon.gateway.several import MOST, answers_wanted, asking_for_one
 from nexeon.gateway.stash import Kept, Stash, call_ids, give_back
 from nexeon.gateway.validate import invalid

@@ -9,7 +9,7 @@ from nexeon.data import data_path
 from nexeon.errors import RequestError
 from nexeon.gateway.exchange import Exchange
 from nexeon.gateway.explain import Explainer
-from nexeon.gateway.pool.provider_keys import Lease
+from nexeon.gateway.pool.leases import Lease
 from nexeon.gateway.target import Preparer, make_plans
 from nexeon.store.records import Account, ApiKey
 from nexeon.wire.json import dumps, loads

@@ -17,7 +17,7 @@ from nexeon.gateway.exchange import Exchange
 from nexeon.gateway.explain.requests import Lost, Tracer
 from nexeon.gateway.explain.values import Value, values_of
 from nexeon.gateway.failure import AttemptFailed, stream_error
-from nexeon.gateway.pool.provider_keys import Lease
+from nexeon.gateway.pool.leases import Lease
 from nexeon.gateway.relay import Framing, Pipe, Relay, Translation
 from nexeon.gateway.target import Plan, Prepared, Preparer, plan_for
 from nexeon.gateway.upstream import Upstream

@@ -11,7 +11,7 @@ from nexeon.gateway.exchange import Exchange
 from nexeon.gateway.explain.differences import differences
 from nexeon.gateway.explain.patches import TracedPatches, object_line, policy_line
 from nexeon.gateway.explain.values import Value, values_of
-from nexeon.gateway.pool.provider_keys import Lease
+from nexeon.gateway.pool.leases import Lease
 from nexeon.gateway.target import Plan, Preparer, plan_for
 from nexeon.gateway.validate import RequestValidator, check_objects
 from nexeon.gateway.way import read_body

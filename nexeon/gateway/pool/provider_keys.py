@@ -14,17 +14,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from math import log
 from typing import Any, Final, Literal
 
-from nexeon.config import Limits, Provider
+from nexeon.config import Provider
 from nexeon.errors import StoreError
-from nexeon.gateway.limits.windows import HELD, Claim, Exceeded, MemoryWindows, Taken, Windows
+from nexeon.gateway.limits.windows import Exceeded, MemoryWindows, Taken, Windows
+from nexeon.gateway.pool.leases import Keys, Lease, claims, keys_of, used
 from nexeon.gateway.pool.shared_rests import RestListener
-from nexeon.store import ProviderKey, Store
+from nexeon.store import Store
 from nexeon.store.rests import Rest, RestStore
 from nexeon.store.secrets import digest
 
@@ -44,24 +45,9 @@ _LONGEST_TOLD: Final = 3600.0
 _CROWDED: Final = 4
 """A conversation leaves its key where that has so many more calls under way than the emptiest one."""
 
-_MINUTE: Final = 60.0
-_DAY: Final = 86_400.0
-
 State = Literal["active", "cooling", "removed"]
 
 _log = logging.getLogger("nexeon.gateway")
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """A key for one attempt. `account` is the provider organisation it belongs to."""
-
-    id: str
-    account: str
-    secret: str = field(repr=False)
-    weight: float = 1.0
-    limits: Limits = field(default_factory=Limits)
-    rests: bool = True
 
 
 @dataclass(slots=True)
@@ -119,6 +105,7 @@ class KeyPool:
         self._store = store
         self._clock = clock
         self._health: dict[str, _Health] = {}
+        self._known: dict[str, Keys] = {}
         self._windows = windows or MemoryWindows(clock)
         self._kept = rests
         self._others = others
@@ -178,11 +165,16 @@ class KeyPool:
     def choose(self, provider: Provider, model: str, *, conversation: str = "") -> Choice:
         """`model` is the provider's own name; calls of one `conversation` prefer one key."""
         now = self._clock()
-        keys = list(self._keys(provider))
+        keys = self._keys(provider)
+        known, limited = self._health, keys.limited
         fit: list[Lease] = []
         waits: list[float] = []
         removed: list[tuple[float, Lease]] = []
-        for lease in keys:
+        for lease in keys.leases:
+            health = known.get(lease.id)
+            if (health is None or not health.rests) and lease.id not in limited:  # nearly every key, nearly always
+                fit.append(lease)
+                continue
             rest = self._rest(lease.id, model)
             if rest is not None and not self._is_of(lease):
                 rest = None
@@ -201,18 +193,18 @@ class KeyPool:
             fit = [lease for resort, lease in removed if now >= resort]
         if len(fit) > 1:
             fit = self._ordered(fit, model, conversation if provider.affinity else "")
-        return Choice(fit, len(keys), min(waits) if waits and not fit else None)
+        return Choice(fit, len(keys.leases), min(waits) if waits and not fit else None)
 
     async def take(self, lease: Lease, model: str, tokens: int) -> Callable[[int], None] | None:
         """Notes that a call begins, which may use `tokens`; None where the key has just been used up.
 
         What comes back is to be called once, at the end of the call, with the tokens that it used.
         """
-        claims = _claims(lease, tokens)
+        wanted = claims(lease, tokens)
         taken: Taken | None = None
-        if claims:
+        if wanted:
             try:
-                taken = await self._windows.take(claims)
+                taken = await self._windows.take(wanted)
             except Exceeded:
                 return None
         health = self._of(lease.id)
@@ -223,12 +215,12 @@ class KeyPool:
         if rest is not None:
             rest.trial = True
 
-        def done(used: int) -> None:
+        def done(spent: int) -> None:
             health.running -= 1
             if rest is not None:
                 rest.trial = False
             if taken is not None:
-                self._windows.settle_soon(taken, [_used(claim, used) for claim in taken.claims])
+                self._windows.settle_soon(taken, [used(claim, spent) for claim in taken.claims])
 
         return done
 
@@ -286,16 +278,16 @@ class KeyPool:
         """How many keys of a provider are in each state."""
         states = self.states()
         counts = dict.fromkeys(("active", "cooling", "removed"), 0)
-        for lease in self._keys(provider):
+        for lease in self._keys(provider).leases:
             counts[states[lease.id]["state"] if lease.id in states else "active"] += 1
         return counts
 
-    def _keys(self, provider: Provider) -> Iterator[Lease]:
-        rests = provider.key_rest
-        for key, secret in self._store.provider_keys(provider.name):
-            yield Lease(key.id, key.account, secret, key.weight, _limits_of(key, provider), rests)
-        for name, own in provider.own_keys():
-            yield Lease(name, own.account, own.key, own.weight, own.limits, rests)
+    def _keys(self, provider: Provider) -> Keys:
+        stored = self._store.provider_keys(provider.name)
+        keys = self._known.get(provider.name)
+        if keys is None or keys.stored is not stored or keys.provider is not provider:
+            keys = self._known[provider.name] = keys_of(provider, stored)
+        return keys
 
     def _of(self, key: str) -> _Health:
         health = self._health.get(key)
@@ -357,9 +349,9 @@ class KeyPool:
 
     def _full(self, lease: Lease) -> float:
         """Seconds until a key with limits of its own has room; 0 where it has."""
-        claims = _claims(lease, 0)
+        wanted = claims(lease, 0)
         return max(
-            (max(level.reset, 0.1) for level in self._windows.levels(claims) if level.left < 1) if claims else (),
+            (max(level.reset, 0.1) for level in self._windows.levels(wanted) if level.left < 1) if wanted else (),
             default=0.0,
         )
 
@@ -368,7 +360,8 @@ class KeyPool:
 
         def load(lease: Lease) -> tuple[bool, float, float]:
             health = self._of(lease.id)
-            return self._rest(lease.id, model) is None, health.running / lease.weight, health.share
+            fresh = not health.rests or self._rest(lease.id, model) is None
+            return fresh, health.running / lease.weight, health.share
 
         ordered = sorted(leases, key=load)
         if conversation:
@@ -386,37 +379,6 @@ def _mark(lease: Lease) -> str:
 
 def _resting(rest: _Rest, now: float) -> bool:
     return rest.state == "removed" or rest.until > now
-
-
-def _limits_of(key: ProviderKey, provider: Provider) -> Limits:
-    """The key's own, else those of every key of the provider."""
-    shared = provider.key_limits
-    return Limits(
-        rpm=shared.rpm if key.rpm is None else key.rpm,
-        tpm=shared.tpm if key.tpm is None else key.tpm,
-        rpd=shared.rpd if key.rpd is None else key.rpd,
-        tpd=shared.tpd if key.tpd is None else key.tpd,
-        concurrency=shared.concurrency if key.concurrency is None else key.concurrency,
-    )
-
-
-def _claims(lease: Lease, tokens: int) -> list[Claim]:
-    limits, name = lease.limits, f"key:{lease.id}"
-    claims = []
-    for limit, suffix, seconds, amount in (
-        (limits.rpm, "requests", _MINUTE, 1),
-        (limits.tpm, "tokens", _MINUTE, tokens),
-        (limits.rpd, "requests", _DAY, 1),
-        (limits.tpd, "tokens", _DAY, tokens),
-        (limits.concurrency, "calls", HELD, 1),
-    ):
-        if limit is not None:
-            claims.append(Claim(f"{name}:{suffix}", limit, seconds, amount))
-    return claims
-
-
-def _used(claim: Claim, tokens: int) -> int:
-    return tokens if claim.name.endswith(":tokens") else claim.amount
 
 
 def _attraction(lease: Lease, conversation: str) -> float:
