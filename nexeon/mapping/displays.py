@@ -30,7 +30,8 @@ class Displays:
         follower = waiting[-1]
         if not mentions([follower], name):
             empty = not (value.keys if isinstance(value, ast.Dict) else value.elts)
-            return self.later(statement, follower, waiting) if empty and not begins(follower) else None
+            passes = not begins(follower) or (isinstance(value, ast.Dict) and _begins_list(follower))
+            return self.later(statement, follower, waiting) if empty and passes else None
         if isinstance(value, ast.Dict):
             if not value.keys and self._same_map(name, follower):
                 waiting.pop()
@@ -107,3 +108,7 @@ class Displays:
             puts.append(at_line(ast.Assign([place], one), out[begun]))
         del out[begun:]
         return [*puts, *fresh]
+
+
+def _begins_list(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Assign) and isinstance(statement.value, ast.List)

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable
 from typing import Final
 
-from nexeon.mapping.filtering import inlined
+from nexeon.mapping.filtering import OTHERWISE, inlined
 from nexeon.mapping.pytree import Block, Names, at_line, called, clone, compared, got, is_missing, is_name, named
 
 _OPPOSITE: Final[dict[type[ast.cmpop], type[ast.cmpop]]] = {
@@ -241,15 +241,16 @@ class Peephole(ast.NodeTransformer):
             return negated(value)
         options = ast.Tuple([ast.Name(one, ast.Load()) for one in ("str", "list", "dict")], ast.Load())
 
-        def sized(one: ast.expr) -> ast.expr:
+        def sized(one: ast.expr) -> ast.BoolOp:
             kind = ast.Compare(ast.Call(ast.Name("type", ast.Load()), [clone(one)], []), [ast.In()], [options])
             return ast.BoolOp(ast.And(), [kind, ast.UnaryOp(ast.Not(), clone(one))])
 
         if found is not None and is_missing(found[2]) and isinstance(value, ast.Call):
             own = self.fresh()
             kept = ast.NamedExpr(ast.Name(own, ast.Store()), _bare(value))
-            absent = ast.Compare(kept, [ast.Is()], [ast.Constant(None)])
-            return at_line(ast.BoolOp(ast.Or(), [absent, sized(ast.Name(own, ast.Load()))]), call)
+            absent = ast.Compare(ast.Name(own, ast.Load()), [ast.Is()], [ast.Constant(None)])
+            nothing = ast.BoolOp(ast.Or(), [absent, sized(ast.Name(own, ast.Load())).values[0]])
+            return at_line(ast.BoolOp(ast.And(), [ast.UnaryOp(ast.Not(), kept), nothing]), call)
         if not isinstance(value, ast.Name):
             call.args = [value]
             return call
@@ -336,7 +337,8 @@ class Peephole(ast.NodeTransformer):
     def _ordered(self, node: ast.Call) -> ast.expr | None:
         """Numbers by size."""
         assert isinstance(node.func, ast.Name)
-        operator = _ORDERS[node.func.id]
+        name = node.func.id
+        operator = _ORDERS[name]
         if all(self.names.kinds(one) == {"num"} for one in node.args):
             left, right = map(self.visit, node.args)
             return at_line(ast.Compare(left, [operator()], [right]), node)
@@ -350,7 +352,7 @@ class Peephole(ast.NodeTransformer):
             if isinstance(value, ast.IfExp) and called(value.body, "len"):
                 return ast.IfExp(value.test, compared_with(value.body), compared_with(value.orelse))
             first, again = self._named(value)
-            plain = ast.Call(clone(node.func), [clone(again), clone(limit)], [])
+            plain = ast.Call(ast.Name(OTHERWISE + name, ast.Load()), [clone(again), clone(limit)], [])
             return ast.IfExp(_type_is(first, "int"), ast.Compare(again, [operator()], [clone(limit)]), plain)
 
         return at_line(compared_with(self.visit(node.args[0])), node)
@@ -404,7 +406,8 @@ def _usual_first(node: ast.IfExp) -> ast.expr:
     inner = node.orelse
     if not is_missing(node.body) or not isinstance(inner, ast.IfExp):
         return node
-    pair = compared(inner.test, ast.Is)
+    asks = inner.test.values[0] if isinstance(inner.test, ast.BoolOp) else inner.test
+    pair = compared(asks, ast.Is)
     call = called(pair[0], "type") if pair is not None and isinstance(pair[1], ast.Name) else None
     if call is None or not isinstance(call.args[0], ast.Name):
         return node

@@ -28,16 +28,16 @@ def camel_keys(value: Any, *free: str) -> Any:
 
 
 def _has_snake(value: Any, free: frozenset[str]) -> bool:
-    if type(value) is dict:
-        for key, item in value.items():
-            if "_" in key and _camel(key) != key:
-                return True
-            if type(item) in (dict, list) and key not in free and _has_snake(item, free):
-                return True
-    elif type(value) is list:
-        for item in value:
-            if type(item) in (dict, list) and _has_snake(item, free):
-                return True
+    found = [value]
+    for one in found:  # which grows
+        if type(one) is dict:
+            for key, item in one.items():
+                if "_" in key and _camel(key) != key:
+                    return True
+                if (type(item) is dict or type(item) is list) and key not in free:
+                    found.append(item)
+        elif type(one) is list:
+            found += one
     return False
 
 

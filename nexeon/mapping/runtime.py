@@ -92,6 +92,7 @@ def namespace() -> dict[str, Any]:
     # the same, once what is usual has been tried
     names |= {"without": functions.FILTERS["omit"], "lookup_other": operators.lookup}
     names |= {OTHERWISE + name: functions.FILTERS[name] for name in INLINED}
+    names |= {OTHERWISE + name: getattr(operators, name) for name in ("less", "at_most", "more", "at_least")}
     names |= {f"builtin_{name}": function for name, (function, _) in functions.FUNCTIONS.items()}
     return names
 
