@@ -33,6 +33,7 @@ from nexeon.gateway.server.app import make_app
 from nexeon.gateway.server.changes import Watcher
 from nexeon.gateway.server.compiled import compile_folders
 from nexeon.gateway.server.drain import LAST_CALLS, Ending, drain
+from nexeon.gateway.server.files import open_many
 from nexeon.gateway.server.listener import Listener
 from nexeon.gateway.server.playground import ClientFormats
 from nexeon.gateway.server.reload import Reloader
@@ -85,6 +86,7 @@ def serve(
 
     Raises ConfigError where the address is taken, MappingError, StoreError, AdminError.
     """
+    open_many()
     set_up(config.lines, Redaction(config.lines.redact, partial(configured_secrets, config)))
     if config.server.workers > 1 and overlay is not None:
         print("one process serves this: what is made for its life is in its memory", file=sys.stderr, flush=True)
