@@ -68,4 +68,5 @@ def _process() -> list[Gauge]:
         *found,
         ("process_resident_memory_bytes", "Memory of the process.", [({}, pages * resource.getpagesize())]),
         ("process_open_fds", "Open files and connections.", [({}, files)]),
+        ("process_max_fds", "So many may be open.", [({}, resource.getrlimit(resource.RLIMIT_NOFILE)[0])]),
     ]

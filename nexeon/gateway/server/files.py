@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import sys
+import resource
 from typing import Final
-
-if sys.platform != "win32":
-    import resource
 
 _WITHOUT_BOUND: Final = 10_240
 """Where a system says that there is no limit, and yet takes no more than this."""
@@ -15,8 +12,6 @@ _WITHOUT_BOUND: Final = 10_240
 def open_many() -> None:
     """Lets this process have as many files open as the system allows it at all. What a shell or a service manager gives
     to begin with is often 1,024, which lasts for 500 calls at once."""
-    if sys.platform == "win32":
-        return
     begin, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     for wanted in (most, _WITHOUT_BOUND):
         if begin == wanted:
