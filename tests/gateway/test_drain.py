@@ -130,7 +130,7 @@ async def test_a_second_signal_does_not_wait(make: Maker, upstream: Upstream, se
 
 
 async def test_a_connection_at_the_end_is_answered_or_refused_never_reset(make: Maker) -> None:
-    server = make(0.5, 2)
+    server = make(0.5, LONG)
     await server.start()
     told: Counter[str] = Counter()
     request = b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"

@@ -14,6 +14,7 @@ from scripts import COST, SAID, resets, says
 from upstream import Call
 
 from nexeon.gateway.services import shutting_down
+from tests.patience import PATIENCE
 
 INPUT, OUTPUT = 1000, 2000
 """Nano-USD a token."""
@@ -180,7 +181,7 @@ async def test_answers_in_one_piece(opened: Opener, end: str, path: str) -> None
         "no mapping": says([1]),
         **NOTHING,
     }
-    gate = await opened(once)
+    gate = await opened(once if end == "silence" else patient)
     gate.upstream.plays(scripts[end])
     body: dict[str, Any] = (
         {"lines": ["hi"]} if path != "/talk" else {"model": "plain", "say": [{"who": "user", "text": "hi"}]}
@@ -239,5 +240,5 @@ async def ask(gate: Gate, path: str, end: End, heard: Callable[[], bool] | None 
         await asyncio.sleep(0.1 if seen.is_set() else 0)
         waiting.cancel()
         asking.cancel()
-    await asyncio.wait({asking}, timeout=10)
+    await asyncio.wait({asking}, timeout=PATIENCE)
     await asyncio.gather(asking, return_exceptions=True)

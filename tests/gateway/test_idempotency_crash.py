@@ -18,6 +18,7 @@ from nexeon.errors import StoreUnavailable
 from nexeon.gateway.repeats.idempotency import Repeats
 from nexeon.gateway.repeats.owed import Owed, collect
 from nexeon.store import Account, Detail, open_store
+from tests.patience import PATIENCE
 
 STEPS = {
     "before it is kept": ("nexeon.gateway.repeats.idempotency", "Repeats", "keep", "before"),
@@ -39,7 +40,7 @@ setattr(owner, {2!r}, dies)
 async def ask(process: Process, stream: bool) -> httpx.Response:
     body = {"model": "plain", "say": [{"who": "user", "text": "hi"}], "stream": stream}
     headers = {"x-api-key": process.key, "idempotency-key": "once"}
-    async with httpx.AsyncClient(timeout=20) as client:
+    async with httpx.AsyncClient(timeout=PATIENCE) as client:
         return await client.post(process.url + "/talk", json=body, headers=headers)
 
 
@@ -130,7 +131,7 @@ async def test_a_client_that_left_while_it_was_charged_gets_that_answer(
     early = await gate.client.post("/talk", json=body, headers={"idempotency-key": "once"})
     assert early.status_code == 409
     go.set()
-    await gate.gateway.settler.drain(5)
+    await gate.gateway.settler.drain(PATIENCE)
     again = await gate.client.post("/talk", json=body, headers={"idempotency-key": "once"})
     assert again.headers["x-nexeon-replayed"] == "true"
     assert len(gate.upstream.calls) == 1

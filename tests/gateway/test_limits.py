@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -31,7 +32,7 @@ async def test_requests_a_minute(opened: Opener, scope: str) -> None:
         answer = await gate.talk()
         assert answer.status_code == 200
         assert (answer.headers["x-talks-limit"], answer.headers["x-talks-left"]) == ("2", left)
-        assert answer.headers["x-talks-reset"] in ("59s", "1m0s")
+        assert re.fullmatch(r"1m0s|5\ds", answer.headers["x-talks-reset"])
         assert "x-words-limit" not in answer.headers
     refused = await gate.talk()
     assert refused.status_code == 429
@@ -106,7 +107,8 @@ async def test_calls_at_once(opened: Opener) -> None:
 async def test_whatever_ends_a_call_gives_its_place_back(opened: Opener) -> None:
     def change(value: dict[str, Any]) -> None:
         limits(key={"concurrency": 1})(value)
-        value["providers"]["one"]["timeouts"]["first_byte"] = 1
+        noter = value["providers"]["noter"]
+        value["providers"]["noter"] = {**noter, "timeouts": {**noter["timeouts"], "first_byte": 0.2}}
 
     gate = await opened(change, credit=10**9)
     ends: list[tuple[Any, int]] = [
@@ -129,7 +131,7 @@ async def test_whatever_ends_a_call_gives_its_place_back(opened: Opener) -> None
     left.cancel()
     await gate.upstream.calls[0].wait_left()
     await gate.released()
-    assert (await gate.talk(limit=10**9)).status_code in (200, 402, 502, 504)
+    assert (await gate.talk("noted")).status_code == 504
     await gate.released()
     gate.upstream.plays(talks())
     assert (await gate.talk()).status_code == 200

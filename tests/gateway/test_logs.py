@@ -20,6 +20,7 @@ from nexeon.admin import connect
 from nexeon.config import Config, Lines, load_config
 from nexeon.errors import ConfigError
 from nexeon.gateway.observe.logs import Redaction, configured_secrets, set_up
+from tests.patience import PATIENCE
 
 PLANTED = {
     "api_key": "planted-provider-secret-1",
@@ -78,7 +79,7 @@ async def test_no_log_holds_a_secret(tmp_path: Path, upstream: Upstream) -> None
             "diary": PLANTED["field"],
         }
         headers = {"x-api-key": server.key}
-        async with httpx.AsyncClient(base_url=server.url, headers=headers, timeout=20) as http:
+        async with httpx.AsyncClient(base_url=server.url, headers=headers, timeout=PATIENCE) as http:
             answers = [
                 await http.post("/talk", json=body),
                 await http.post("/talk", json=body),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from nexeon.data import data_path
 from nexeon.errors import AdminError
 from nexeon.gateway.server.serve import run
 from nexeon.mapping import load_library
+from tests.patience import PATIENCE, until
 
 FORMATS = ("openai.chat", "openai.responses", "anthropic.messages", "gemini.generate_content")
 
@@ -28,17 +30,13 @@ async def admin(tmp_path: Path) -> AsyncIterator[SocketClient]:
     own.write_text(f"server: {{port: 0}}\nstore: {{url: 'tinydb:{tmp_path}/data'}}\n")
     stop = asyncio.Event()
     serving = asyncio.create_task(run(load_config([data_path("gateway.yaml"), own]), overlay=Sandbox(), stop=stop))
+    await until((tmp_path / "data" / "admin.sock").exists)
     client = None
-    for _ in range(200):
-        await asyncio.sleep(0.05)
-        if serving.done():
-            break
-        try:
-            client = await SocketClient.open(tmp_path / "data" / "admin.sock", actor="test")
-            break
-        except OSError:
-            continue
-    assert client is not None, serving
+    async with asyncio.timeout(PATIENCE):
+        while client is None:
+            assert not serving.done(), serving
+            with contextlib.suppress(OSError):
+                client = await SocketClient.open(tmp_path / "data" / "admin.sock", actor="test")
     try:
         yield client
     finally:
@@ -49,7 +47,7 @@ async def admin(tmp_path: Path) -> AsyncIterator[SocketClient]:
 
 async def ask(admin: SocketClient, secret: str, **asked: Any) -> tuple[httpx.Response, dict[str, Any]]:
     made = await admin.call("playground.compose", **asked)
-    async with httpx.AsyncClient(timeout=20) as http:
+    async with httpx.AsyncClient(timeout=PATIENCE) as http:
         answer = await http.post(
             made["url"], json=made["body"], headers={**made["headers"], "authorization": f"Bearer {secret}"}
         )

@@ -18,6 +18,7 @@ from upstream import Call
 
 from nexeon.store import ApiKey, to_nano
 from nexeon.store.secrets import digest, last4, new_secret
+from tests.patience import PATIENCE
 
 CLIENTS = 64
 
@@ -39,7 +40,7 @@ async def ask_at_once(gate: Gate, times: int, key: str = "") -> Counter[int]:
             statuses[(await http.post("/talk", json=body)).status_code] += 1
 
     limits = httpx.Limits(max_connections=CLIENTS)
-    async with httpx.AsyncClient(base_url=gate.url, headers=headers, timeout=60, limits=limits) as http:
+    async with httpx.AsyncClient(base_url=gate.url, headers=headers, timeout=PATIENCE, limits=limits) as http:
         await asyncio.gather(*(client(http) for _ in range(CLIENTS)))
     await gate.released()
     return statuses

@@ -14,7 +14,7 @@ import httpx
 import pytest
 import yaml
 from conftest import CREDIT, settings, until
-from scripts import COST, EVENTS, USAGE, hangs, streams, talks
+from scripts import COST, EVENTS, USAGE, hangs, talks
 from upstream import Call, Upstream
 
 from nexeon.admin import connect, connect_http
@@ -112,8 +112,18 @@ async def test_it_serves_and_the_admin_socket_answers(launch: Launch, upstream: 
 
 
 async def test_a_running_stream_finishes_and_nothing_new_begins(launch: Launch, upstream: Upstream) -> None:
-    upstream.plays(streams(*EVENTS[:1], *[{"text": "x"}] * 20, EVENTS[3], USAGE, pause=0.05))
-    recorder, stop, task = await launch(lambda value: value["server"].update(drain=20))
+    go = asyncio.Event()
+
+    async def slow(call: Call) -> None:
+        await call.begin_stream()
+        await call.event(EVENTS[0])
+        await go.wait()
+        for event in (*EVENTS[1:], USAGE, b"[END]"):
+            await call.event(event)
+        await call.end_stream()
+
+    upstream.plays(slow)
+    recorder, stop, task = await launch(lambda value: value["server"].update(drain=10 * PATIENCE))
     async with (
         client(recorder) as http,
         client(recorder) as other,
@@ -122,14 +132,21 @@ async def test_a_running_stream_finishes_and_nothing_new_begins(launch: Launch, 
         lines = answer.aiter_lines()
         await anext(lines)
         stop.set()
-        await asyncio.sleep(0.2)
         with pytest.raises(httpx.ConnectError):
-            await other.get("/healthz")
+            await ask_on(other)
+        go.set()
         rest = [line async for line in lines]
     assert "data: [END]" in rest
     await asyncio.wait_for(task, PATIENCE)
     assert recorder.store is not None
     assert (await recorder.store.balance(recorder.account)).balance == CREDIT - COST
+
+
+async def ask_on(http: httpx.AsyncClient) -> None:
+    """On a new connection each time, until that fails."""
+    async with asyncio.timeout(PATIENCE):
+        while (await http.get("/healthz", headers={"connection": "close"})).status_code == 200:
+            pass
 
 
 @pytest.mark.parametrize("quiet", [False, True])

@@ -102,9 +102,11 @@ async def test_silence_is_filled_with_what_the_clients_format_bears(opened: Open
 
 
 async def test_comments_of_the_provider_are_silence_to_the_client(opened: Opener) -> None:
+    heard = asyncio.Event()
+
     async def comments(call: Call) -> None:
         await call.begin_stream()
-        for _ in range(20):
+        while not heard.is_set():
             await call.chunk(b": PROCESSING\n\n")
             await asyncio.sleep(0.02)
         for event in [*EVENTS, USAGE]:
@@ -114,10 +116,22 @@ async def test_comments_of_the_provider_are_silence_to_the_client(opened: Opener
 
     gate = await opened(lambda value: value["server"].update(keepalive=0.1))
     gate.upstream.plays(comments)
-    answer = await gate.talk(stream=True)
-    assert answer.text.startswith(": alive\n\n: alive\n\n")
-    assert "PROCESSING" not in answer.text
-    assert "[END]" in answer.text
+    text = await heard_until(gate, ": alive\n\n: alive\n\n", heard)
+    assert text.startswith(": alive\n\n: alive\n\n")
+    assert "PROCESSING" not in text
+    assert "[END]" in text
+
+
+async def heard_until(gate: Gate, words: str, heard: asyncio.Event) -> str:
+    """A stream's whole text; `heard` is set once it holds the words."""
+    text = ""
+    async with gate.client.stream("POST", "/talk", json=_body(stream=True)) as answer:
+        assert answer.status_code == 200
+        async for part in answer.aiter_text():
+            text += part
+            if words in text:
+                heard.set()
+    return text
 
 
 async def test_no_keep_alive_before_the_providers_headers(opened: Opener) -> None:
@@ -131,18 +145,19 @@ async def test_no_keep_alive_before_the_providers_headers(opened: Opener) -> Non
 
 
 async def test_an_error_after_a_keep_alive_is_an_event(opened: Opener) -> None:
+    heard = asyncio.Event()
+
     async def fails(call: Call) -> None:
         await call.begin_stream()
-        await asyncio.sleep(0.2)
+        await heard.wait()
         await call.event({"oops": {"kind": "overloaded", "say": "full"}})
         await call.end_stream()
 
     gate = await opened(lambda value: value["server"].update(keepalive=0.05))
     gate.upstream.plays(fails)
-    answer = await gate.talk(stream=True)
-    assert answer.status_code == 200
-    assert answer.text.startswith(": alive")
-    assert "full" in answer.text
+    text = await heard_until(gate, ": alive", heard)
+    assert text.startswith(": alive")
+    assert "full" in text
     assert len(gate.upstream.calls) == 1
     assert await gate.spent() == 0
 
@@ -273,10 +288,10 @@ async def test_shutting_down_waits_for_charges(opened: Opener) -> None:
     gate = await opened()
     gate.upstream.plays(slow_stream)
     task = asyncio.create_task(gate.talk(stream=True))
-    await asyncio.sleep(0.3)
+    await until(lambda: any(call.produced for call in gate.gateway.calls.values()))
     await gate.gateway.store.sweep()
     task.cancel()
-    await gate.gateway.settler.drain(5)
+    await gate.gateway.settler.drain(PATIENCE)
     await asyncio.wait_for(gate.upstream.calls[0].left.wait(), PATIENCE)
     assert await gate.spent() > 0
 
