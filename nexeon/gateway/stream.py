@@ -48,7 +48,8 @@ class ClientStream:
 
     async def _run(self) -> AsyncIterator[bytes]:
         relay, reader, parser = self._answer.relay, self._answer.reader, self._answer.parser
-        out = self._answer.first
+        out, self._answer.first = self._answer.first, b""
+        given: list[bytes] = []  # a local name would keep what was given while it is on its way
         while True:
             self._exchange.keep(out)
             if relay.ended:
@@ -61,9 +62,10 @@ class ClientStream:
                 yield out + await self._failed(failed)
                 return
             if out:
-                yield out
-                reader.spoke()
+                given.append(out)
                 out = b""
+                yield given.pop()
+                reader.spoke()
             try:
                 data = await reader.read()
                 if data == b"":
@@ -72,6 +74,7 @@ class ClientStream:
                 out = relay.take(data, parser) if data is not None else relay.feed(parser.end())
                 if data is None and relay.failure is None and not relay.ended:
                     out += relay.end()
+                data = b""
             except UpstreamFailure as failure:
                 self._exchange.keep(out)
                 yield out + await self._failed(from_failure(failure))
@@ -89,10 +92,14 @@ class ClientStream:
             turn = self._exchange.turn
             keeping.answer = turn.name if turn is not None else None
             keeping.ended(out)
+        if self._exchange.turn is not None:
+            await self._exchange.turn.secure(self._exchange.id)
         try:
             await self._settler.settle(self._exchange)
         except StoreError as error:
             _log.error("%s: a stream could not be charged: %s", self._exchange.id, error)
+            if self._exchange.turn is not None:
+                self._exchange.turn.unpaid()
             return self._answer.relay.fail(RequestError(503, "unavailable", "the call could not be booked"))
         self._save()
         return out

@@ -244,7 +244,14 @@ async def _found(gateway: Gateway, incoming: Incoming, exchange: Exchange, allow
     if exchange.keeping is not None:
         exchange.keeping.answer = turn.name if turn is not None else None
         exchange.keeping.answered(told, "application/json", partial(_told_headers, exchange, model))
-    await settle_answer(gateway, exchange)
+    if turn is not None:
+        await turn.secure(exchange.id)
+    try:
+        await settle_answer(gateway, exchange)
+    except RequestError:
+        if turn is not None:
+            turn.unpaid()
+        raise
     if turn is not None:
         turn.save(exchange.maker)
     gateway.calls.pop(exchange.id, None)

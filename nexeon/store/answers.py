@@ -365,12 +365,11 @@ class SQLiteAnswers:
         old = "FROM events WHERE account = ? AND answer = ? AND first >= ?"
         grown = 0
         for first, events in sorted(chunks.items()):
-            if not events:
-                continue
-            data = zlib.compress(b"\n".join(events), _FAST)
+            data = zlib.compress(b"\n".join(events), _FAST) if events else b""
             gone = connection.execute(f"SELECT COALESCE(SUM(LENGTH(data)), 0) {old}", (*key, first)).fetchone()[0]
             connection.execute(f"DELETE {old}", (*key, first))
-            connection.execute("INSERT INTO events VALUES (?, ?, ?, ?)", (*key, first, data))
+            if events:
+                connection.execute("INSERT INTO events VALUES (?, ?, ?, ?)", (*key, first, data))
             grown += len(data) - gone
         now = self._clock()
         change = "UPDATE answers SET size = size + ?, touched = ? WHERE account = ? AND id = ?"

@@ -40,12 +40,12 @@ class Served:
         self.process: subprocess.Popen[str] | None = None
         self.client = httpx.Client(headers={"authorization": f"Bearer {secret}"}, timeout=PATIENCE)
 
-    def start(self) -> None:
+    def start(self, program: str = QUICK) -> None:
         files = [str(data_path("gateway.yaml")), str(self.folder / "store.yaml")]
         command = ["serve", "--sandbox", "--port", "0", "-c", files[0], "-c", files[1]]
         with (self.folder / "errors.txt").open("w") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", QUICK, *command],
+                [sys.executable, "-c", program, *command],
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
@@ -105,7 +105,6 @@ def test_killed(served: Served) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     assert served.look(late["id"])["status"] == "in_progress"
-    time.sleep(0.5)  # what is finished reaches the disk a little later
     served.end()
     served.start()
     assert served.look(done["id"]) == done

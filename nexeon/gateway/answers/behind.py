@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from nexeon.errors import NotFound, RequestError, StoreError
 from nexeon.gateway.answers.resource import Resource
-from nexeon.gateway.answers.turns import Turn
+from nexeon.gateway.answers.turns import SECURED, Turn
 from nexeon.gateway.exchange import Exchange
 from nexeon.gateway.relay import Framing
 from nexeon.gateway.target import Preparer
@@ -184,8 +184,11 @@ async def watch(resource: Resource, store: AnswerStore, answer: Answer, after: i
         while True:
             events = await store.events(answer.account, answer.id, place)
             for event in events:
-                yield framing.event(loads(event), event)
-            place += len(events)
+                body = loads(event)
+                if SECURED in body:  # told when it is charged
+                    break
+                yield framing.event(body, event)
+                place += 1
             if answer.status not in resource.open or time.time() - answer.touched > LOST:
                 return
             await asyncio.sleep(_LOOK)

@@ -13,9 +13,10 @@ from urllib.parse import parse_qsl
 from nexeon.errors import MappingFailure, NotFound, RequestError, StoreError
 from nexeon.gateway.answers.behind import LOST, STOPPED, follow, watch
 from nexeon.gateway.answers.resource import Resource
-from nexeon.gateway.answers.turns import numbered, unavailable
+from nexeon.gateway.answers.turns import SECURED, numbered, unavailable
 from nexeon.gateway.authenticate import authenticate
 from nexeon.gateway.relay import broken_off
+from nexeon.gateway.repeats.owed import charged
 from nexeon.gateway.server.router import Endpoint
 from nexeon.gateway.validate import invalid
 from nexeon.gateway.way import Incoming, Reply
@@ -146,7 +147,7 @@ async def find(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, id: str
     except StoreError as error:
         raise unavailable() from error
     if answer.status in resource.open and not under_way and _nobodys(gateway.answers, answer):
-        answer = await _lost(resource, gateway.answers, answer)
+        answer = await _lost(resource, gateway, answer)
     return answer
 
 
@@ -155,31 +156,45 @@ def _nobodys(store: AnswerStore, answer: Answer) -> bool:
     return not store.shared or time.time() - answer.touched > LOST
 
 
-async def _lost(resource: Resource, store: AnswerStore, answer: Answer) -> Answer:
-    """One whose process ended before it did: what of it was kept, and a true end."""
-    events = await store.events(answer.account, answer.id) if answer.streamed else []
-    last = resource.answer["event"].get(loads(events[-1])) if events else None
+async def _lost(resource: Resource, gateway: Gateway, answer: Answer) -> Answer:
+    """One whose process ended before it did: what of it was kept, and a true end. Raises RequestError 503."""
+    store = gateway.answers
+    try:
+        events = [loads(event) for event in await store.events(answer.account, answer.id)]
+        ending = [event for event in events if SECURED in event]
+        paid = not ending or await charged(gateway.store, answer.account, ending[0].pop(SECURED), answer.created)
+    except StoreError as error:
+        raise unavailable() from error
+    told = len(events) - len(ending)
+    if not paid:
+        del events[told:]
+    last = resource.answer["event"].get(events[-1]) if events else None
     if isinstance(last, dict) and resource.answer["status"].get(last) not in resource.open:  # it was told its end
         ended = _with(resource, answer, last, _visible(resource, resource.answer["output"].get(last)))
         store.put(ended)
-        return ended
-    ended = _ended(resource, answer, "failed", STOPPED, _so_far(resource, events))
-    store.put(ended)
-    if answer.streamed:
-        told = resource.make("ended.failed", {"answer": loads(ended.body), "message": STOPPED})
+        more = events[told:]
+    else:
+        ended = _ended(resource, answer, "failed", STOPPED, _so_far(resource, events))
+        store.put(ended)
+        more = resource.make("ended.failed", {"answer": loads(ended.body), "message": STOPPED})
+    if ending or more:
         field = resource.format.wire.stream.number
-        more = [dumps(numbered(event, field, len(events) + n)) for n, event in enumerate(told)]
-        store.append(answer.account, answer.id, len(events), more)
+        kept = [dumps(numbered(_plain(event), field, told + n)) for n, event in enumerate(more)]
+        store.append(answer.account, answer.id, told, kept if answer.streamed else [])
     return ended
 
 
-def _so_far(resource: Resource, events: list[bytes]) -> list[Any]:
+def _plain(event: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in event.items() if name != SECURED}
+
+
+def _so_far(resource: Resource, events: list[dict[str, Any]]) -> list[Any]:
     """The output that a stream's events told, without what only a known maker can read."""
     ctx = new_context(format=resource.format.name)
     decoder = StreamDecoder(resource.format, ctx)
     try:
         for event in events:
-            decoder.feed(loads(event))
+            decoder.feed(event)
     except MappingFailure as failure:
         _log.warning("the events of an answer that broke off cannot be read: %s", failure)
     answer = broken_off(resource.format, decoder, ctx)

@@ -27,6 +27,9 @@ _log = logging.getLogger("nexeon.gateway")
 SUMMARY: Final = "summary"
 """The kind of the envelope that a summary travels in."""
 
+SECURED: Final = "nexeon.request"
+"""Where kept events that end an answer which may not be charged yet name its request."""
+
 Item = dict[str, Any]
 
 
@@ -66,6 +69,8 @@ class Turn:
         self.events: list[bytes] = []
         self.changed = asyncio.Event()
         self.done = False
+        self._ending: list[bytes] = []
+        self._secured = self._saved = False
         self.created = time.time()
         self.size = sum(len(part.input) + len(part.output) for part in chain)
         self._said: list[Item] = resource.make("input", body)
@@ -146,7 +151,10 @@ class Turn:
         answer = self._answer_of(event)
         if isinstance(answer, dict):
             event = self.resource.answer["event"].put(event, self.told(answer))
-        data = dumps(numbered(event, self._number, len(self.events)))
+        data = dumps(numbered(event, self._number, len(self.events) + len(self._ending)))
+        if self.answer is not None:  # told when it is charged
+            self._ending.append(data)
+            return
         assert self.id is not None
         self.store.append(self.account, self.id, len(self.events), [data])
         self.events.append(data)
@@ -172,9 +180,25 @@ class Turn:
             self.answer = answer
         self.save(maker)
 
+    async def secure(self, request: str) -> None:
+        """Puts the end of an answer in the background where a crash cannot take it, before it is charged as that
+        request: it counts once the ledger has the charge."""
+        if not self.background or self.id is None or self.answer is None:
+            return
+        end = [loads(event) for event in self._ending] or [self.resource.answer["event"].put({}, self.answer)]
+        self.store.append(self.account, self.id, len(self.events), [dumps({SECURED: request, **one}) for one in end])
+        self._secured = True
+        await self.store.flush()
+
+    def unpaid(self) -> None:
+        """It could not be charged, and is not given."""
+        self.answer = None
+        self._ending = []
+
     def finish(self) -> None:
-        """Nothing more comes."""
-        if self.streamed and self.id is not None:
+        """Nothing more comes: what was charged is told its end."""
+        self.events += self._ending
+        if self.id is not None and (self.streamed or (self._secured and self._saved)):
             self.store.append(self.account, self.id, 0, self.events)  # in one piece, which is smaller
         self.done = True
         self._notify()
@@ -232,7 +256,8 @@ class Turn:
             streamed=self.streamed,
             items=self._ids(output),
         )
-        if not self.store.put(kept):
+        self._saved = self.store.put(kept)
+        if not self._saved:
             _log.warning("the answer %s is too large to be kept (%d bytes)", id, kept.size)
 
     def _ids(self, output: Any) -> tuple[str, ...]:

@@ -60,20 +60,21 @@ async def collect(store: Store, due: Owed) -> None:
             except NotFound:  # closed meanwhile: the ledger tells how
                 break
             return
-    if await _charged(store, due):
+    if await charged(store, due.account, due.request, due.created):
         return
     # What the wallet does not have is a shortfall: the answer was given on a promise that was kept then.
     held = await store.reserve(due.account, due.key, 0, ttl=_TTL, detail=due.detail)
     await store.settle(held, due.amount, detail=due.detail, estimated=due.estimated)
 
 
-async def _charged(store: Store, due: Owed) -> bool:
+async def charged(store: Store, account: str, request: str, since: float) -> bool:
+    """Whether the ledger has the charge of a request that began at `since`, in Unix seconds. Raises StoreError."""
     before: str | None = None
-    while page := await store.ledger(due.account, before=before, limit=_PAGE):
+    while page := await store.ledger(account, before=before, limit=_PAGE):
         for entry in page:
-            if entry.kind == "charge" and entry.request == due.request:
+            if entry.kind == "charge" and entry.request == request:
                 return True
-            if entry.created < due.created - _SLACK:
+            if entry.created < since - _SLACK:
                 return False
         before = page[-1].id
     return False
