@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from nexeon.gateway.answers.turns import SECURED
-
-from .test_answers_crash import QUICK, SECONDS, Served, prepared
+from tests.gateway.test_answers_crash import QUICK, SECONDS, Served, prepared
 
 __all__ = ["prepared"]
 
@@ -54,7 +53,7 @@ def test_an_answer_in_one_piece(prepared: tuple[Path, str], charged: bool) -> No
             assert found["output"][-1]["content"][0]["text"] == "Echo: Hi"
             assert found["usage"]["output_tokens"] > 0
         else:
-            assert (found["status"], paid) == ("failed", 0)
+            assert (found["status"], paid) == ("failed", Decimal(0))
             assert found["output"] == []
         assert served.look(id) == found
         more = served.ask("And on", previous_response_id=id)
