@@ -154,6 +154,7 @@ class Failover:
                 continue
             except BaseException:  # the client left, or the gateway stops: that tells nothing about the target
                 done(0)
+                self._note(exchange, plan, lease, "cancelled", 0, began)
                 self._health.spared(plan.target)
                 raise
             exchange.closing.append(partial(_closed, done))

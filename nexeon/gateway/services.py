@@ -28,7 +28,7 @@ from nexeon.gateway.pool.shared_rests import RestListener, SharedRests
 from nexeon.gateway.repeats.idempotency import Repeats
 from nexeon.gateway.server.sharing import measures
 from nexeon.gateway.server.siblings import Siblings
-from nexeon.gateway.settle import HOLD, Settler
+from nexeon.gateway.settle import HOLD, SHUTTING_DOWN, Settler
 from nexeon.gateway.stash import Stash
 from nexeon.gateway.transport import TransportFactory
 from nexeon.store import Store
@@ -53,7 +53,7 @@ _log = logging.getLogger("nexeon.gateway")
 
 
 def shutting_down() -> RequestError:
-    return RequestError(503, "unavailable", "the gateway is shutting down", code="shutting_down")
+    return RequestError(503, "unavailable", "the gateway is shutting down", code=SHUTTING_DOWN)
 
 
 def kept_answers(config: Config) -> dict[str, Any]:

@@ -19,6 +19,9 @@ from nexeon.store import Detail, Reservation, Store
 HOLD: Final = 900.0
 """Seconds that a reservation lives without being renewed."""
 
+SHUTTING_DOWN: Final = "shutting_down"
+"""The code of what the end of the server ends."""
+
 _log = logging.getLogger("nexeon.gateway")
 
 
@@ -78,6 +81,8 @@ class Settler:
             self._metrics.tried(len(exchange.attempts))
             if exchange.dropped:
                 self._metrics.dropped(exchange.provider, exchange.dropped)
+            if exchange.answered and not exchange.complete:
+                self._metrics.cut(exchange.provider, _asked(exchange), _who(exchange))
             if exchange.unknown:
                 self._metrics.unknown(exchange.provider, exchange.unknown)
             self._recorder.settled(exchange, used, estimated=estimated)
@@ -103,9 +108,8 @@ class Settler:
         )
         await _finish(exchange, usage)
         exchange.cost = amount
-        model = exchange.served or exchange.model
         detail: Detail = {
-            "model": model.id if model is not None else "",
+            "model": _asked(exchange),
             "provider": exchange.provider,
             "usage": usage,
             "price": price_note(exchange.price, usage),
@@ -137,6 +141,19 @@ class Settler:
         tokens = usage.get("output")
         if type(tokens) is int and tokens > 1:
             metrics.took("gap", provider, model, (now - spoke) / (tokens - 1))
+
+
+def _asked(exchange: Exchange) -> str:
+    """The model that the call is charged as."""
+    model = exchange.served or exchange.model
+    return model.id if model is not None else ""
+
+
+def _who(exchange: Exchange) -> str:
+    """Who ended a stream before its end."""
+    if exchange.failure is None:
+        return "client"
+    return "gateway" if exchange.failure.code == SHUTTING_DOWN else "provider"
 
 
 async def _finish(exchange: Exchange, usage: Mapping[str, Any]) -> None:

@@ -1,5 +1,5 @@
 """Reloads under load, and a rolling restart behind nginx. Figures, and exit status 1 where a request
-failed. RELOADS (1000) and RESTARTS (6) say how many; of EVERY (10) reloads one has a changed mapping."""
+failed. RELOADS (1000) and RESTARTS (6) say how many; of EVERY (40) reloads one has a changed mapping."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RELOADS = int(os.environ.get("RELOADS", "1000"))
 RESTARTS = int(os.environ.get("RESTARTS", "6"))
 FORMAT = "openai.chat"
 END = "data: [DONE]"
-EVERY = int(os.environ.get("EVERY", "10"))
+EVERY = int(os.environ.get("EVERY", "40"))
 """Of so many reloads one has a changed mapping, which is compiled anew."""
 
 NGINX = """

@@ -70,10 +70,18 @@ async def everything(gate: Gate) -> str:
     async def strange(call: Call) -> None:
         await streams(EVENTS[0], {"strange": {"to": ["everyone"]}, "text": 7}, *EVENTS[1:])(call)
 
-    gate.upstream.plays(talks(), talks(), strange, says({"note": "x", "aside": 1, "cut": False, "tokens": [1, 1]}))
+    async def breaks_off(call: Call) -> None:
+        await call.begin_stream()
+        await call.event(EVENTS[0])
+        await call.event(EVENTS[1])
+        call.reset()
+
+    lossy = says({"note": "x", "aside": 1, "cut": False, "tokens": [1, 1]})
+    gate.upstream.plays(talks(), talks(), strange, breaks_off, lossy)
     assert (await gate.talk()).status_code == 200
     assert (await gate.talk(stream=True)).status_code == 200
     await gate.talk(stream=True)  # neither known nor with a usage
+    await gate.talk(stream=True)
     assert (await gate.talk("noted", top=3)).headers["x-nexeon-dropped"]
     gate.upstream.plays(says({"problem": "no"}, 401), talks(), says({"problem": "slow"}, 429), talks())
     gate.upstream.calls.clear()

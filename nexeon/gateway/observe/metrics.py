@@ -95,6 +95,7 @@ class Metrics:
         self._tokens = _Counter("nexeon_tokens_total", "Tokens by class.", *target, "kind")
         self._spend = _Counter("nexeon_spend_nano_usd_total", "Charges in billionths of a US dollar.", *target)
         self._estimated = _Counter("nexeon_estimated_charges_total", "Charges without a usage to go by.", *target)
+        self._cut = _Counter("nexeon_streams_cut_total", "Streams that did not reach their end.", *target, "by")
         self._dropped = _Counter(
             "nexeon_dropped_fields_total", "Request fields that could not be said to a provider.", "provider", "field"
         )
@@ -151,6 +152,10 @@ class Metrics:
         if estimated:
             self._estimated.add(provider, model)
 
+    def cut(self, provider: str, model: str, by: str) -> None:
+        """A stream that had begun did not reach its end: its client left, or the provider or this gateway ended it."""
+        self._cut.add(provider, model, by)
+
     def dropped(self, provider: str, fields: Iterable[str]) -> None:
         """Request fields that did not reach a provider."""
         for field in fields:
@@ -201,8 +206,8 @@ class Metrics:
         """The exposition text, with what is so at this moment."""
         lines: list[str] = []
         families: tuple[_Counter | _Histogram, ...] = (
-            self._requests, self._attempts, self._rests, self._tokens, self._spend, self._estimated, self._dropped,
-            self._losses, self._unknown, self._limited, self._shed, self._repeats, self._reloads,
+            self._requests, self._attempts, self._rests, self._tokens, self._spend, self._estimated, self._cut,
+            self._dropped, self._losses, self._unknown, self._limited, self._shed, self._repeats, self._reloads,
             *self._seconds.values(), self._tries, self._lag,
         )  # fmt: skip
         for family in families:
