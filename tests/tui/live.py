@@ -15,6 +15,8 @@ from typing import Any
 
 import httpx
 
+from tests.patience import PATIENCE
+
 COMMAND = [sys.executable, "-m", "nexeon.cli"]
 REPOSITORY = Path(__file__).parents[2]
 
@@ -53,18 +55,20 @@ class Gateway:
         if self.process is not None:
             self.process.terminate()
             try:
-                self.process.wait(20)
+                self.process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
-            self._drain.join(5)
+            self._drain.join(PATIENCE)
             assert self.process.stdout is not None
             self.process.stdout.close()
 
     def run(self, *words: str) -> str:
         """What a command prints, beside the gateway."""
         command = [*COMMAND, *words, *self.files]
-        return subprocess.run(command, check=True, capture_output=True, text=True, cwd=self.folder, timeout=60).stdout
+        return subprocess.run(
+            command, check=True, capture_output=True, text=True, cwd=self.folder, timeout=PATIENCE
+        ).stdout
 
 
 @contextmanager
@@ -84,13 +88,13 @@ class Load:
         self.statuses: list[int] = []
         self._stopped = threading.Event()
         self._pause = pause
-        with httpx.Client(base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=30) as http:
+        with httpx.Client(base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=PATIENCE) as http:
             model = http.get("/v1/models").json()["data"][0]["id"]
         self._body: dict[str, Any] = {"model": model, "max_tokens": 20, "messages": [{"role": "user", "content": "Hi"}]}
         self._threads = [threading.Thread(target=self._ask, args=(url, key), daemon=True) for _ in range(threads)]
 
     def _ask(self, url: str, key: str) -> None:
-        with httpx.Client(base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=30) as http:
+        with httpx.Client(base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=PATIENCE) as http:
             while not self._stopped.wait(self._pause):
                 self.statuses.append(http.post("/v1/chat/completions", json=self._body).status_code)
 
@@ -102,7 +106,7 @@ class Load:
     def __exit__(self, *error: object) -> None:
         self._stopped.set()
         for thread in self._threads:
-            thread.join(60)
+            thread.join(2 * PATIENCE)
 
 
 def wait_for(check: Any, seconds: float, what: str) -> Any:

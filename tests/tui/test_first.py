@@ -65,9 +65,8 @@ async def test_it_is_left_at_any_step_and_taken_up_from_the_palette(open_real: O
         await pilot.press("ctrl+p")
         await pilot.pause()
         await pilot.press(*"first steps")
-        await pilot.pause(0.5)
-        for _ in range(2):
-            if isinstance(pilot.app.screen, CommandPalette):
+        async with asyncio.timeout(PATIENCE):
+            while isinstance(pilot.app.screen, CommandPalette):  # once it is found, and once it is chosen
                 await press(pilot, "enter")
         assert steps(pilot) == "○○○○"
 

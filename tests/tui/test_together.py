@@ -16,6 +16,7 @@ from gateways import gateway
 from pilots import settle, terminal
 
 from nexeon.admin.client import pages
+from tests.patience import PATIENCE
 
 SECONDS = float(os.environ.get("NEXEON_TOGETHER", "2"))
 CLIENTS = 6
@@ -59,7 +60,7 @@ async def test_every_grant_and_charge_is_there() -> None:
                     await pilot.press(key)
                     await asyncio.sleep(0.1)
 
-        async with httpx.AsyncClient(timeout=60) as http:
+        async with httpx.AsyncClient(timeout=PATIENCE) as http:
             await asyncio.gather(*(asks(http) for _ in range(CLIENTS)), grants_credit(), looks_about())
         await settle(pilot)
         ledger = [entry async for entry in pages(link, "credits.ledger", account="acme", limit=1000)]
