@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import pickle
 import re
 import shutil
 import sys
+import time
+from functools import partial
 from pathlib import Path
 
 from nexeon.data import data_path
@@ -26,6 +27,7 @@ from tests.bench.cases import (
     show,
 )
 from tests.bench.harness import folder, memory
+from tests.bench.keeping import kept
 from tests.bench.peers import Peer, all_of
 from tests.bench.plot import plot
 
@@ -44,8 +46,8 @@ def arguments() -> argparse.Namespace:
         epilog="Every option can be given as a variable of that name in capitals too: BENCH_SECONDS=5; PEERS=1.",
     )
     add = parser.add_argument
-    add("--seconds", type=int, default=int(environ("BENCH_SECONDS") or 2), help="of one load (2)")
-    add("--rounds", type=int, default=int(environ("BENCH_ROUNDS") or 2), help="of all peers by turns (2)")
+    add("--seconds", type=int, default=int(environ("BENCH_SECONDS") or 1), help="of one load (1)")
+    add("--rounds", type=int, default=int(environ("BENCH_ROUNDS") or 3), help="of all peers by turns (3)")
     add("--only", default=environ("BENCH_ONLY") or "", metavar="PATTERN", help="cases whose name it matches")
     add(
         "--parts",
@@ -79,49 +81,69 @@ def arguments() -> argparse.Namespace:
 
 
 def run(asked: argparse.Namespace, where: Path, seen: targets.Figures, key: str, canned: Peer, all: list[Peer]) -> None:
+    """Each part for itself: one that fails is told, and the others go on."""
     gateway = next(peer for peer in all if peer.name == "nexeon")
     start.until_ready(gateway.port)
     seen.begun = seen.begun or {peer.name: memory(peer.pid) for peer in all}
     now = ", ".join(f"{peer.name} {memory(peer.pid):.0f} MB" for peer in all)
     print(f"memory at start: {now}", flush=True)
     if "engine" in asked.parts:
-        library = load_library([data_path("mappings")])
-        engine.agree(library)
-        seen.engine = {**engine.requests(library), **engine.streams(library)}
-        for name, taken in seen.engine.items():
-            print(f"mapping engine, {name:<58}{taken:>9.1f} µs", flush=True)
+        with seen.attempt("mapping engine"):
+            _engine(seen)
     print(f"{'case':<42}{'':>9}{'per s':>9}{'CPU':>11}{'':>12}{'x echo':>6}  beyond the upstream")
-    if "cases" in asked.parts:
-        for case in cases(asked.only):
+    for case in cases(asked.only) if "cases" in asked.parts else ():
+        with seen.attempt(case.name):
             seen.table[case.name] = measure(case, all, canned, key, where, rounds=asked.rounds, seconds=asked.seconds)
             show(case.name, seen.table[case.name])
-    if "first" in asked.parts:
-        for name, client, upstream in PACED:
-            case = Case(f"first text of a stream, {name}", client, upstream, "first")
-            if re.search(asked.only, case.name):
-                seen.first[case.name] = measure_first(case, all, canned, key)
-                show(case.name, seen.first[case.name])
+    for case in _streams("first text of a stream", "first", asked) if "first" in asked.parts else ():
+        with seen.attempt(case.name):
+            seen.first[case.name] = measure_first(case, all, canned, key)
+            show(case.name, seen.first[case.name])
     for streams in (32, 500) if "paced" in asked.parts else ():
-        for name, client, upstream in PACED:
-            case = Case(f"{streams} paced streams, {name}", client, upstream, "paced")
-            if re.search(asked.only, case.name):
+        for case in _streams(f"{streams} paced streams", "paced", asked):
+            with seen.attempt(case.name):
                 seen.paced[case.name] = measure_paced(case, all, canned, key, streams)
                 show(case.name, seen.paced[case.name])
     if "memory" in asked.parts:
-        grown(asked, seen, where, key, all)
+        with seen.attempt("memory"):
+            grown(asked, seen, where, key, all)
     if "streams" in asked.parts:
-        seen.streaming = streaming(gateway, key)
+        with seen.attempt("open streams"):
+            seen.streaming = streaming(gateway, key)
     if "start" in asked.parts:
-        seen.starts = start.measure(where, canned.port)
-        for name, one in seen.starts.items():
-            print(f"cold start, {name}: {one.line()}", flush=True)
+        with seen.attempt("cold start"):
+            seen.starts = start.measure(where, canned.port)
+            for name, one in seen.starts.items():
+                print(f"cold start, {name}: {one.line()}", flush=True)
     if "growth" in asked.parts:
         print("CPU of a request beside how much there is")
-        seen.growth = growth.measure(where / "growth", canned.port, _tell)
+        for what in filter(partial(re.search, asked.only), growth.WHATS):
+            with seen.attempt(f"cost, by {what}"):
+                sizes = growth.measure(what, where / "growth", canned.port)
+                if sizes:
+                    seen.growth = {**seen.growth, what: sizes}
+                    _tell(what, sizes)
 
 
-def _tell(what: str, costs: dict[int, float]) -> None:
-    print(f"{what:<42}" + "".join(f"{size:>9,}: {cost:.0f} µs" for size, cost in costs.items()), flush=True)
+def _engine(seen: targets.Figures) -> None:
+    library = load_library([data_path("mappings")])
+    engine.agree(library)
+    seen.engine = {**engine.requests(library), **engine.streams(library)}
+    for name, taken in seen.engine.items():
+        print(f"mapping engine, {name:<58}{taken:>9.1f} µs", flush=True)
+
+
+def _streams(words: str, way: str, asked: argparse.Namespace) -> list[Case]:
+    found = [Case(f"{words}, {name}", client, upstream, way) for name, client, upstream in PACED]
+    return [case for case in found if re.search(asked.only, case.name)]
+
+
+def _tell(what: str, sizes: growth.Sizes) -> None:
+    for size, one in sizes.items():
+        ready = f", ready after {one.ready:.1f} s of CPU" if one.ready else ""
+        print(f"{what:<42}{size:>9,}{one.cpu:>11.0f} µs/request, {one.memory:.0f} MB{ready}", flush=True)
+    if what == growth.OPEN and max(sizes) < max(growth.STREAMS):
+        print(f"  (more need more files than a process may open here: two for each of {max(sizes):,})", flush=True)
 
 
 def grown(asked: argparse.Namespace, seen: targets.Figures, where: Path, key: str, all: list[Peer]) -> None:
@@ -156,27 +178,18 @@ def streaming(gateway: Peer, key: str) -> float:
     return one.memory
 
 
-def _earlier(asked: argparse.Namespace) -> targets.Figures:
-    kept = Path(asked.keep) if asked.keep else None
-    found = pickle.loads(kept.read_bytes()) if kept is not None and kept.exists() else targets.Figures(cases())
-    assert isinstance(found, targets.Figures)
-    return found
-
-
 def main() -> None:
     asked = arguments()
     if shutil.which("wrk") is None:
         raise SystemExit("wrk is missing: `apt-get install wrk nginx-light` gives what the bench needs")
-    seen = _earlier(asked)
-    with folder() as where, all_of(where, more=asked.peers) as (key, canned, peers):
+    began = time.monotonic()
+    with kept(asked.keep) as seen, folder() as where, all_of(where, more=asked.peers) as (key, canned, peers):
         try:
             run(asked, where, seen, key, canned, peers)
         except KeyboardInterrupt:
             print("interrupted: what was measured until here", file=sys.stderr)
-        finally:
-            if asked.keep:
-                Path(asked.keep).write_bytes(pickle.dumps(seen))
     targets.show(seen)
+    print(f"in {(time.monotonic() - began) / 60:.1f} minutes", flush=True)
     if asked.plot:
         table = {**seen.table, **seen.paced}
         Path(asked.plot).write_text(plot({name: {row.peer: row.cpu for row in rows} for name, rows in table.items()}))

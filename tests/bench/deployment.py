@@ -51,8 +51,17 @@ def body(client_format: str, model_name: str, *, stream: bool = False, prompt: s
     return {"model": model_name, **asked, **({"stream": True} if stream else {})}
 
 
-def configuration(folder: Path, upstream: str, *, models: int = 0) -> Path:
-    """A model for each format and way of answering, and so many more that nobody calls."""
+def configuration(
+    folder: Path,
+    upstream: str,
+    *,
+    models: int = 0,
+    provider_keys: int = 1,
+    together: int = 4096,
+    store: str | None = None,
+) -> Path:
+    """A model for each format and way of answering, and so many more. Each provider has so many keys, and takes so many
+    calls at once; `store` is a URL, else in the folder."""
     providers: dict[str, Any] = {}
     entries: dict[str, Any] = {}
     for way in WAYS:
@@ -63,14 +72,20 @@ def configuration(folder: Path, upstream: str, *, models: int = 0) -> Path:
                 "formats": [name],
                 "auth": {"header": header, "value": value},
                 "api_key": "a-provider-key",
-                "max_connections": 4096,
+                "keys": [{"key": f"a-provider-key-{number}"} for number in range(1, provider_keys)],
+                "max_connections": together,
             }
             entries[provider] = _model(provider)
     for number in range(models):
         entries[f"more-{number}"] = _model(model("json", "openai.chat"))
-    text = json.dumps({"store": {"url": f"tinydb:{folder}/data"}, "providers": providers, "models": entries})
     path = folder / "gateway.yaml"
-    path.write_text(text)
+    value = {
+        "store": {"url": store or f"tinydb:{folder}/data"},
+        "overload": {"running": together},
+        "providers": providers,
+        "models": entries,
+    }
+    path.write_text(json.dumps(value))
     return path
 
 

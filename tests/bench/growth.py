@@ -1,105 +1,204 @@
-"""What a request costs beside how much there is: keys, models, ledger entries, open streams.
+"""What a request costs beside how much there is: keys, models, ledger entries, provider keys, open streams.
 
-A gateway for each size, all asked by turns, so that what else the machine does hits all of them.
+A gateway for each size, all asked by turns, so that what else the machine does hits all of them. Every key, or every
+model, is asked for in its turn. With PostgreSQL the database's part counts, too.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Callable
+import resource
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import uvloop
 
 from tests.bench import deployment, paced, store
-from tests.bench.harness import cpu, wrk
+from tests.bench.harness import cpu, memory, run_wrk
 from tests.bench.peers import NEXEON, Peer, nexeon
 from tests.bench.start import until_ready
+from tests.servers import PostgresServer, postgres_programs
 
 SIZES = (100, 1_000, 10_000, 100_000)
-STREAMS = (10, 100, 1_000, 2_000)
+FEWER = (1, 10, 100, 1_000)
+"""Keys of one provider."""
+
+STREAMS = (100, 1_000, 10_000)
+KEYS, MODELS, ENTRIES, SHARED, PROVIDER_KEYS, OPEN = (
+    "keys", "models", "ledger entries", "ledger entries in PostgreSQL", "provider keys", "open streams"
+)  # fmt: skip
+WHATS = (KEYS, MODELS, ENTRIES, SHARED, PROVIDER_KEYS, OPEN)
 CHAT = "openai.chat"
 _FEW = 100
+_ONE_ACCOUNT = 10
+"""So few keys have one account, and with it every entry of the ledger."""
+
 _SECONDS = 1
 _ROUNDS = 4
+_OTHER_FILES = 500
+"""Files that a process may have open beside those of streams."""
+
+SCRIPT = """
+wrk.method, wrk.path = "POST", "{path}"
+local number, keys, models = {first}, {keys}, {models}
+request = function()
+  number = number + 1
+  local model = "{model}"
+  if models > 0 then model = model .. number % models end
+  local headers = {{ ["content-type"] = "application/json", ["authorization"] = "Bearer secret " .. number % keys }}
+  return wrk.format(nil, nil, headers, (([==[{body}]==]):gsub("MODEL", model)))
+end
+"""
 
 
-def measure(where: Path, upstream: int, told: Callable[[str, dict[int, float]], None]) -> dict[str, dict[int, float]]:
-    """CPU µs a request, by what there is more of and by how many of it."""
-    found: dict[str, dict[int, float]] = {}
-    for what in ("keys", "models", "ledger entries"):
-        found[what] = _side_by_side(where / what.replace(" ", "-"), upstream, what)
-        told(what, found[what])
-    found["open streams"] = _beside_streams(where / "streams", upstream)
-    told("open streams", found["open streams"])
-    return found
+@dataclass(frozen=True)
+class Size:
+    """What one size of something takes: CPU µs of a request, CPU seconds until the gateway was ready, MB of it after
+    the load. Open streams have no start of their own: 0."""
+
+    cpu: float
+    ready: float
+    memory: float
 
 
-def _deploy(home: Path, upstream: int, *, keys: int = 0, models: int = 0, entries: int = 0) -> tuple[Path, str]:
-    """The configuration and a key."""
+Sizes = Mapping[int, Size]
+
+
+@dataclass
+class _Asked:
+    """A gateway of some size. `database` is a process whose work counts."""
+
+    peer: Peer
+    ready: float
+    keys: int = _FEW
+    models: int = 0
+    database: int | None = None
+    spent: float = 0.0
+    count: int = 0
+
+    def load(self, where: Path, *, counted: bool = True) -> None:
+        script = SCRIPT.format(
+            path=deployment.path(CHAT, ""),
+            first=self.count,
+            keys=self.keys,
+            models=self.models,
+            model="more-" if self.models else deployment.model("json", CHAT),
+            body=json.dumps(deployment.body(CHAT, "MODEL")),
+        )
+        pids = [self.peer.pid, *([self.database] if self.database is not None else [])]
+        before = sum(map(cpu, pids))
+        url = f"http://127.0.0.1:{self.peer.port}"
+        done = run_wrk(url, script, connections=16, seconds=_SECONDS, where=where)
+        if done.failed or not done.requests:
+            raise SystemExit(f"{done.failed} of {done.requests} requests failed")
+        if counted:
+            self.spent += sum(map(cpu, pids)) - before
+            self.count += done.requests
+
+    def size(self) -> Size:
+        return Size(self.spent / self.count * 1e6, self.ready, memory(self.peer.pid))
+
+
+def measure(what: str, where: Path, upstream: int) -> dict[int, Size]:
+    """By how many there are of it; nothing where what it needs is missing."""
+    home = where / what.replace(" ", "-")
+    try:
+        if what == OPEN:
+            return _beside_streams(home, upstream)
+        if what == SHARED and postgres_programs() is None:
+            return {}
+        return _side_by_side(home, upstream, what, FEWER if what == PROVIDER_KEYS else SIZES)
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _deploy(home: Path, upstream: int, what: str, size: int, database: str | None) -> Path:
+    """The configuration, and a store in which every account has credit."""
     home.mkdir(parents=True)
-    if keys or entries:
-        store.make(home / "data", max(keys, _FEW), entries)
-    url = f"http://127.0.0.1:{upstream}"
-    key = deployment.make_key(NEXEON, deployment.configuration(home, url))
-    return deployment.configuration(home, url, models=models), key
+    keys = size if what == KEYS else _ONE_ACCOUNT if what in (ENTRIES, SHARED) else _FEW
+    accounts = max(1, keys // store.KEYS_AN_ACCOUNT)
+    store.make(home / "data", keys, size if what in (ENTRIES, SHARED) else accounts)
+    config = deployment.configuration(
+        home,
+        f"http://127.0.0.1:{upstream}",
+        models=size if what == MODELS else 0,
+        provider_keys=size if what == PROVIDER_KEYS else 1,
+        together=100_000 if what == OPEN else 4096,
+        store=database,
+    )
+    if database is not None:
+        command = [NEXEON, "store", "migrate", f"tinydb:{home}/data", database]
+        subprocess.run(command, check=True, capture_output=True)
+    return config
 
 
-def _side_by_side(home: Path, upstream: int, what: str) -> dict[int, float]:
+def _side_by_side(home: Path, upstream: int, what: str, sizes: tuple[int, ...]) -> dict[int, Size]:
+    home.mkdir(parents=True)
     with ExitStack() as stack:
-        peers: dict[int, tuple[Peer, str]] = {}
-        for size in SIZES:
-            config, key = _deploy(
-                home / str(size),
-                upstream,
-                keys=size if what == "keys" else 0,
-                models=size if what == "models" else 0,
-                entries=size if what == "ledger entries" else 0,
-            )
-            peers[size] = stack.enter_context(nexeon(config)), key
-            until_ready(peers[size][0].port)
-        spent, count = dict.fromkeys(SIZES, 0.0), dict.fromkeys(SIZES, 0)
+        all: dict[int, _Asked] = {}
+        for size in sizes:
+            server = stack.enter_context(_postgres(home / f"postgres-{size}")) if what == SHARED else None
+            config = _deploy(home / str(size), upstream, what, size, server.url if server is not None else None)
+            peer = stack.enter_context(nexeon(config))
+            until_ready(peer.port)
+            keys = size if what == KEYS else _ONE_ACCOUNT if what in (ENTRIES, SHARED) else _FEW
+            asked = all[size] = _Asked(peer, cpu(peer.pid), keys, size if what == MODELS else 0)
+            if server is not None and server.process is not None:
+                asked.database = server.process.pid
         for turn in range(_ROUNDS + 1):
-            for size, (peer, key) in peers.items():
-                used, asked = _load(peer, key, home)
-                if turn:  # the first warms up
-                    spent[size] += used
-                    count[size] += asked
-    return {size: spent[size] / count[size] * 1e6 for size in SIZES}
+            for asked in all.values():
+                asked.load(home, counted=turn > 0)  # the first warms up
+        return {size: asked.size() for size, asked in all.items()}
 
 
-def _beside_streams(home: Path, upstream: int) -> dict[int, float]:
-    config, key = _deploy(home, upstream)
+@contextlib.contextmanager
+def _postgres(folder: Path) -> Iterator[PostgresServer]:
+    server = PostgresServer(folder, durable=True)
+    for parent in folder.parents[:-1]:  # it runs as another user
+        parent.chmod(parent.stat().st_mode | 0o011)
+    server.make()
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop(signal.SIGQUIT)
+
+
+def most_streams() -> int:
+    """That one process can have open: each has a client's connection and a provider's."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return (allowed - _OTHER_FILES) // 2
+
+
+def _beside_streams(home: Path, upstream: int) -> dict[int, Size]:
+    config = _deploy(home, upstream, OPEN, 0, None)
     with nexeon(config) as peer:
-        _load(peer, key, home)
-        return uvloop.run(_with_streams(peer, key, home))
+        until_ready(peer.port)
+        asked = _Asked(peer, 0.0)
+        asked.load(home, counted=False)
+        return uvloop.run(_with_streams(asked, home))
 
 
-async def _with_streams(peer: Peer, key: str, home: Path) -> dict[int, float]:
+async def _with_streams(asked: _Asked, home: Path) -> dict[int, Size]:
     """By turns too: a few streams, many, and again."""
     body = deployment.body(CHAT, deployment.model("held", CHAT), stream=True)
-    request = paced.post(deployment.path(CHAT, "", stream=True), body, key)
-    spent, count = dict.fromkeys(STREAMS, 0.0), dict.fromkeys(STREAMS, 0)
+    request = paced.post(deployment.path(CHAT, "", stream=True), body, "secret 1")
+    wanted = sorted({min(streams, most_streams()) for streams in STREAMS})
+    each = {streams: _Asked(asked.peer, 0.0) for streams in wanted}
+    taken = dict.fromkeys(wanted, 0.0)
     for _ in range(_ROUNDS // 2):
-        for streams in STREAMS:
-            async with paced.opened(peer.port, request, streams):
+        for streams in wanted:
+            async with paced.opened(asked.peer.port, request, streams):
                 await asyncio.sleep(0.5)
                 for _ in range(2):
-                    used, asked = await asyncio.to_thread(_load, peer, key, home)
-                    spent[streams] += used
-                    count[streams] += asked
+                    await asyncio.to_thread(each[streams].load, home)
+                taken[streams] = memory(asked.peer.pid)
             await asyncio.sleep(0.5)
-    return {streams: spent[streams] / count[streams] * 1e6 for streams in STREAMS}
-
-
-def _load(peer: Peer, key: str, where: Path) -> tuple[float, int]:
-    """CPU seconds and requests."""
-    body = json.dumps(deployment.body(CHAT, deployment.model("json", CHAT))).encode()
-    url = f"http://127.0.0.1:{peer.port}{deployment.path(CHAT, '')}"
-    before = cpu(peer.pid)
-    done = wrk(url, body, key=key, connections=16, seconds=_SECONDS, where=where)
-    if done.failed or not done.requests:
-        raise SystemExit(f"{done.failed} of {done.requests} requests failed")
-    return cpu(peer.pid) - before, done.requests
+    return {streams: Size(one.spent / one.count * 1e6, 0.0, taken[streams]) for streams, one in each.items()}

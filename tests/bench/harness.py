@@ -24,6 +24,9 @@ wrk.headers["content-type"] = "application/json"
 local file = io.open("{body}", "rb")
 wrk.body = file:read("*a")
 file:close()
+"""
+
+DONE = """
 done = function(summary, latency, requests)
   local bad = summary.errors.status + summary.errors.read + summary.errors.connect + summary.errors.timeout
   io.write(string.format("RESULT %d %d %d %d %d\\n", summary.requests, summary.duration, bad,
@@ -153,9 +156,15 @@ def wrk(
     (where / "body.json").write_bytes(data)
     sent = {"authorization": f"Bearer {key}", **(headers or {})}
     lines = "\n".join(f'wrk.headers["{name}"] = "{value}"' for name, value in sent.items())
-    script = where / "load.lua"
-    script.write_text(SCRIPT.format(headers=lines, body=where / "body.json"))
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "60s", "-s", str(script), url]
+    script = SCRIPT.format(headers=lines, body=where / "body.json")
+    return run_wrk(url, script, connections=connections, seconds=seconds, where=where)
+
+
+def run_wrk(url: str, script: str, *, connections: int, seconds: int, where: Path) -> Load:
+    """Loads a URL with the requests of a script (Lua) of wrk's."""
+    file = where / "load.lua"
+    file.write_text(script + DONE)
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "60s", "-s", str(file), url]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     line = next(line for line in done.stdout.splitlines() if line.startswith("RESULT "))
     requests, duration, failed, p50, p99 = (int(field) for field in line.split()[1:])

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from tests.bench.cases import CHAT, Case, Row, Table
 from tests.bench.deployment import SHORT
+from tests.bench.growth import WHATS, Sizes
 from tests.bench.start import Start
+
+_LEAST = 3
+"""Looks at memory that a line is drawn through."""
 
 
 @dataclass
@@ -22,8 +28,21 @@ class Figures:
     starts: Mapping[str, Start] = field(default_factory=dict)
     begun: Mapping[str, float] = field(default_factory=dict)
     grown: list[tuple[int, float]] = field(default_factory=list)
+    million: list[tuple[int, float]] = field(default_factory=list)
     streaming: float | None = None
-    growth: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    growth: Mapping[str, Sizes] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    """Why something could not be measured."""
+
+    @contextmanager
+    def attempt(self, what: str) -> Iterator[None]:
+        """What is measured inside may fail without ending the bench."""
+        self.failures.pop(what, None)
+        try:
+            yield
+        except (Exception, SystemExit) as error:
+            self.failures[what] = f"{type(error).__name__}: {error}" if isinstance(error, Exception) else str(error)
+            print(f"{what}: {self.failures[what]}", file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)
@@ -76,13 +95,19 @@ def targets(seen: Figures) -> list[Target]:
     found.append(Target("start to ready with 1,000 models", 1.0, thousand.ready if thousand else None, unit="s"))
     found.append(Target("memory at start", 100.0, seen.begun.get("nexeon"), unit="MB"))
     found.append(_flat(seen.grown))
+    found.append(_million(seen.million))
     found.append(Target("memory with 2,000 open paced streams", 400.0, seen.streaming, unit="MB"))
-    for what in ("keys", "models", "ledger entries", "open streams"):
-        costs = seen.growth.get(what)
-        sizes = sorted(costs) if costs else []
-        words = f"a request's cost at {sizes[-1]:,} {what} beside {sizes[0]:,}" if sizes else f"cost, by {what}"
-        found.append(Target(words, 1.1, costs[sizes[-1]] / costs[sizes[0]] if costs else None))
-    return found
+    return found + [_grows(what, seen.growth.get(what, {})) for what in WHATS]
+
+
+def _grows(what: str, sizes: Sizes) -> Target:
+    """A request's cost where there is most of something, beside where there is least."""
+    words = f"a request's cost, by {what}"
+    if not sizes:
+        return Target(words, 1.1, None)
+    least, most = min(sizes), max(sizes)
+    told = f"{sizes[least].cpu:.0f} µs at {least:,}, {sizes[most].cpu:.0f} µs at {most:,}"
+    return Target(words, 1.1, sizes[most].cpu / sizes[least].cpu, told)
 
 
 def _engine(taken: Mapping[str, float]) -> list[Target]:
@@ -152,6 +177,27 @@ def _flat(grown: list[tuple[int, float]]) -> Target:
     return Target(words, 1.1, max(late) / max(early), told)
 
 
+def _million(seen: list[tuple[int, float]]) -> Target:
+    """What the second half adds, by the line through it, as a share of what there is."""
+    words = "memory that the last 500,000 of a million requests add"
+    more = slope(seen) if seen else None
+    if more is None or seen[-1][0] < 1_000_000:
+        return Target(words, 5, None, unit="%")
+    count, size = seen[-1]
+    told = f"{more:+.1f} MB for each million; {size:.0f} MB after {count:,}"
+    return Target(words, 5, max(0.0, more / 2 / size * 100), told, unit="%")
+
+
+def slope(seen: list[tuple[int, float]]) -> float | None:
+    """MB more for each million requests, in the second half: the line that fits best. None for too few looks."""
+    late = [(count / 1e6, size) for count, size in seen if count >= seen[-1][0] / 2]
+    if len(late) < _LEAST:
+        return None
+    middle = sum(count for count, _ in late) / len(late)
+    spread = sum((count - middle) ** 2 for count, _ in late)
+    return sum((count - middle) * size for count, size in late) / spread
+
+
 Teller = Callable[[str], None]
 
 
@@ -159,3 +205,5 @@ def show(seen: Figures, tell: Teller = print) -> None:
     tell(f"\n{'target':<58}{'':>14}{'measured':>13}")
     for target in targets(seen):
         tell(target.line())
+    for what, why in seen.failures.items():
+        tell(f"{what} could not be measured: {why}")
