@@ -69,6 +69,7 @@ class Attempt:
         self.upstream = upstream
         self.client_context = client_context
         # the pipe gives everything through, whatever its mapping knows
+        exchange.doubts = prepared.context["doubts"]
         exchange.losses = [] if plan.piped else [prepared.context["dropped"], client_context["dropped"]]
 
     async def json(self) -> JSONAnswer:

@@ -65,6 +65,7 @@ class Exchange:
     traced. `unknown` counts events that were given through without being understood.
     `tell_cost`: the client wants to know the charge. `keeping` is there where the answer is kept under an idempotency
     key.
+    `doubts` are counts of the provider's usage that cannot be.
     `headers` are those of the client's own that its format's mapping reads.
     """
 
@@ -86,6 +87,7 @@ class Exchange:
     provider: str = ""
     dropped: list[str] = field(default_factory=list)
     losses: list[list[str]] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
     usage: dict[str, Any] = field(default_factory=dict)
     complete: bool = False
     produced: int = 0

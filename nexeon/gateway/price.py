@@ -94,13 +94,25 @@ def estimated_usage(*, input_tokens: int, produced: int, known: Mapping[str, Any
 
 
 def due(
-    price: Price, usage: Mapping[str, Any], *, complete: bool, input_tokens: int, produced: int
+    price: Price,
+    usage: Mapping[str, Any],
+    *,
+    complete: bool,
+    input_tokens: int,
+    produced: int,
+    doubtful: bool = False,
 ) -> tuple[int, dict[str, Any], bool]:
     """The charge for a call that told this usage so far, the usage it is for, and whether that is an estimate: a call
-    that is not `complete`, or told none, is charged for what it `produced` (bytes)."""
+    that is not `complete`, or told none, is charged for what it `produced` (bytes); one whose usage is `doubtful`, for
+    that where it told nothing that can be."""
     usage = {name: int(value) if type(value) is float and name != "cost" else value for name, value in usage.items()}
     estimated = not (complete and usage)  # zeros count: some continue a call that told all (programmatic tool calls)
-    used = estimated_usage(input_tokens=input_tokens, produced=produced, known=usage) if estimated else dict(usage)
+    used = dict(usage)
+    if doubtful and not estimated:
+        estimated = "output" not in usage or not any(name in usage for name in INPUT_CLASSES)
+        produced = produced if "output" not in usage else 0
+    if estimated:
+        used = estimated_usage(input_tokens=input_tokens, produced=produced, known=usage)
     return cost(price, used), used, estimated
 
 

@@ -195,7 +195,14 @@ class Relay:
         if type(usage.get(event)) is dict:
             used, produced = self.decoder.usage, self.decoder.produced
             tokens = self.exchange.input_tokens
-            amount, _, _ = due(self.exchange.price, used, complete=True, input_tokens=tokens, produced=produced)
+            amount, _, _ = due(
+                self.exchange.price,
+                used,
+                complete=True,
+                input_tokens=tokens,
+                produced=produced,
+                doubtful=bool(self.exchange.doubts),
+            )
             event = place.put(event, amount / NANO)
             data = dumps(event)
         return data if told is None else told(event, data)

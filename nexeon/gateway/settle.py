@@ -105,6 +105,7 @@ class Settler:
             complete=exchange.complete,
             input_tokens=exchange.input_tokens,
             produced=exchange.produced,
+            doubtful=bool(exchange.doubts),
         )
         await _finish(exchange, usage)
         exchange.cost = amount

@@ -10,7 +10,7 @@ from typing import Any
 def new_context(**facts: Any) -> dict[str, Any]:
     """A context with the facts given (`schemas/canonical.schema.json`, `context`, names them all).
 
-    `token` and `now` are made where they are not given. `dropped` collects what was lost.
+    `token` and `now` are made where they are not given. `dropped` collects what was lost, `doubts` what is no count.
     """
     ctx: dict[str, Any] = {name: value for name, value in facts.items() if value is not None}
     if "token" not in ctx:
@@ -20,5 +20,6 @@ def new_context(**facts: Any) -> dict[str, Any]:
     ctx.setdefault("format", "")
     ctx["dropped"] = []
     ctx["lost"] = []
+    ctx["doubts"] = []
     ctx["ids"] = 0
     return ctx

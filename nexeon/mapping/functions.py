@@ -98,6 +98,23 @@ def to_int(value: Any) -> Any:
         return MISSING
 
 
+_MOST: Final = 10**12
+
+
+@filter_("count", context=True)
+def to_count(value: Any, name: str, *, ctx: dict[str, Any]) -> Any:
+    """The number of something countable; MISSING, with a note in the context, where it is below zero, beyond any
+    measure, or no number."""
+    if type(value) in (int, float):
+        if 0 <= value <= _MOST:
+            return value
+        shown = f"{value:.6g}"
+    else:
+        shown = kind(value)
+    ctx["doubts"].append(f"`{name}` is {shown}")
+    return MISSING
+
+
 @filter_("number")
 def to_number(value: Any) -> Any:
     if type(value) in (int, float):

@@ -2,8 +2,9 @@
 
 A record is a dict with `id` and what else is known of: `started`, `ended` (Unix seconds), `steps` (seconds since the
 start by step), `account`, `key`, `model`, `provider`, `format`, `status` (HTTP), `error`, `stream`, `attempts`,
-`usage`, `cost` (nano-USD), `estimated`, `dropped`. BODIES are bytes, kept only where that is switched on: the client's
-request and its answer, and those of the provider that was asked last.
+`usage`, `cost` (nano-USD), `estimated`, `dropped` (of the request), `lost` (of the answer), `doubts` (what its usage
+tells amiss). BODIES are bytes, kept only where that is switched on: the client's request and its answer, and those of
+the provider that was asked last.
 """
 
 from __future__ import annotations

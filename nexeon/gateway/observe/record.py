@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 from nexeon.config import Config
 from nexeon.gateway.exchange import Bodies, Exchange
 from nexeon.gateway.observe.logs import Redaction, RequestLines, about
 from nexeon.gateway.observe.tracing import Tracer
 from nexeon.store.requests import RequestLog
+
+_MOST: Final = 50
+"""Of what an answer lost, or told amiss, in its record."""
 
 
 class Recorder:
@@ -83,6 +86,10 @@ def _record(exchange: Exchange, usage: Mapping[str, Any], estimated: bool) -> di
         "estimated": estimated,
         "dropped": list(exchange.dropped),
     }
+    if lost := exchange.lost():
+        record["lost"] = lost[:_MOST]
+    if exchange.doubts:
+        record["doubts"] = list(dict.fromkeys(exchange.doubts))[:_MOST]
     if exchange.kept is not None:
         bodies = exchange.kept
         record["request"], record["response"] = bodies.asked, bytes(bodies.told)
