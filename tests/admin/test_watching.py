@@ -18,6 +18,7 @@ from nexeon.data import data_path
 from nexeon.errors import AdminError, NotFound
 from nexeon.store.memory import MemoryStore
 from nexeon.store.requests import RequestLog
+from tests.patience import PATIENCE
 
 NOW = 1_900_000_020.5
 
@@ -168,11 +169,12 @@ async def test_what_needs_attention(tmp_path: Path) -> None:
     await service.call("credits.add", {"account": "low", "usd": "4.5"}, actor="test")
     await service.call("accounts.create", {"name": "off"}, actor="test")
     await service.call("accounts.disable", {"account": "off"}, actor="test")
-    for _ in range(50):
-        shown = await service.call("live.show", {"span": 60, "points": 6}, actor="test")
-        if len(shown["problems"]) == 5 and shown["spend_today"]:
-            break
-        await asyncio.sleep(0.02)
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            shown = await service.call("live.show", {"span": 60, "points": 6}, actor="test")
+            if len(shown["problems"]) == 5 and shown["spend_today"]:
+                break
+            await asyncio.sleep(0.02)
     assert [(each["kind"], each["state"]) for each in shown["problems"]] == [
         ("provider_key", "removed"),
         ("provider_key", "cooling"),

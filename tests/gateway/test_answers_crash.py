@@ -26,7 +26,7 @@ SECONDS = PATIENCE
 QUICK = """
 import runpy
 from nexeon.gateway.server import serve
-serve.LAST_CALLS = 3.0
+serve.LAST_CALLS = 5.0
 runpy.run_module("nexeon.cli", run_name="__main__")
 """
 """The program, with less time at its end for what is under way."""

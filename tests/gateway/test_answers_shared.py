@@ -47,7 +47,7 @@ async def pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     monkeypatch.setattr(behind, "RENEW", 0.05)
     monkeypatch.setattr(behind, "_LOOK", 0.02)
     for module in (behind, kept):
-        monkeypatch.setattr(module, "LOST", 0.5)
+        monkeypatch.setattr(module, "LOST", 10 * PATIENCE)
     (tmp_path / "own.yaml").write_text("store: {url: 'memory:'}\n")
     config = load_config([data_path("gateway.yaml"), tmp_path / "own.yaml"], environ={"OPENAI_API_KEY": "secret"})
     store = GuestStore(await open_store("memory:"))
@@ -99,7 +99,7 @@ async def test_followed(pair: Pair) -> None:
 
 @pytest.mark.parametrize("ended", ["cancelled", "deleted"])
 async def test_ended_at_the_other(pair: Pair, ended: str) -> None:
-    answer = await ask(pair.one, "[[first-byte 60s]] Hi")
+    answer = await ask(pair.one, "[[first-byte 600s]] Hi")
     path = f"/responses/{answer['id']}"
     if ended == "cancelled":
         assert (await pair.two.post(f"{path}/cancel")).json()["status"] == "cancelled"
@@ -115,14 +115,24 @@ async def test_ended_at_the_other(pair: Pair, ended: str) -> None:
         )
 
 
-async def test_its_gateway_is_gone(pair: Pair) -> None:
+async def test_its_gateway_is_gone(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is under way as long as somebody says so; then it is lost."""
-    answer = await ask(pair.one, "[[first-byte 60s]] Hi")
+    answer = await ask(pair.one, "[[first-byte 600s]] Hi")
     path = f"/responses/{answer['id']}"
-    await asyncio.sleep(0.8)
+    ((account, id),) = pair.services.behind.running
+
+    async def touched() -> float:
+        await pair.answers.flush()
+        return (await pair.answers.get(account, id)).touched
+
+    begun = await touched()
+    async with asyncio.timeout(PATIENCE):
+        while await touched() <= begun + 0.1:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
     assert (await pair.two.get(path)).json()["status"] == "in_progress"
     pair.services.behind._renewing.cancel()
-    await asyncio.sleep(0.8)
+    await asyncio.sleep(0.2)
+    monkeypatch.setattr(kept, "LOST", 0.1)
     lost = (await pair.two.get(path)).json()
     assert lost["status"] == "failed"
     assert "stopped" in lost["error"]["message"]

@@ -28,7 +28,13 @@ Maker = Callable[[], SharedWindows]
 
 
 @pytest.fixture
-async def make(tmp_path: Path) -> AsyncIterator[Maker]:
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that does not answer at once is not taken for one that is gone."""
+    monkeypatch.setattr("nexeon.gateway.limits.shared_windows._TIMEOUT", PATIENCE)
+
+
+@pytest.fixture
+async def make(tmp_path: Path, patient: None) -> AsyncIterator[Maker]:
     """Makes counters that share a place of the test's own."""
     url = need_redis()
     made: list[SharedWindows] = []
@@ -66,8 +72,27 @@ async def test_no_limit_is_passed_by_many_at_once(make: Maker) -> None:
     assert (await gateways[1].take([Claim("k:tokens", 1000, 60, 0)])).levels[0].left == left - 100
 
 
+class ServersClock:
+    """The server's clock in the test's hand; by its own one nothing runs out."""
+
+    def __init__(self, *all_windows: SharedWindows) -> None:
+        self.now = 1_700_000_000.0
+        self._client = all_windows[0].client
+        self._name = f"clock:{all_windows[0].prefix}"
+        for windows in all_windows:
+            script = windows._script.script.replace("redis.call('TIME')", f"{{redis.call('GET', '{self._name}'), 0}}")
+            script = script.replace("redis.call('PEXPIRE', key, ", "tostring(")
+            windows._script = windows.client.register_script(script)
+
+    async def leap(self, seconds: float) -> None:
+        self.now += seconds
+        await self._client.set(self._name, repr(self.now))
+
+
 async def test_calls_at_once_are_given_back_or_run_out(make: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = make(), make()
+    clock = ServersClock(one, other)
+    await clock.leap(0)
     claim = Claim("k:calls", 2, HELD)
     first, second = await one.take([claim]), await other.take([claim])
     assert [taken.levels[0].left for taken in (first, second)] == [1, 0]
@@ -75,12 +100,13 @@ async def test_calls_at_once_are_given_back_or_run_out(make: Maker, monkeypatch:
         await one.take([claim])
     assert refusal.value.wait == 1
     await other.settle(second, [1])
-    monkeypatch.setattr("nexeon.gateway.limits.shared_windows._LEASE", 0.3)
+    monkeypatch.setattr("nexeon.gateway.limits.shared_windows._LEASE", 30.0)
     lost = await other.take([claim])
     other._held.clear()  # its gateway was killed
+    await clock.leap(29)
     with pytest.raises(Exceeded):
         await one.take([claim])
-    await asyncio.sleep(0.35)
+    await clock.leap(2)
     await one.settle(await one.take([claim]), [1])
     await one.settle(first, [1])
     assert lost.levels[0].left == 0
@@ -89,26 +115,35 @@ async def test_calls_at_once_are_given_back_or_run_out(make: Maker, monkeypatch:
 async def test_a_long_call_keeps_what_it_holds(make: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nexeon.gateway.limits.shared_windows._LEASE", 0.3)
     windows = make()
-    await windows.take([Claim("k:calls", 1, HELD)])
-    await asyncio.sleep(0.8)
+    clock = ServersClock(windows)
+    await clock.leap(0)
+    claim = Claim("k:calls", 1, HELD)
+    await windows.take([claim])
+    await clock.leap(0.2)
+
+    async def ends() -> float:
+        ((_, end),) = await windows.client.zrange(windows._key(claim), 0, -1, withscores=True)
+        return float(end)
+
+    async with asyncio.timeout(PATIENCE):
+        while await ends() < clock.now + 0.25:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    await clock.leap(0.2)
     with pytest.raises(Exceeded):
-        await windows.take([Claim("k:calls", 1, HELD)])
+        await windows.take([claim])
 
 
 @pytest.mark.parametrize("seed", range(5))
 async def test_it_counts_as_one_process_does_in_memory(make: Maker, seed: int) -> None:
     """The same orders at the same moments: the same answers. The server's clock is put in the test's hand."""
     chance = random.Random(seed)
-    clock = [1_700_000_000.0]
-    shared, memory = make(), MemoryWindows(lambda: clock[0])
-    name = f"clock:{shared.prefix}"
-    shared._script.script = shared._script.script.replace("redis.call('TIME')", f"{{redis.call('GET', '{name}'), 0}}")
-    shared._script = shared.client.register_script(shared._script.script)
+    shared = make()
+    clock = ServersClock(shared)
+    memory = MemoryWindows(lambda: clock.now)
     granted: list[tuple[Taken, Taken]] = []
     outcomes = set()
     for _ in range(150):
-        clock[0] += chance.choice([0.0, 0.1, 0.9, 7.0, 40.0])
-        await shared.client.set(name, repr(clock[0]))
+        await clock.leap(chance.choice([0.0, 0.1, 0.9, 7.0, 40.0]))
         if granted and chance.random() < 0.3:
             one, other = granted.pop(chance.randrange(len(granted)))
             amounts = [chance.randrange(0, 40) for _ in one.claims]
@@ -135,7 +170,9 @@ async def test_it_counts_as_one_process_does_in_memory(make: Maker, seed: int) -
     assert outcomes == {True, False}
 
 
-async def test_without_the_server_each_process_counts_on_its_own_until_it_is_back(tmp_path: Path) -> None:
+async def test_without_the_server_each_process_counts_on_its_own_until_it_is_back(
+    tmp_path: Path, patient: None
+) -> None:
     need_redis()
     server = RedisServer(tmp_path)
     try:
@@ -183,7 +220,7 @@ async def test_gateways_tell_each_other_which_key_rests(make: Maker) -> None:
     await one.close()
 
 
-async def test_two_gateways_share_limits_and_cool_downs(opened: Opener, tmp_path: Path) -> None:
+async def test_two_gateways_share_limits_and_cool_downs(opened: Opener, tmp_path: Path, patient: None) -> None:
     url = f"{need_redis()}?prefix={abs(hash(tmp_path))}"
 
     def shared(value: dict[str, Any]) -> None:

@@ -18,6 +18,8 @@ import httpx
 import pytest
 import yaml
 
+from tests.patience import PATIENCE
+
 from .served import ROOT, Served
 
 UPSTREAMS = ROOT / "tests" / "sdk" / "upstreams.yaml"
@@ -78,7 +80,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
             for scopes in ((), ("--scopes", "read")) if name == "one" else ((),):
                 key = _made(served, "keys", "create", "--account", account, "--name", f"key of {name}", *scopes)["key"]
                 headers = {"authorization": f"Bearer {key}"}
-                clients.append(httpx.Client(base_url=served.url, headers=headers, timeout=30))
+                clients.append(httpx.Client(base_url=served.url, headers=headers, timeout=PATIENCE))
         yield Api(clients[0], clients[2], clients[1])
     finally:
         for client in clients:

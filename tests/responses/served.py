@@ -12,9 +12,9 @@ from pathlib import Path
 import httpx
 
 from nexeon.data import data_path
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 60
 
 
 class Served:
@@ -44,4 +44,4 @@ class Served:
     def end(self, number: int = signal.SIGTERM) -> None:
         assert self.process is not None
         self.process.send_signal(number)
-        self.process.communicate(timeout=SECONDS)
+        self.process.communicate(timeout=PATIENCE)

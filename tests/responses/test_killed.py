@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import yaml
 from nexeon.store.records import Account, ApiKey
 from nexeon.store.secrets import digest, last4, new_secret
 from nexeon.store.tinydb_engine import TinyStore
+from tests.patience import PATIENCE, wait_until
 
 from .judge import FINAL, Json, check_answer, check_stream, read_events, text_of
 from .served import Served
@@ -43,7 +43,7 @@ async def served(tmp_path: Path) -> Served:
 @pytest.fixture
 def client(served: Served) -> Iterator[httpx.Client]:
     secret = (served.folder / "key").read_text()
-    with httpx.Client(headers={"authorization": f"Bearer {secret}"}, timeout=30) as made:
+    with httpx.Client(headers={"authorization": f"Bearer {secret}"}, timeout=PATIENCE) as made:
         yield made
     served.end(signal.SIGKILL)
 
@@ -51,6 +51,21 @@ def client(served: Served) -> Iterator[httpx.Client]:
 def begin(served: Served, client: httpx.Client) -> None:
     served.start()
     client.base_url = httpx.URL(served.url)
+
+
+def until_complete(client: httpx.Client, id: str) -> Json:
+    def complete() -> Json | None:
+        answer: Json = client.get(f"/responses/{id}").json()
+        return answer if answer["status"] == "completed" else None
+
+    found: Json = wait_until(complete)
+    return found
+
+
+def flush(client: httpx.Client) -> None:
+    """What was told is on the disk before another answer is promised."""
+    body = {"model": MODELS[0], "background": True, "input": "[[first-byte 600s]] Later"}
+    assert client.post("/responses", json=body).status_code == 200
 
 
 def test_killed(served: Served, client: httpx.Client) -> None:
@@ -61,7 +76,7 @@ def test_killed(served: Served, client: httpx.Client) -> None:
         model = MODELS[number % len(MODELS)]
         body = {"model": model, "background": True}
         soon = client.post("/responses", json={**body, "input": "Soon"}).json()
-        late = client.post("/responses", json={**body, "input": "[[first-byte 60s]] Late"}).json()
+        late = client.post("/responses", json={**body, "input": "[[first-byte 600s]] Late"}).json()
         seen: list[Json] = []
         with client.stream("POST", "/responses", json={**body, "input": TEXT, "stream": True}) as response:
             wanted = chance.randint(4, 40)
@@ -69,10 +84,11 @@ def test_killed(served: Served, client: httpx.Client) -> None:
                 seen.append(event)
                 if len(seen) > wanted:
                     break
-        time.sleep(0.2)  # what was told is on disk by then
+        soon = until_complete(client, soon["id"])
+        flush(client)
         served.end(signal.SIGKILL)
         begin(served, client)
-        assert client.get(f"/responses/{soon['id']}").json()["status"] == "completed"
+        assert client.get(f"/responses/{soon['id']}").json() == soon
         for id in (late["id"], seen[0]["response"]["id"]):
             lost[id] = answer = client.get(f"/responses/{id}").json()
             check_answer(answer)
@@ -99,13 +115,15 @@ def test_killed_while_many_end(served: Served, client: httpx.Client) -> None:
     begin(served, client)
     ids = []
     for number in range(60):
-        pause = f"[[first-byte {number * 10}ms]] Hi"
+        pause = f"[[first-byte {number * 10 if number < 57 else 600_000}ms]] Hi"
         body = {"model": MODELS[number % 3], "input": pause, "background": True, "stream": number % 2 == 0}
         if body["stream"]:
             with client.stream("POST", "/responses", json=body) as response:
                 ids.append(next(events_of(response.iter_lines()))["response"]["id"])
         else:
             ids.append(client.post("/responses", json=body).json()["id"])
+    until_complete(client, ids[0])
+    flush(client)
     served.end(signal.SIGKILL)
     begin(served, client)
     for number, id in enumerate(ids):

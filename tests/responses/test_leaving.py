@@ -9,11 +9,16 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.patience import PATIENCE, wait_until
+
 from .conftest import Api, Upstream
 from .judge import Json, check_answer, check_stream, text_of
 from .test_requests import ended
 
 SLOW = "[[delay 20ms]] [[tokens 40]]"
+ENDLESS = "[[delay 20ms]] [[tokens 20000]]"
+ATTEMPTS = 10
+"""At seeing an answer on its way: a machine that stands still shows nothing until it is over."""
 
 
 def events_of(lines: Iterator[str]) -> Iterator[Json]:
@@ -36,19 +41,19 @@ def leave(api: Api, body: Json, after: str) -> list[Json]:
 
 def kept_soon(api: Api, id: str) -> Json:
     """An answer whose client has just left: the gateway hears of that a little later."""
-    deadline = time.monotonic() + 10
-    while True:
+
+    def kept() -> Json | None:
         found = api.client.get(f"/responses/{id}")
-        if found.status_code == 200:
-            answer: Json = found.json()
-            return answer
-        assert time.monotonic() < deadline, found.text
-        time.sleep(0.02)
+        answer: Json | None = found.json() if found.status_code == 200 else None
+        return answer
+
+    answer: Json = wait_until(kept)
+    return answer
 
 
 def test_who_leaves_cancels(api: Api, upstream: Upstream) -> None:
     """What was made until then is kept, is told to be cancelled, and can be gone on from."""
-    body = {"model": upstream.model, "input": SLOW, "stream": True}
+    body = {"model": upstream.model, "input": ENDLESS, "stream": True}
     seen = leave(api, body, "response.output_text.delta")
     answer = kept_soon(api, seen[0]["response"]["id"])
     check_answer(answer)
@@ -56,7 +61,7 @@ def test_who_leaves_cancels(api: Api, upstream: Upstream) -> None:
     assert answer["created_at"] == seen[0]["response"]["created_at"]
     said = "".join(event["delta"] for event in seen if event["type"] == "response.output_text.delta")
     assert text_of(answer).startswith(said)
-    assert len(text_of(answer).split()) < 40
+    assert len(text_of(answer).split()) < 10_000
     (item,) = answer["output"]
     assert item["status"] == "incomplete"
     assert item["id"] == next(event["item"]["id"] for event in seen if event["type"] == "response.output_item.added")
@@ -100,11 +105,16 @@ def test_a_call_that_breaks_off(api: Api, upstream: Upstream) -> None:
 
 def test_the_background_goes_on(api: Api, upstream: Upstream) -> None:
     """A stream that is taken up again is followed live, by as many as like."""
+    assert any(goes_on(api, upstream) for _ in range(ATTEMPTS)), "the events did not come as they were made"
+
+
+def goes_on(api: Api, upstream: Upstream) -> bool:
+    """Whether it was seen on its way."""
     body = {"model": upstream.model, "input": SLOW, "stream": True, "background": True}
     seen = leave(api, body, "response.output_text.delta")
     id = seen[0]["response"]["id"]
     assert [event["type"] for event in seen[:3]] == ["response.created", "response.queued", "response.in_progress"]
-    assert api.client.get(f"/responses/{id}").json()["status"] == "in_progress"
+    under_way = api.client.get(f"/responses/{id}").json()["status"] == "in_progress"
     found: dict[int, list[Json]] = {}
     times: list[float] = []
 
@@ -121,18 +131,18 @@ def test_the_background_goes_on(api: Api, upstream: Upstream) -> None:
     for reader in readers:
         reader.start()
     for reader in readers:
-        reader.join(20)
-    assert times[-1] - times[0] > 0.2, "the events did not come as they were made"
+        reader.join(PATIENCE)
     events = [*seen, *found[len(seen) - 1]]
     assert events[1:] == found[0]
     final = check_stream(events, background=True)
     assert final == api.client.get(f"/responses/{id}").json()
+    return under_way and times[-1] - times[0] > 0.2
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["json", "sse"])
 def test_cancelled_on_its_way(api: Api, upstream: Upstream, streamed: bool) -> None:
     """Its stream ends with the whole object, as far as it came."""
-    body = {"model": upstream.model, "input": "[[delay 50ms]] [[tokens 200]]", "background": True, "stream": streamed}
+    body = {"model": upstream.model, "input": ENDLESS, "background": True, "stream": streamed}
     if not streamed:
         first = api.client.post("/responses", json=body).json()
         cancelled = api.client.post(f"/responses/{first['id']}/cancel").json()
@@ -158,7 +168,7 @@ def test_cancelled_on_its_way(api: Api, upstream: Upstream, streamed: bool) -> N
 
 
 def test_deleted_on_its_way(api: Api) -> None:
-    body = {"model": "openai:openai.chat", "input": "[[delay 50ms]] [[tokens 200]]", "background": True, "stream": True}
+    body = {"model": "openai:openai.chat", "input": ENDLESS, "background": True, "stream": True}
     seen = leave(api, body, "response.output_text.delta")
     path = f"/responses/{seen[0]['response']['id']}"
     assert api.client.delete(path).json()["deleted"] is True

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.patience import PATIENCE
+
 from .conftest import Api, Upstream
 from .judge import FINAL, Json, check_answer, check_stream, read_events, text_of
 
@@ -52,7 +54,7 @@ def filled(value: Any) -> Any:
 
 def ended(api: Api, answer: Json) -> Json:
     """An answer once it is no longer under way."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while answer["status"] not in FINAL:
         assert time.monotonic() < deadline
         time.sleep(0.01)

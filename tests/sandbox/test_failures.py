@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from nexeon.sandbox import SandboxServer
+from tests.patience import PATIENCE, until
 
 STATUSES = [400, 401, 402, 403, 404, 408, 413, 422, 429, 500, 502, 503, 504, 529]
 
@@ -119,14 +120,17 @@ async def test_pauses(streamer):
 
 
 async def test_first_byte_and_first_event(http, asker):
-    for directive, header_least, header_most in (("first-byte", 0.15, 5), ("first-event", 0, 0.1)):
+    for directive, header_least in (("first-byte", 0.15), ("first-event", 0)):
         path, body = asker.format.request(f"[[{directive} 150ms]] x", asker.stream)
         started = time.perf_counter()
         async with http.stream("POST", path, content=orjson.dumps(body)) as response:
             headers = time.perf_counter() - started
             await response.aread()
-        assert header_least * 0.9 <= headers < header_most
+        assert header_least * 0.9 <= headers
         assert time.perf_counter() - started >= 0.15 * 0.9
+    path, body = asker.format.request("[[first-event 600s]] x", asker.stream)
+    async with asyncio.timeout(PATIENCE), http.stream("POST", path, content=orjson.dumps(body)) as response:
+        assert response.status_code == 200
 
 
 async def test_a_stream_as_an_array(http):
@@ -201,10 +205,10 @@ async def test_the_server_starts_and_stops_and_leaves_the_port():
     url = await server.start()
     async with httpx.AsyncClient() as client:
         assert (await client.get(url + "/models")).status_code == 200
-        body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "[[first-event 60s]] x"}]}
+        body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "[[first-event 600s]] x"}]}
         async with client.stream("POST", url + "/chat/completions", json=body) as response:
             assert response.status_code == 200
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE):
                 await server.stop()
             with pytest.raises(httpx.HTTPError):
                 await response.aread()
@@ -221,14 +225,12 @@ async def test_the_server_starts_and_stops_and_leaves_the_port():
 async def test_a_client_that_leaves_is_noticed():
     server = SandboxServer()
     url = await server.start()
-    body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "[[delay 1s]] [[tokens 99]]"}]}
+    body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "[[delay 10s]] [[tokens 99]]"}]}
     async with httpx.AsyncClient() as client:
         async with client.stream("POST", url + "/chat/completions", json=body) as response:
             assert response.status_code == 200
             assert (server.served, server.active) == (1, 1)
-        async with asyncio.timeout(1):
-            while server.active:  # noqa: ASYNC110 - a count, not an event
-                await asyncio.sleep(0.01)
+        await until(lambda: not server.active)
     await server.stop()
 
 
