@@ -7,10 +7,13 @@ RECORDINGS ?=
 TESTS ?= tests
 CRASHES ?= 200
 PEERS ?=
+PARTS ?=
+CASES ?=
+KEEP ?=
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test lint check docs bench bench-ops guard soak clean
+.PHONY: run test lint check docs bench bench-million bench-sizes bench-ops guard soak clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -41,11 +44,20 @@ docs: $(STAMP)
 	$(if $(RECORDINGS),$(BIN)/python -m tests.tools.recordings_docs $(RECORDINGS))
 
 # figures, not a test: CPU per request beside a bare echo, nginx and (PEERS=1, in environments of their own) LiteLLM and
-# Portkey; latency, memory, start; at the end what is to hold, and whether it does. `python -m tests.bench --help` has more
+# Portkey; latency, memory, start, growth; at the end what is to hold, and whether it does. PARTS and CASES (a pattern)
+# choose, KEEP=FILE puts several goes together; `python -m tests.bench --help` has more
 bench: $(STAMP)
+	PEERS='$(PEERS)' BENCH_PARTS='$(PARTS)' BENCH_ONLY='$(CASES)' BENCH_KEEP='$(KEEP)' BENCH_PLOT=docs/bench.svg \
+		$(BIN)/python -m tests.bench
+
+# memory over a million requests; goes on where it was interrupted
+bench-million: $(STAMP)
+	BENCH_KEEP='$(KEEP)' $(BIN)/python -m tests.bench.million
+
+# the store and the terminal with many keys, ledger entries and requests
+bench-sizes: $(STAMP)
 	$(BIN)/python -m tests.bench.store
 	$(BIN)/python -m tests.bench.terminal
-	PEERS=$(PEERS) BENCH_PLOT=docs/bench.svg $(BIN)/python -m tests.bench
 
 # workers, reloads, restarts: figures, not a test
 bench-ops: $(STAMP)

@@ -18,6 +18,7 @@ from tests.bench.cases import (
     CHAT,
     MESSAGES,
     PACED,
+    STREAMS,
     Case,
     cases,
     load,
@@ -29,7 +30,7 @@ from tests.bench.cases import (
 from tests.bench.harness import folder, memory
 from tests.bench.keeping import kept
 from tests.bench.peers import Peer, all_of
-from tests.bench.plot import plot
+from tests.bench.plot import SHOWN, plot
 
 PARTS = ("engine", "cases", "first", "paced", "streams", "start", "growth", "memory")
 MANY_STREAMS = 2000
@@ -99,10 +100,10 @@ def run(asked: argparse.Namespace, where: Path, seen: targets.Figures, key: str,
         with seen.attempt(case.name):
             seen.first[case.name] = measure_first(case, all, canned, key)
             show(case.name, seen.first[case.name])
-    for streams in (32, 500) if "paced" in asked.parts else ():
-        for case in _streams(f"{streams} paced streams", "paced", asked):
+    for streams in STREAMS if "paced" in asked.parts else ():
+        for case in _streams(f"{streams} paced streams", "paced", asked, streams):
             with seen.attempt(case.name):
-                seen.paced[case.name] = measure_paced(case, all, canned, key, streams)
+                seen.paced[case.name] = measure_paced(case, all, canned, key)
                 show(case.name, seen.paced[case.name])
     if "memory" in asked.parts:
         with seen.attempt("memory"):
@@ -133,8 +134,8 @@ def _engine(seen: targets.Figures) -> None:
         print(f"mapping engine, {name:<58}{taken:>9.1f} µs", flush=True)
 
 
-def _streams(words: str, way: str, asked: argparse.Namespace) -> list[Case]:
-    found = [Case(f"{words}, {name}", client, upstream, way) for name, client, upstream in PACED]
+def _streams(words: str, way: str, asked: argparse.Namespace, streams: int = 1) -> list[Case]:
+    found = [Case(f"{words}, {name}", client, upstream, way, streams=streams) for name, client, upstream in PACED]
     return [case for case in found if re.search(asked.only, case.name)]
 
 
@@ -192,6 +193,9 @@ def main() -> None:
     print(f"in {(time.monotonic() - began) / 60:.1f} minutes", flush=True)
     if asked.plot:
         table = {**seen.table, **seen.paced}
+        if missing := [name for name in SHOWN if name not in table]:
+            print(f"{asked.plot} stays as it is, without {'; '.join(missing)}", flush=True)
+            return
         Path(asked.plot).write_text(plot({name: {row.peer: row.cpu for row in rows} for name, rows in table.items()}))
 
 

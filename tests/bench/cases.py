@@ -17,12 +17,16 @@ from tests.bench.peers import Peer
 
 CHAT, MESSAGES = "openai.chat", "anthropic.messages"
 CONNECTIONS = (1, 16)
+FEW_STREAMS = 8
+STREAMS = (FEW_STREAMS, 32, 500)
 SLOW = 0.1
+_LONG = 4
+"""Seconds of a load with which a slow peer is asked."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """`latency`: its added latency is measured too."""
+    """`latency`: its added latency is measured too; `streams` that are open at once."""
 
     name: str
     client: str
@@ -30,6 +34,7 @@ class Case:
     way: str = "json"
     latency: bool = False
     make: Callable[[str], dict[str, Any]] | None = None
+    streams: int = 0
 
     @property
     def same(self) -> bool:
@@ -55,9 +60,11 @@ class Case:
         return f"/{self.way}{path}"
 
     def fits(self, peer: Peer) -> bool:
-        """LiteLLM is asked in the format that it speaks best; Portkey for JSON, as its streams fail on recent Node."""
+        """LiteLLM is asked in the format that it speaks best, and for as many paced streams as it keeps up with;
+        Portkey for JSON, as its streams fail on recent Node."""
         if peer.name == "litellm":
-            return self.client == CHAT and self.upstream in (CHAT, MESSAGES)
+            keeps_up = self.way != "paced" or self.streams <= FEW_STREAMS
+            return self.client == CHAT and self.upstream in (CHAT, MESSAGES) and keeps_up
         if peer.name == "portkey":
             return self.client == CHAT and self.upstream == CHAT and not self.stream
         return True
@@ -148,7 +155,7 @@ class _Turns:
 
     def load(self, case: Case, key: str, where: Path, seconds: int) -> None:
         slow = self.takes > SLOW  # a load must be long beside one request
-        enough = max(seconds, min(20, int(10 * self.takes))) if slow else seconds
+        enough = max(seconds, _LONG, min(20, int(10 * self.takes))) if slow else seconds
         before = cpu(self.peer.pid)
         self.loads.append(load(case, self.peer, key, where, connections=2 if slow else 16, seconds=enough))
         self.spent += cpu(self.peer.pid) - before
@@ -196,14 +203,14 @@ def _without(case: Case, peer: Peer) -> Iterator[None]:
         print(f"{case.name}, without {peer.name}: {error}", file=sys.stderr, flush=True)
 
 
-def measure_paced(case: Case, peers: list[Peer], canned: Peer, key: str, streams: int) -> list[Row]:
+def measure_paced(case: Case, peers: list[Peer], canned: Peer, key: str) -> list[Row]:
     """CPU an event, and how much later it comes than from the upstream itself."""
     body = case.body()
-    base = paced.measure(canned.port, case.path(canned), body, key, canned.pid, streams=streams)
+    base = paced.measure(canned.port, case.path(canned), body, key, canned.pid, streams=case.streams)
     rows = []
     for peer in [peer for peer in peers if case.fits(peer)]:
         with _without(case, peer):
-            one = paced.measure(peer.port, case.path(peer), body, key, peer.pid, streams=streams)
+            one = paced.measure(peer.port, case.path(peer), body, key, peer.pid, streams=case.streams)
             added = {"p50": one.p50 - base.p50, "p99": one.p99 - base.p99}
             rows.append(Row(peer.name, one.cpu, one.events / one.seconds, added, "event"))
     return rows

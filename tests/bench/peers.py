@@ -108,7 +108,8 @@ def litellm(to: int, folder: Path, key: str) -> Iterator[Peer]:
     config.write_text(LITELLM.format(models=models, key=key))
     port = free_port()
     arguments = ("--config", str(config), "--port", str(port), "--host", "127.0.0.1", "--num_workers", "1")
-    with program(str(home / "bin" / "litellm"), *arguments, port=port) as pid:
+    environ = {"LITELLM_MODE": "PRODUCTION", "LITELLM_LOG": "ERROR"}
+    with program(str(home / "bin" / "litellm"), *arguments, port=port, environ=environ) as pid:
         yield Peer("litellm", port, pid, direct=False)
 
 

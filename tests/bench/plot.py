@@ -11,6 +11,7 @@ SHOWN = (
     "JSON, messages to chat",
     "burst, chat",
     "burst, messages to chat",
+    "8 paced streams, chat",
     "32 paced streams, chat",
     "32 paced streams, messages to chat",
 )
