@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
@@ -66,7 +66,10 @@ class Failover:
         *,
         retry: Retry,
         keepalive: float,
+        clean: Callable[[str], str],
     ) -> None:
+        """`clean` takes secrets out of what a provider says of a failure."""
+        self._clean = clean
         self._upstreams = upstreams
         self._pool = pool
         self._health = health
@@ -146,6 +149,7 @@ class Failover:
             try:
                 answer = await (attempt.stream(self._keepalive) if exchange.stream else attempt.json())
             except AttemptFailed as failed:
+                failed.without_secrets(self._clean)
                 exchange.usage, exchange.produced, exchange.complete = {}, 0, False  # nothing of it was told
                 done(0)
                 self._note(exchange, plan, lease, failed.blame.name.lower(), failed.status, began)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import IntEnum
@@ -50,6 +50,14 @@ class AttemptFailed(NexeonError):
 
     def __str__(self) -> str:
         return f"{self.blame.name.lower()}: {self.error}"
+
+    def without_secrets(self, clean: Callable[[str], str]) -> AttemptFailed:
+        """This, once `clean` has been over all that a provider chose to say: it may repeat what it was sent."""
+        error = self.error
+        error.kind, error.message, self.kind = clean(error.kind), clean(error.message), clean(self.kind)
+        error.code = clean(error.code) if error.code is not None else None
+        error.param = clean(error.param) if error.param is not None else None
+        return self
 
 
 def from_answer(provider: str, status: int, error: Mapping[str, Any], retry_after: float | None) -> AttemptFailed:

@@ -63,6 +63,7 @@ class Gateway:
             self.metrics,
             retry=config.retry,
             keepalive=config.server.keepalive,
+            clean=services.settler.clean,
         )
         self.waiting: set[asyncio.Task[Any]] = set()
         self.streams: set[ClientStream] = set()

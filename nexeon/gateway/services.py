@@ -143,7 +143,7 @@ class Services:
         if tracer is not None and tracer.settings == config.tracing:
             tracer.adopt(config)
             return
-        self.recorder.tracer = open_tracer(config)
+        self.recorder.tracer = open_tracer(config, self.settler.clean)
         if tracer is not None:
             self._tracers.append(tracer)
 

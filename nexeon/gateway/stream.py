@@ -111,7 +111,7 @@ class ClientStream:
 
     async def _failed(self, failed: AttemptFailed) -> bytes:
         relay = self._answer.relay
-        failed.error.message = self._settler.clean(failed.error.message)
+        failed.without_secrets(self._settler.clean)
         self._exchange.failure = failed.error
         relay.note()
         self._answer.reader.stop()

@@ -1,17 +1,22 @@
 """However a provider fails, and whatever it repeats of what it was sent: no secret reaches a client, a line, a measure
-or the log of requests."""
+a trace or the log of requests."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from conftest import Gate, Opener
 from upstream import Call
 
+pytest.importorskip("opentelemetry.sdk")
+
+from opentelemetry.sdk.trace import SpanProcessor
+
 from nexeon.gateway.observe.logs import Formatter
+from nexeon.gateway.observe.tracing import Tracer
 
 SECRET, TENANT, TOKEN = "planted-provider-secret", "planted-tenant-header", "planted-admin-token-long"
 BODY = {"model": "plain", "say": [{"who": "user", "text": "hi"}]}
@@ -20,7 +25,8 @@ Way = Callable[[Call, str], Awaitable[None]]
 
 def answers(status: int) -> Way:
     async def way(call: Call, echo: str) -> None:
-        await call.answer({"problem": f"no: {echo}"}, status, {"x-echo": echo, "www-authenticate": echo})
+        oops = {"kind": echo, "say": f"no: {echo}", "param": echo, "code": echo}
+        await call.answer({"problem": f"no: {echo}", "oops": oops}, status, {"x-echo": echo, "www-authenticate": echo})
 
     return way
 
@@ -46,13 +52,39 @@ async def fails_in_a_stream(call: Call, echo: str) -> None:
     await call.begin_stream()
     await call.event({"id": "talk_1"})
     await call.event({"text": "x"})
-    await call.event({"oops": {"kind": "upstream", "say": f"no: {echo}"}})
+    await call.event({"oops": {"kind": "upstream", "say": f"no: {echo}", "status": echo}})
     await call.end_stream()
+
+
+async def repeats_it(call: Call, echo: str) -> None:
+    """In everything that it may choose of a good answer, which is its client's own affair."""
+    said = {"id": f"talk_{echo}", "text": echo, "end": echo, "usage": {"in": 1, "out": 1, echo: 1}, "model": echo}
+    if not call.json.get("stream"):
+        await call.answer(said, headers={"x-echo": echo})
+        return
+    await call.begin_stream()
+    for event in ({"id": said["id"], echo: echo}, {"text": "x"}, {"strange": echo}, said):
+        await call.event(event, name=echo.replace(" ", ""))
+    await call.event(b"[END]")
+    await call.end_stream()
+
+
+class Spans:
+    """Keeps them."""
+
+    def __init__(self) -> None:
+        self.told = ""
+
+    def on_end(self, span: Any) -> None:
+        self.told += span.to_json()
+
+    def shutdown(self) -> None:
+        return
 
 
 WAYS: dict[str, Way] = {
     **{str(status): answers(status) for status in (400, 401, 403, 404, 413, 422, 429, 500, 529)},
-    **{way.__name__: way for way in (redirects, no_json, half_an_answer, no_http, fails_in_a_stream)},
+    **{way.__name__: way for way in (redirects, no_json, half_an_answer, no_http, fails_in_a_stream, repeats_it)},
 }
 
 
@@ -71,6 +103,9 @@ async def test_nothing_tells_a_secret(opened: Opener, way: str, stream: bool, ca
     async def fails(call: Call) -> None:
         await WAYS[way](call, f"{call.headers['x-secret']} {call.headers['x-tenant']} {TOKEN} {gate.key}")
 
+    spans = Spans()
+    recorder = gate.gateway.recorder
+    recorder.tracer = Tracer(gate.gateway.config, cast("SpanProcessor", spans), gate.gateway.settler.clean)
     gate.upstream.plays(*[fails] * 4)
     answer = await gate.talk(stream=stream)
     await gate.released()
@@ -79,7 +114,11 @@ async def test_nothing_tells_a_secret(opened: Opener, way: str, stream: bool, ca
         "metrics": (await gate.client.get("/metrics")).text,
         "log": await everything_kept(gate, answer.headers["x-request-id"]),
         "lines": lines(gate, caplog),
+        "spans": spans.told,
     }
+    assert '"nexeon.request.id"' in spans.told
+    if way == "repeats_it":
+        del told["answer"]
     secrets = {"provider": SECRET, "tenant": TENANT, "admin": TOKEN, "client": gate.key}
     assert [(where, name) for where, text in told.items() for name, secret in secrets.items() if secret in text] == []
 

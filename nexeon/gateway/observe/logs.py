@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from types import TracebackType
 from typing import Any, Final, TextIO
 
 import orjson
@@ -125,7 +126,9 @@ class RequestLines:
 
 
 def set_up(settings: Lines, redaction: Redaction, stream: TextIO | None = None) -> None:
-    """Everything that is logged in this process goes to `stream` (None: stderr) from here on, as the settings say."""
+    """Everything that is logged in this process goes to `stream` (None: stderr) from here on, as the settings say; the
+    end of the process or of a thread by an exception, too."""
+    redaction.refresh()  # other threads have no secrets of their own to look for
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(Formatter(redaction, as_json=settings.format == "json"))
     root = logging.getLogger()
@@ -136,6 +139,21 @@ def set_up(settings: Lines, redaction: Redaction, stream: TextIO | None = None) 
     root.setLevel(settings.level.upper())
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    sys.excepthook = _crashed
+    threading.excepthook = _thread_crashed
+
+
+def _crashed(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+    else:
+        logging.getLogger("nexeon").critical("the process fails", exc_info=(kind, error, trace))
+
+
+def _thread_crashed(told: threading.ExceptHookArgs) -> None:
+    if told.exc_value is not None and not issubclass(told.exc_type, SystemExit):
+        words = f"the thread {told.thread.name if told.thread is not None else '?'} fails"
+        logging.getLogger("nexeon").critical(words, exc_info=(told.exc_type, told.exc_value, told.exc_traceback))
 
 
 def configured_secrets(config: Config) -> Iterator[str]:

@@ -75,13 +75,17 @@ class Trace:
 class Tracer:
     """Sends spans, from `begin` to `close`."""
 
-    def __init__(self, config: Config, processor: SpanProcessor) -> None:
+    def __init__(
+        self, config: Config, processor: SpanProcessor, clean: Callable[[str], str] = lambda text: text
+    ) -> None:
+        """`clean` takes secrets out of what a provider chose to say."""
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
         self.settings = settings = config.tracing
         self._sample = settings.sample
         self._processor = processor
+        self._clean = clean
         self._resource = Resource.create({"service.name": settings.service, "service.version": __version__})
         self._scope = InstrumentationScope("nexeon", __version__)
         self.adopt(config)
@@ -209,6 +213,7 @@ class Tracer:
 
         if error is not None:
             attributes["error.type"] = error
+        attributes = {name: self._cleaned(value) for name, value in attributes.items()}
         made: ReadableSpan = ReadableSpan(
             name,
             context=context(span, remote=False),
@@ -223,6 +228,11 @@ class Tracer:
         )
         self._processor.on_end(made)
 
+    def _cleaned(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self._clean(value)
+        return tuple(map(self._cleaned, value)) if isinstance(value, tuple) else value
+
 
 def check_tracing(config: Config) -> None:
     """Loads what tracing needs, which takes a moment. Raises ConfigError where it is not installed."""
@@ -235,8 +245,9 @@ def check_tracing(config: Config) -> None:
         raise ConfigError([Problem(f"tracing needs {error.name}: pip install 'nexeon[otel]'")]) from None
 
 
-def open_tracer(config: Config) -> Tracer | None:
-    """None where tracing is off. Raises ConfigError where its package is not installed."""
+def open_tracer(config: Config, clean: Callable[[str], str] = lambda text: text) -> Tracer | None:
+    """None where tracing is off; `clean` takes secrets out of what spans say. Raises ConfigError where its package is
+    not installed."""
     settings: Tracing = config.tracing
     if not settings.enabled:
         return None
@@ -245,7 +256,7 @@ def open_tracer(config: Config) -> Tracer | None:
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
     exporter = OTLPSpanExporter(endpoint=settings.endpoint, headers=dict(settings.headers) or None)
-    return Tracer(config, BatchSpanProcessor(exporter, schedule_delay_millis=settings.delay * 1000))
+    return Tracer(config, BatchSpanProcessor(exporter, schedule_delay_millis=settings.delay * 1000), clean)
 
 
 def _usage(usage: Mapping[str, Any]) -> dict[str, Any]:
