@@ -9,6 +9,7 @@ An event that does not fit a template byte by byte, or whose text is not plain J
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from itertools import chain, repeat
 from typing import Any, Final, NamedTuple
@@ -102,63 +103,96 @@ def _alike(one: bytes, other: bytes) -> bool:
 class Template:
     """An event's bytes around its slots, and those of what it comes to."""
 
-    __slots__ = ("_fields", "_middles", "_swaps", "_tail", "_text", "_texts", "_used", "head", "meaning")
+    __slots__ = (
+        "_fields", "_joint", "_last_line", "_lines", "_middles", "_others", "_plain", "_tail", "_text", "_used",
+        "head", "meaning",
+    )  # fmt: skip
 
     def __init__(
         self, parts: list[bytes], slots: list[Slot], text: int, fields: list[bytes], used: list[int], meaning: Meaning
     ) -> None:
         """`text` is the slot that grows; `fields` and `used` are the client's bytes around slots, in their order there;
         slot -1 is the client's number."""
-        self.head, *self._middles, self._tail = parts
-        self._texts = [slot.is_text for slot in slots]
+        self.head, *middles, self._tail = parts
+        self._middles = [(middle, middle[:2], middle[2:]) for middle in middles]
+        self._joint = self._tail + self.head
+        self._lines = self.head.count(b"\n") + 2
+        self._last_line = self.head.rpartition(b"\n")[2]
         self._text = text
+        self._others = [(number, slot.is_text) for number, slot in enumerate(slots) if number != text]
         self._fields = fields
         self._used = used
-        self._swaps = _swaps(parts, fields, used)
+        self._plain = used == list(range(len(slots))) and fields[1:-1] == middles
         self.meaning = meaning
 
     def run(self, data: bytes, start: int) -> tuple[int, bytes]:
         steady = self.meaning.steady
         if not steady.holds:
             return start, b""
-        pieces = data[start:].split(self._tail)
-        pieces.pop()
+        pieces = self._pieces(data[start:])
         columns = self._columns(pieces)
-        texts = columns[self._text]
-        said, plain = _said_all(texts)
-        taken = len(said)
+        taken, said = _said_all(columns[self._text])
         if not taken or (first := self.meaning.number(taken)) is None:
             return start, b""
-        steady.add("".join(said))
-        end = start + sum(map(len, pieces[:taken])) + taken * len(self._tail)
-        if plain and self._swaps is not None:
-            out = data[start:end]
-            for part, field in self._swaps:
-                out = out.replace(part, field)
-            return end, out
-        return end, self._told(columns, taken, first)
+        steady.add(said)
+        if taken < len(pieces):
+            pieces = pieces[:taken]
+        end = start + sum(map(len, pieces)) + taken * len(self._joint)
+        if not self._plain:
+            return end, self._told(columns, taken, first)
+        head, tail = self._fields[0], self._fields[-1]
+        return end, head + (tail + head).join(pieces) + tail
+
+    def _pieces(self, data: bytes) -> list[bytes]:
+        """What stands between head and tail of each event, of as many as have these."""
+        lines = data.split(b"\n")
+        count = (len(lines) - 1) // self._lines
+        lines = lines[self._lines - 2 :: self._lines]
+        head, tail = self._last_line, self._tail[:-2]
+
+        def fits(number: int) -> bool:
+            return lines[number].startswith(head) and lines[number].endswith(tail)
+
+        if count and not fits(count - 1):
+            count = bisect_left(range(count), True, key=lambda number: not fits(number))
+        pieces = [line[len(head) : -len(tail)] for line in lines[:count]]
+        whole = self.head + self._joint.join(pieces) + self._tail
+        if data.startswith(whole):
+            return pieces
+        return self._pieces_one_by_one(data)
+
+    def _pieces_one_by_one(self, data: bytes) -> list[bytes]:
+        head, tail = self.head, self._tail
+        pieces: list[bytes] = []
+        start = 0
+        while data.startswith(head, start):
+            end = data.find(b"\n\n", start) + 2 - len(tail)
+            start += len(head)
+            if end < start or not data.startswith(tail, end):
+                break
+            pieces.append(data[start:end])
+            start = end + len(tail)
+        return pieces
 
     def _columns(self, pieces: list[bytes]) -> list[list[bytes]]:
-        """The slots' bytes, slot by slot, of as many events as fit."""
-        head, skip = self.head, len(self.head)
-        count = next((number for number, piece in enumerate(pieces) if not piece.startswith(head)), len(pieces))
-        rests = [piece[skip:] for piece in pieces[:count]]
+        """The slots' bytes, slot by slot, of as many pieces as fit."""
+        rests = pieces
         columns: list[list[bytes]] = []
-        for middle in self._middles:
-            cut = [rest.partition(middle) for rest in rests]
-            count = next((number for number, (_, there, _) in enumerate(cut) if not there), len(cut))
+        for middle, begin, more in self._middles:
+            cut = [rest.partition(begin) for rest in rests]
+            after = [rest[len(more) :] for _, _, rest in cut]
+            if more.join([b"", *after]) != b"".join([rest for _, _, rest in cut]):  # one has these bytes in its slot
+                cut = [rest.partition(middle) for rest in rests]
+                count = next((number for number, (_, there, _) in enumerate(cut) if not there), len(cut))
+                del cut[count:]
+                after = [rest for _, _, rest in cut]
             columns.append([value for value, _, _ in cut])
-            rests = [rest for _, _, rest in cut]
+            rests = after
         columns.append(rests)
-        for number, is_text in enumerate(self._texts):
-            if number != self._text:
-                fits = _is_plain if is_text else _is_number
-                values = columns[number]
-                if not is_text or not fits(b"".join(values)):
-                    count = next(
-                        (n for n, value in enumerate(values[:count]) if not fits(value)), min(count, len(values))
-                    )
-        return [column[:count] for column in columns]
+        count = len(rests)
+        for number, is_text in self._others:
+            count = min(count, _fitting(columns[number], is_text))
+        return columns if count == len(pieces) else [column[:count] for column in columns]
 
     def _told(self, columns: list[list[bytes]], taken: int, first: int) -> bytes:
         fields = self._fields
@@ -169,32 +203,33 @@ class Template:
         return b"".join(chain.from_iterable(zip(*rows, strict=False)))
 
 
-def _swaps(parts: list[bytes], fields: list[bytes], used: list[int]) -> list[tuple[bytes, bytes]] | None:
-    """What to replace in events with plain slots to make what the client gets; None where that is not all there is."""
-    if used != list(range(len(parts) - 1)):
-        return None
-    swaps = [(part, field) for part, field in zip(parts, fields, strict=True) if part != field]
-    raw, wanted = b"0".join(parts) * 2, b"0".join(fields) * 2
-    for part, field in swaps:
-        if raw.count(part) != 2:
-            return None
-        raw = raw.replace(part, field)
-    return swaps if raw == wanted else None
+def _fitting(values: list[bytes], is_text: bool) -> int:
+    """How many, from the first one on, are plain texts, or numbers."""
+    whole = b"".join(values)
+    if is_text:
+        if whole.isalnum() or not whole:
+            return len(values)
+        return next((number for number, value in enumerate(values) if value and not value.isalnum()), len(values))
+    if whole.isdigit() and all(values) and max(map(len, values)) < 16 and b"\n0" not in b"\n".join((b"", *values)):
+        return len(values)
+    return next((number for number, value in enumerate(values) if not _is_number(value)), len(values))
 
 
-def _said_all(texts: list[bytes]) -> tuple[list[str], bool]:
-    """The meanings of as many texts, from the first one on, as are JSON texts, and whether all are without escapes."""
+def _said_all(texts: list[bytes]) -> tuple[int, str]:
+    """How many texts, from the first one on, are JSON texts, and what these mean together."""
     whole = b"".join(texts)
     if all(texts):
         if not (b"\\" in whole or b'"' in whole):
             if whole.translate(None, _CONTROLS) == whole:
                 try:
-                    return [text.decode() for text in texts], True
+                    if whole.isascii():
+                        return len(texts), whole.decode()
+                    return len(texts), "".join([text.decode() for text in texts])
                 except UnicodeDecodeError:
                     pass
         elif _are_closed(texts):
             try:
-                return orjson.loads(b'["' + b'","'.join(texts) + b'"]'), False
+                return len(texts), "".join(orjson.loads(b'["' + b'","'.join(texts) + b'"]'))
             except orjson.JSONDecodeError:
                 pass
     said: list[str] = []
@@ -203,7 +238,7 @@ def _said_all(texts: list[bytes]) -> tuple[list[str], bool]:
             said.append(_said(text))
         except ValueError:
             break
-    return said, False
+    return len(said), "".join(said)
 
 
 def _are_closed(texts: list[bytes]) -> bool:
@@ -219,10 +254,6 @@ def _said(text: bytes) -> str:
     if type(said) is not str or not said:
         raise ValueError
     return said
-
-
-def _is_plain(value: bytes) -> bool:
-    return value.isalnum() or not value
 
 
 def _is_number(value: bytes) -> bool:
