@@ -11,11 +11,11 @@ from typing import Any
 
 import httpx._transports.default
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # machines are noisy: a slow example is no failure; `make soak` runs many more of them
-settings.register_profile("default", deadline=None)
-settings.register_profile("soak", deadline=None, max_examples=5000)
+settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("soak", settings.get_profile("default"), max_examples=5000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 Figures = Counter[tuple[str, str, str, str]]

@@ -24,6 +24,7 @@ from nexeon.gateway.repeats.idempotency import Claim, Kept, Repeats
 from nexeon.store import open_store
 from nexeon.store.answers import Answer, SQLiteAnswers
 from nexeon.store.requests import RequestLog
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 
@@ -298,7 +299,7 @@ def gateway(config: Path) -> Iterator[int]:
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     yield process.pid
-    process.communicate("\n", timeout=20)
+    process.communicate("\n", timeout=PATIENCE)
     assert process.returncode == 0
 
 
@@ -326,7 +327,7 @@ def test_help_imports_nothing_heavy() -> None:
         "sys.exit(f'imported: {heavy}' if heavy else 0)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False, timeout=60
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False, timeout=PATIENCE
     )
     assert done.returncode == 0, done.stderr
     assert "provider-keys" in done.stdout

@@ -19,6 +19,7 @@ from click.testing import CliRunner
 
 from nexeon.admin.http import OPERATIONS
 from nexeon.cli import main
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 PAGING = {"after"}
@@ -100,7 +101,13 @@ def complete(*words: str, cwd: Path) -> set[str]:
     }
     code = "from nexeon.cli import main; main(prog_name='nexeon')"
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=cwd, env=environment, timeout=60, check=False
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=environment,
+        timeout=PATIENCE,
+        check=False,
     )
     assert done.stderr == ""
     return {line.partition(",")[2].partition("\t")[0] for line in done.stdout.splitlines()}
@@ -141,12 +148,12 @@ def test_a_terminal_gets_colours_and_a_pipe_never(tmp_path: Path, variables: dic
     with subprocess.Popen([*command, "accounts", "list"], cwd=tmp_path, env=environment, stdout=slave) as process:
         os.close(slave)
         shown = io.BytesIO()
-        while select.select([master], [], [], 30)[0]:
+        while select.select([master], [], [], PATIENCE)[0]:
             try:
                 shown.write(os.read(master, 4096))
             except OSError:
                 break
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE) == 0
     os.close(master)
     assert (b"\x1b[31m" in shown.getvalue()) is not bool(variables)
     assert b"acme" in shown.getvalue()

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from nexeon.data import data_path
+from tests.patience import PATIENCE
 
 MODEL = {
     "owned_by": "tests", "created": 1, "price": {"input": 1, "output": 2},
@@ -38,7 +39,11 @@ def settings(folder: Path) -> dict[str, Any]:
 
 def nexeon(*words: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "nexeon.cli", *map(str, words)], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-m", "nexeon.cli", *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
     )
 
 
@@ -60,7 +65,7 @@ def server(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
 
 def said(folder: Path, words: str, process: subprocess.Popen[str]) -> str:
     """Waits until the words stand on its stderr; all that stands there."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE
     while words not in (text := (folder / "stderr").read_text()):
         assert process.poll() is None, text
         assert time.monotonic() < deadline, text

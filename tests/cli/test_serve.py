@@ -20,6 +20,7 @@ from nexeon.cli import main
 from nexeon.cli.sandbox import curl
 from nexeon.config import load_config
 from nexeon.data import data_path
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,7 +51,7 @@ def printed(config: Path) -> Iterator[list[str]]:
     lines = [process.stdout.readline().rstrip("\n") for _ in range(3)]
     yield lines
     process.send_signal(signal.SIGTERM)
-    rest, words = process.communicate(timeout=60)
+    rest, words = process.communicate(timeout=PATIENCE)
     assert (process.returncode, rest) == (0, ""), words
 
 
@@ -60,7 +61,7 @@ def post(line: str) -> Any:
     assert words[:2] == ["curl", "-sS"]
     headers = dict(words[place + 1].split(": ", 1) for place, word in enumerate(words) if word == "-H")
     request = urllib.request.Request(words[2], words[words.index("-d") + 1].encode(), headers)
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
         return json.load(answer)
 
 

@@ -19,6 +19,7 @@ from nexeon.gateway.server.app import create_app, gateway_of, services_of
 from nexeon.store import open_store, to_nano
 from nexeon.store.guests import GuestStore
 from tests.listening import listen
+from tests.patience import PATIENCE
 
 from . import engine
 from .cases import CHAT, GEMINI, MESSAGES, RESPONSES, Case
@@ -178,7 +179,9 @@ async def live(targets: Iterable[Target], folder: Path) -> AsyncIterator[Live]:
     while not gateway_of(app).ready:  # noqa: ASYNC110 (readiness has no event)
         await asyncio.sleep(0.01)
     try:
-        async with httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=30) as client:
+        async with httpx.AsyncClient(
+            base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=PATIENCE
+        ) as client:
             yield Live(client, replay, names, store, account.id)
     finally:
         await serving.finish()

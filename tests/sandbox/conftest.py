@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from nexeon.sandbox import SandboxServer
+from tests.patience import PATIENCE
 
 from .asker import Asker
 from .formats import FORMATS
@@ -21,7 +22,7 @@ async def base_url() -> AsyncIterator[str]:
 
 @pytest.fixture
 async def http(base_url: str) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=base_url, timeout=10) as client:
+    async with httpx.AsyncClient(base_url=base_url, timeout=PATIENCE) as client:
         yield client
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from nexeon.store.records import Balance
 from nexeon.store.tinydb_engine import TinyStore
+from tests.patience import PATIENCE
 
 LIMIT = 3 << 20
 
@@ -44,7 +45,7 @@ async def test_what_was_admitted_is_settled_on_a_full_disk(tmp_path: Path) -> No
         [sys.executable, "-c", PROGRAM, str(tmp_path)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (LIMIT, LIMIT)),
     )
