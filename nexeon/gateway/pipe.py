@@ -107,7 +107,8 @@ def marked(body: Any, places: tuple[IdPlace, ...]) -> Any:
 
 
 class EventMarker:
-    """Marks the ids of a stream's events. Where an id stands once in an event's JSON, the rest stays byte for byte."""
+    """Marks the ids of a stream's events. Where an event's JSON has them in their places only, the rest of it stays byte
+    for byte."""
 
     __slots__ = ("_deep", "_known", "_plain")
 
@@ -118,19 +119,22 @@ class EventMarker:
 
     def mark(self, body: dict[str, Any], data: bytes) -> bytes | None:
         """The event's JSON with marked ids; None where `body` has to be written anew after `marked`."""
+        times: dict[str, int] = {}
         for key, prefix in self._plain:
-            value = body.get(key)
-            if type(value) is not str or not value or not value.startswith(prefix):
-                continue
+            if key in body and type(value := body[key]) is str and value and value.startswith(prefix):
+                times[value] = times.get(value, 0) + 1
+        for first, place in self._deep:
+            if first in body:
+                for value in place.path.all(body):
+                    if type(value) is str and value and value.startswith(place.prefix):
+                        times[value] = times.get(value, 0) + 1
+        for value, count in times.items():
             swap = self._known.get(value)
             if swap is None:
                 swap = self._known[value] = dumps(value), dumps(gateway_id(value))
-            if data.count(swap[0]) != 1:
+            if data.count(swap[0]) != count:
                 return None
             data = data.replace(*swap)
-        for first, place in self._deep:
-            if first in body and place.path.get(body) is not MISSING:
-                return None
         return data
 
 
