@@ -23,6 +23,7 @@ from nexeon.mapping import Library, load_library
 from nexeon.sandbox.app import create_app as create_sandbox
 from nexeon.store import open_store, to_nano
 from nexeon.store.guests import GuestStore
+from tests.patience import PATIENCE
 
 MODEL = "gpt-5"
 Opened = Callable[..., Awaitable[tuple[httpx.AsyncClient, Gateway]]]
@@ -100,8 +101,8 @@ async def test_a_background_answer_is_charged_once(opened: Opened) -> None:
     client, gateway = await opened()
     before = (await client.get("/me")).json()["balance"]
     answer = (await ask(client, background=True)).json()
-    await gateway.behind.stop(10)
-    await gateway.settler.drain(5)
+    await gateway.behind.stop(PATIENCE)
+    await gateway.settler.drain(PATIENCE)
     found = (await client.get(f"/responses/{answer['id']}")).json()
     assert found["status"] == "completed"
     after = (await client.get("/me")).json()
@@ -115,16 +116,16 @@ async def test_a_background_answer_is_charged_once(opened: Opened) -> None:
 async def test_a_cancelled_answer_holds_no_credit(opened: Opened) -> None:
     client, gateway = await opened()
     before = (await client.get("/me")).json()["balance"]
-    answer = (await ask(client, input="[[first-byte 20s]] Hi", background=True)).json()
+    answer = (await ask(client, input="[[first-byte 600s]] Hi", background=True)).json()
     assert (await client.post(f"/responses/{answer['id']}/cancel")).json()["status"] == "cancelled"
-    await gateway.settler.drain(5)
+    await gateway.settler.drain(PATIENCE)
     after = (await client.get("/me")).json()
     assert (after["balance"], float(after["reserved"])) == (before, 0)
 
 
 async def test_deleting_ends_it(opened: Opened) -> None:
     client, gateway = await opened()
-    answer = (await ask(client, input="[[first-byte 20s]] Hi", background=True)).json()
+    answer = (await ask(client, input="[[first-byte 600s]] Hi", background=True)).json()
     assert (await client.delete(f"/responses/{answer['id']}")).json()["deleted"] is True
     assert gateway.behind.running == {}
     assert (await client.get(f"/responses/{answer['id']}")).status_code == 404
@@ -197,7 +198,7 @@ async def test_what_is_deleted_does_not_come_again_under_its_key(opened: Opened,
 
     store = gateway.store
     assert isinstance(store, GuestStore)
-    await gateway.settler.drain(5)
+    await gateway.settler.drain(PATIENCE)
     accounts = Accounts(store.guests)
     accounts.gone = gateway.repeats.forget_account
     account = (await accounts.list())["items"][0]["id"]
@@ -221,7 +222,7 @@ async def test_a_keyed_stream_in_the_background_is_made_once(opened: Opened) -> 
     assert again.text == first.text
     other = {"json": {**body, "input": "Ho"}, "headers": {"idempotency-key": "once"}}
     assert (await client.post("/responses", **other)).status_code == 422  # type: ignore[arg-type]
-    await gateway.settler.drain(5)
+    await gateway.settler.drain(PATIENCE)
     store = gateway.store
     assert isinstance(store, GuestStore)
     assert len([entry for entry in await store.guests.history() if entry.kind == "charge"]) == 1
@@ -256,6 +257,6 @@ async def test_a_key_is_known_before_its_work_in_the_background_begins(
     again = await ask()
     assert again.headers["x-nexeon-replayed"] == "true"
     assert id in again.text
-    await gateway.settler.drain(5)
+    await gateway.settler.drain(PATIENCE)
     after = (await client.get("/me")).json()
     assert (after["balance"], float(after["reserved"])) == (before, 0)

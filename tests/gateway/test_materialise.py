@@ -134,11 +134,12 @@ async def test_size_and_time_are_limited(upstream: Upstream) -> None:
         await asyncio.wait_for(call.wait_left(), PATIENCE)
 
     upstream.plays(serving({"/large": says(PDF * 100), "/endless": endless, "/late": late, "/gone": says(b"", 404)}))
-    fetcher = Materialiser(Materialise(max_bytes=1000, timeout=0.3), anywhere)
     for path, why in {"/large": "larger than", "/endless": "larger than", "/late": "within", "/gone": "404"}.items():
+        timeout = 0.3 if path == "/late" else PATIENCE
+        fetcher = Materialiser(Materialise(max_bytes=1000, timeout=timeout), anywhere)
         with pytest.raises(Unfetched, match=why):
             await fetcher.fetch("document", upstream.url + path)
-    await fetcher.aclose()
+        await fetcher.aclose()
 
 
 async def test_switched_off_is_said(upstream: Upstream) -> None:
