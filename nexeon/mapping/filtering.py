@@ -6,11 +6,11 @@ import ast
 from collections.abc import Callable
 from typing import Final
 
-from nexeon.mapping.pytree import at_line, clone
+from nexeon.mapping.pytree import at_line, called, clone, compared, is_missing, is_name, named
 
 OTHERWISE: Final = "other_"
 """Before the name of a filter that is called where the usual case is not."""
-INLINED: Final = ("where", "reject", "pluck", "first", "last", "length", "trim")
+INLINED: Final = ("where", "reject", "pluck", "first", "last", "length", "trim", "fit_id")
 
 
 def inlined(node: ast.Call, visited: Callable[[ast.expr], ast.expr], fresh: Callable[[], str]) -> ast.expr | None:
@@ -18,7 +18,9 @@ def inlined(node: ast.Call, visited: Callable[[ast.expr], ast.expr], fresh: Call
     if not isinstance(node.func, ast.Name):
         return None
     name = node.func.id.removeprefix("filter_")
-    if name not in INLINED or name == node.func.id or not all(_is_text(one) for one in node.args[1:]):
+    if name not in INLINED or name == node.func.id or not all(isinstance(one, ast.Constant) for one in node.args[1:]):
+        return None
+    if name != "fit_id" and not all(_is_text(one) for one in node.args[1:]):
         return None
     value = visited(node.args[0])
     first = value
@@ -27,13 +29,18 @@ def inlined(node: ast.Call, visited: Callable[[ast.expr], ast.expr], fresh: Call
         first, value = ast.NamedExpr(ast.Name(own, ast.Store()), value), ast.Name(own, ast.Load())
     words = [one.value for one in node.args[1:] if isinstance(one, ast.Constant) and isinstance(one.value, str)]
     usual = _usual(name, value, words, fresh)
-    test = ast.Compare(_type(first), [ast.Is()], [ast.Name("str" if name == "trim" else "list", ast.Load())])
+    kind = ast.Name("str" if name in ("trim", "fit_id") else "list", ast.Load())
+    test: ast.expr = ast.Compare(_type(first), [ast.Is()], [kind])
+    if name == "fit_id":
+        test = ast.BoolOp(ast.And(), [test, *_fits(value, node.args[1:])])
     other = ast.Call(ast.Name(OTHERWISE + name, ast.Load()), [clone(value), *node.args[1:]], [])
     return at_line(ast.IfExp(test, usual, other), node)
 
 
 def _usual(name: str, value: ast.Name, words: list[str], fresh: Callable[[], str]) -> ast.expr:
     """What the filter gives of a list (`trim`: of text)."""
+    if name == "fit_id":
+        return clone(value)
     if name == "trim":
         return ast.Call(ast.Attribute(clone(value), "strip", ast.Load()), [], [])
     if name == "length":
@@ -60,6 +67,14 @@ def _usual(name: str, value: ast.Name, words: list[str], fresh: Callable[[], str
     if name == "reject":
         tests = [ast.UnaryOp(ast.Not(), ast.BoolOp(ast.And(), tests))]
     return _listing(one, item, value, tests, fresh)
+
+
+def _fits(value: ast.Name, longest: list[ast.expr]) -> list[ast.expr]:
+    """That an identifier stays as it is, as most do."""
+    size = ast.Call(ast.Name("len", ast.Load()), [clone(value)], [])
+    most = clone(longest[0]) if longest else ast.Constant(64)
+    methods = [ast.Call(ast.Attribute(clone(value), one, ast.Load()), [], []) for one in ("isascii", "isidentifier")]
+    return [ast.Compare(size, [ast.LtE()], [most]), *methods]
 
 
 def _listing(
@@ -101,3 +116,37 @@ def _is_map(value: ast.expr) -> ast.expr:
 
 def _is_text(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def usual_first(node: ast.IfExp) -> ast.expr:
+    """`MISSING if (t := x) is MISSING or t is None else u if type(t) is list else o`: what is usual is asked first."""
+    inner = node.orelse
+    if not is_missing(node.body) or not isinstance(inner, ast.IfExp):
+        return node
+    asks = inner.test.values[0] if isinstance(inner.test, ast.BoolOp) else inner.test
+    pair = compared(asks, ast.Is)
+    call = called(pair[0], "type") if pair is not None and isinstance(pair[1], ast.Name) else None
+    if call is None or not isinstance(call.args[0], ast.Name):
+        return node
+    name = call.args[0].id
+    tests = node.test.values if isinstance(node.test, ast.BoolOp) and isinstance(node.test.op, ast.Or) else [node.test]
+    begins = compared(tests[0], ast.Is)
+    for number, test in enumerate(tests):
+        asked = compared(test, ast.Is)
+        value = asked[0] if asked is not None else None
+        if isinstance(value, ast.NamedExpr) and not number:
+            value = value.target
+        if (
+            asked is None
+            or not is_name(value, name)
+            or not (is_missing(asked[1]) or (isinstance(asked[1], ast.Constant) and asked[1].value is None))
+        ):
+            return node
+    assert begins is not None
+    if isinstance(begins[0], ast.NamedExpr):
+        assert isinstance(tests[0], ast.Compare)
+        call.args = [begins[0]]
+        tests[0].left = named(name, node)
+    node.orelse = inner.orelse
+    inner.orelse = node
+    return inner

@@ -127,7 +127,11 @@ def to_number(value: Any) -> Any:
 
 @filter_()
 def join(value: Any, separator: str = "") -> str:
-    return separator.join(text(item) for item in need(value, list, "join") if item is not None and item is not MISSING)
+    parts = need(value, list, "join")
+    try:
+        return separator.join(parts)
+    except TypeError:  # not all of it is text
+        return separator.join([text(item) for item in parts if item is not None and item is not MISSING])
 
 
 @filter_()
@@ -336,16 +340,18 @@ def index(value: Any, key: str, field: str | None = None) -> dict[str, Any]:
 def chunk(value: Any, key: str, *together: Any) -> list[list[Any]]:
     """Runs of neighbours whose field has one of the values, a list each; every other item a list of its own."""
     runs: list[list[Any]] = []
-    running = False
-    texts = {type(one) for one in together} == {str}
+    running: list[Any] | None = None
+    text = together[0] if len(together) == 1 and type(together[0]) is str else MISSING
     for item in need(value, list, "chunk"):
         field = item.get(key, MISSING) if type(item) is dict else MISSING
-        joins = field in together if texts and type(field) is str else any_equal(field, together)
-        if joins and running:
-            runs[-1].append(item)
-        else:
+        if not (field == text if type(field) is str and text is not MISSING else any_equal(field, together)):
             runs.append([item])
-        running = joins
+            running = None
+        elif running is None:
+            running = [item]
+            runs.append(running)
+        else:
+            running.append(item)
     return runs
 
 

@@ -45,7 +45,7 @@ class OpaqueText(str):
 
     __hash__ = __len__ = __contains__ = __getitem__ = __iter__ = _touch
     __add__ = __mod__ = __mul__ = __lt__ = __le__ = __gt__ = __ge__ = _touch
-    __format__ = __str__ = strip = _touch
+    __format__ = __str__ = strip = isascii = isidentifier = _touch
 
 
 class OpaqueNumber(int):

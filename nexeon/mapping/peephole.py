@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable
 from typing import Final
 
-from nexeon.mapping.filtering import OTHERWISE, inlined
+from nexeon.mapping.filtering import OTHERWISE, inlined, usual_first
 from nexeon.mapping.pytree import Block, Names, at_line, called, clone, compared, got, is_missing, is_name, named
 
 _OPPOSITE: Final[dict[type[ast.cmpop], type[ast.cmpop]]] = {
@@ -76,6 +76,10 @@ class Peephole(ast.NodeTransformer):
 
     def visit_For(self, node: ast.For) -> ast.AST | list[ast.stmt]:
         node.body = self.block(node.body)
+        looped = node.iter.body if isinstance(node.iter, ast.IfExp) and called(node.iter.orelse, "each") else None
+        if isinstance(looped, ast.Name) and self._often_missing(looped.id):  # in what was put in place of a call
+            there = ast.Compare(clone(looped), [ast.IsNot()], [named("MISSING", node)])
+            return at_line(ast.If(there, [node], []), node)
         over = called(node.iter, "each")
         if over is None:
             node.iter = self.visit(node.iter)
@@ -226,7 +230,7 @@ class Peephole(ast.NodeTransformer):
         there: ast.expr = ast.Compare(kept, [ast.IsNot()], [ast.Name("MISSING", ast.Load())])
         if kinds <= {"dict", "list", "missing"}:
             return at_line(ast.BoolOp(ast.And(), [there, clone(value)]), call)
-        options = ast.Tuple([ast.Name("dict", ast.Load()), ast.Name("list", ast.Load())], ast.Load())
+        options = ast.Name("HOLDERS", ast.Load())
         other = ast.Compare(ast.Call(ast.Name("type", ast.Load()), [clone(value)], []), [ast.NotIn()], [options])
         either = ast.BoolOp(ast.Or(), [clone(value), other])
         return at_line(ast.BoolOp(ast.And(), [there, either]), call)
@@ -239,7 +243,7 @@ class Peephole(ast.NodeTransformer):
         value = self.visit(value)
         if kinds <= _SIZED:
             return negated(value)
-        options = ast.Tuple([ast.Name(one, ast.Load()) for one in ("str", "list", "dict")], ast.Load())
+        options = ast.Name("SIZED", ast.Load())
 
         def sized(one: ast.expr) -> ast.BoolOp:
             kind = ast.Compare(ast.Call(ast.Name("type", ast.Load()), [clone(one)], []), [ast.In()], [options])
@@ -271,7 +275,7 @@ class Peephole(ast.NodeTransformer):
             return chosen
         node.body = self.visit(node.body)
         node.orelse = self.visit(node.orelse)
-        return _usual_first(node)
+        return usual_first(node)
 
     def visit_BoolOp(self, node: ast.BoolOp) -> ast.AST:
         return self._truth(node)  # the compiler makes them for conditions only
@@ -298,6 +302,10 @@ class Peephole(ast.NodeTransformer):
             if found is not None and is_missing(found[2]) and isinstance(node.comparators[0], ast.Constant):
                 assert isinstance(node.left, ast.Call)
                 node.left = _bare(node.left)
+        if isinstance(node.ops[0], (ast.In, ast.NotIn)) and isinstance(options := node.comparators[0], ast.Tuple):
+            names = [one.id for one in options.elts if isinstance(one, ast.Name)]
+            if names == ["int", "float"]:
+                node.comparators = [named("NUMBERS", node)]
         tested = self._tested(node)
         if tested is not None:
             return tested
@@ -399,36 +407,6 @@ class Peephole(ast.NodeTransformer):
         if not number or "bool" in self.names.kinds(node.args[0]):
             return None
         return at_line(ast.Compare(self.visit(node.args[0]), [ast.Eq()], [right]), node)
-
-
-def _usual_first(node: ast.IfExp) -> ast.expr:
-    """`MISSING if (t := x) is MISSING or t is None else u if type(t) is list else o`: what is usual is asked first."""
-    inner = node.orelse
-    if not is_missing(node.body) or not isinstance(inner, ast.IfExp):
-        return node
-    asks = inner.test.values[0] if isinstance(inner.test, ast.BoolOp) else inner.test
-    pair = compared(asks, ast.Is)
-    call = called(pair[0], "type") if pair is not None and isinstance(pair[1], ast.Name) else None
-    if call is None or not isinstance(call.args[0], ast.Name):
-        return node
-    name = call.args[0].id
-    tests = node.test.values if isinstance(node.test, ast.BoolOp) and isinstance(node.test.op, ast.Or) else [node.test]
-    begins = compared(tests[0], ast.Is)
-    for number, test in enumerate(tests):
-        asked = compared(test, ast.Is)
-        value = asked[0] if asked is not None else None
-        if isinstance(value, ast.NamedExpr) and not number:
-            value = value.target
-        if asked is None or not is_name(value, name) or not (is_missing(asked[1]) or _is_constant(asked[1], None)):
-            return node
-    assert begins is not None
-    if isinstance(begins[0], ast.NamedExpr):
-        assert isinstance(tests[0], ast.Compare)
-        call.args = [begins[0]]
-        tests[0].left = named(name, node)
-    node.orelse = inner.orelse
-    inner.orelse = node
-    return inner
 
 
 def _type_is(value: ast.expr, kind: str) -> ast.expr:

@@ -24,6 +24,8 @@ def shared(function: ast.FunctionDef, fresh: Callable[[], str], *, maps_only: bo
         pass
     if not maps_only:
         _Values(stores, fresh).block(function.body)
+        facts = _Facts(_Maps(stores, fresh))
+        function.body = [facts.visit(one) for one in function.body]
 
 
 class _Sharing:
@@ -115,6 +117,8 @@ class _Maps(_Sharing):
         return found[0], found[1]
 
     def kept(self, part: _Part) -> ast.expr:
+        if part[0] == "ctx":
+            return _fact(part[1])
         own = self._fresh()
         read = ast.Call(ast.Attribute(ast.Name(part[0], ast.Load()), "get", ast.Load()), [ast.Constant(part[1])], [])
         kept = ast.NamedExpr(ast.Name(own, ast.Store()), read)
@@ -127,6 +131,26 @@ class _Maps(_Sharing):
         assert isinstance(node.body, ast.Call)
         read = ast.Attribute(ast.Name(variable, ast.Load()), "get", ast.Load())
         return at_line(ast.Call(read, node.body.args, []), node)
+
+
+def _fact(name: str | int) -> ast.expr:
+    """A map of the context, which is there or not, and never anything else."""
+    read = ast.Call(ast.Attribute(ast.Name("ctx", ast.Load()), "get", ast.Load()), [ast.Constant(name)], [])
+    return ast.BoolOp(ast.Or(), [read, ast.Name("EMPTY", ast.Load())])
+
+
+class _Facts(ast.NodeTransformer):
+    """What is read once from a map of the context."""
+
+    def __init__(self, maps: _Maps) -> None:
+        self._maps = maps
+
+    def visit_IfExp(self, node: ast.IfExp) -> ast.AST:
+        part = self._maps.part(node)
+        if part is None or part[0] != "ctx":
+            return self.generic_visit(node)
+        assert isinstance(node.body, ast.Call)
+        return at_line(ast.Call(ast.Attribute(_fact(part[1]), "get", ast.Load()), node.body.args, []), node)
 
 
 class _Values(_Sharing):

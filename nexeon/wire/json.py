@@ -64,6 +64,10 @@ def dumps(value: Any) -> bytes:
 def is_object(text: str) -> bool:
     """True where `text` is the JSON text of an object."""
     try:
+        return type(orjson.loads(text)) is dict  # what it takes, it takes for what it is: exact or not
+    except orjson.JSONDecodeError:
+        pass
+    try:
         return isinstance(loads(text.encode("utf-8", "surrogatepass")), dict)
     except JSONError:
         return False
