@@ -133,8 +133,9 @@ class AdminService:
 
     async def status(self) -> View:
         """What is being administered, by which process, and what the operator should know of: accounts below their
-        soft limits, provider keys that are left out, records that the log of requests could not keep, a configuration
-        that cannot be used. `reload` is how the last reading of the configuration went, null where there was none."""
+        soft limits, provider keys that are left out, targets that keep failing, records that the log of requests could
+        not keep, a configuration that cannot be used. `reload` is how the last reading of the configuration went, null
+        where there was none."""
         reload = self.running.state() if self.running is not None else None
         return {"store": self.store.url, "pid": os.getpid(), "warnings": await self._warnings(), "reload": reload}
 
@@ -198,6 +199,11 @@ class AdminService:
         for key, state in self._pool.states().items():
             if state.get("state") == "removed":
                 warnings.append(f"provider key `{key}` is left out: {state.get('reason')}")
+        targets = self.live.watched.targets() if self.live.watched is not None else {}
+        for (provider, model, _), state in sorted(targets.items(), key=str):
+            if state["open"]:
+                times = state["failures"]
+                warnings.append(f"target `{provider}/{model}` is left alone after {times} failures in a row")
         if self._log is not None and self._log.dropped:
             warnings.append(f"the request log has dropped {self._log.dropped} records since the start")
         last = self.running.state() if self.running is not None else None

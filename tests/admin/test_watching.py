@@ -183,6 +183,9 @@ async def test_what_needs_attention(tmp_path: Path) -> None:
         ("account", "low"),
     ]
     assert "12 s to go" in shown["problems"][1]["words"]
+    warnings = (await service.call("status", {}, actor="test"))["warnings"]
+    assert len(warnings) == 3, warnings
+    assert "left alone after 5 failures in a row" in warnings[-1]
     assert shown["spend_today"] == "0.00"
     assert (shown["running"], shown["url"]) == (3, "http://127.0.0.1:8080")
     model = (await service.call("models.list", {"limit": 1}, actor="test"))["items"][0]

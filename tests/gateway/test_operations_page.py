@@ -6,9 +6,10 @@ import json
 import re
 from pathlib import Path
 
+import click
 from conftest import Gate
 
-from nexeon.cli import _VERBS
+from nexeon.cli import _VERBS, main
 from nexeon.data import data_path
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
@@ -25,6 +26,27 @@ async def test_every_measure_exists(gate: Gate) -> None:
 def test_every_command_exists() -> None:
     named = set(re.findall(r"`nexeon ([a-z-]+)|^    nexeon ([a-z-]+)", PAGE, re.MULTILINE))
     assert {one or other for one, other in named} <= set(_VERBS)
+
+
+def test_every_command_takes_what_is_given() -> None:
+    """Its group's operation and its options, as far as they are written out."""
+    spans = re.findall(r"`nexeon ([^`]+)`|^    nexeon ([^\n#]+)", PAGE, re.MULTILINE)
+    seen = 0
+    for one, other in spans:
+        command: click.Command = main
+        for word in (one or other).split():
+            if isinstance(command, click.Group) and word in command.list_commands(click.Context(command)):
+                found = command.get_command(click.Context(command), word)
+                assert found is not None
+                command = found
+            elif word.startswith("-"):
+                options = {
+                    name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)
+                }
+                assert word in options, f"`nexeon {one or other}`: {command.name} has no {word}"
+                seen += 1
+        assert not isinstance(command, click.Group) or "…" in (one or other), one or other
+    assert seen > 8
 
 
 def test_every_setting_exists() -> None:
