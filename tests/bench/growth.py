@@ -42,6 +42,9 @@ _ONE_ACCOUNT = 10
 
 _SECONDS = 1
 _ROUNDS = 4
+_SETTLED = 2
+"""Seconds after which what the begin, or the end, of streams brings with it is over."""
+
 _OTHER_FILES = 500
 """Files that a process may have open beside those of streams."""
 
@@ -73,13 +76,15 @@ Sizes = Mapping[int, Size]
 
 @dataclass
 class _Asked:
-    """A gateway of some size. `database` is a process whose work counts."""
+    """A gateway of some size. `database` is a process whose work counts; `idle` is what the gateway takes anyhow, CPU
+    seconds in each second."""
 
     peer: Peer
     ready: float
     keys: int = _FEW
     models: int = 0
     database: int | None = None
+    idle: float = 0.0
     spent: float = 0.0
     count: int = 0
 
@@ -99,7 +104,7 @@ class _Asked:
         if done.failed or not done.requests:
             raise SystemExit(f"{done.failed} of {done.requests} requests failed")
         if counted:
-            self.spent += sum(map(cpu, pids)) - before
+            self.spent += sum(map(cpu, pids)) - before - self.idle * done.seconds
             self.count += done.requests
 
     def size(self) -> Size:
@@ -196,9 +201,12 @@ async def _with_streams(asked: _Asked, home: Path) -> dict[int, Size]:
     for _ in range(_ROUNDS // 2):
         for streams in wanted:
             async with paced.opened(asked.peer.port, request, streams):
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(_SETTLED)
+                before = cpu(asked.peer.pid)
+                await asyncio.sleep(_SECONDS)
+                each[streams].idle = (cpu(asked.peer.pid) - before) / _SECONDS
                 for _ in range(2):
                     await asyncio.to_thread(each[streams].load, home)
                 taken[streams] = memory(asked.peer.pid)
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(_SETTLED)
     return {streams: Size(one.spent / one.count * 1e6, 0.0, taken[streams]) for streams, one in each.items()}
