@@ -59,7 +59,10 @@ class Served:
     task: asyncio.Task[None] | None = None
 
     def write(self, text: str | None = None) -> None:
-        self.file.write_text(yaml.safe_dump(self.settings) if text is None else text)
+        """In one step: whoever watches the file never finds a part of it."""
+        new = self.file.with_suffix(".new")
+        new.write_text(yaml.safe_dump(self.settings) if text is None else text)
+        new.replace(self.file)
 
     async def begin(self) -> None:
         self.write()
