@@ -274,7 +274,8 @@ async def test_watching_is_switched(begin: Begin) -> None:
 async def test_a_changed_file_is_taken_up_by_itself(
     begin: Begin, upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nexeon.gateway.server.changes._AGAIN", 500)  # where the first one comes before the system tells
+    # the first change may come before the system tells of any
+    monkeypatch.setattr("nexeon.gateway.server.changes._AGAIN", 500)
     upstream.plays(talks())
     shutil.copytree(FIXTURES / "mappings", tmp_path / "mappings")
 
