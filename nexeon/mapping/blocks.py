@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from nexeon.mapping.missing import MISSING
+from nexeon.mapping.names import named
 from nexeon.mapping.reshape import char_offset
 
 STREAMED: Final[dict[str, tuple[str, ...]]] = {
@@ -53,7 +54,8 @@ class OpenBlock:
     def learn(self, content: dict[str, Any]) -> None:
         """Takes from the whole what the head has not and no delta brings."""
         streamed = STREAMED.get(self.type, ())
-        late = {name: value for name, value in content.items() if name not in streamed and name not in self.head}
+        facts = named(content).items()
+        late = {name: value for name, value in facts if name not in streamed and name not in self.head}
         if late:
             self.head = {**self.head, **late}
 
@@ -83,8 +85,10 @@ def rest(parts: list[str], whole: Any) -> Any:
     return whole[len(come) :] if type(whole) is str and whole.startswith(come) else None
 
 
-def in_characters(citation: dict[str, Any], text: str) -> dict[str, Any]:
-    """A citation whose places in `text` were told in another unit."""
+def in_characters(citation: dict[str, Any], text: str | None) -> dict[str, Any]:
+    """A citation whose places in `text` were told in another unit (None: in characters)."""
+    if text is None:
+        return citation
     places = {name: char_offset(text, citation[name]) for name in ("start", "end") if name in citation}
     return {**citation, **{name: place for name, place in places.items() if place is not MISSING}}
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from nexeon.errors import MappingError, Problem
+from nexeon.mapping import names
 from nexeon.mapping.missing import MISSING
 from nexeon.mapping.module import Module
 from nexeon.mapping.opaque import listed
@@ -67,7 +68,7 @@ class Format:
         self._headers = make_headers() if make_headers else None
         self.decode_request = self._whole("request", "decode")
         self.encode_request = self._whole("request", "encode")
-        self.decode_response = self._whole("response", "decode")
+        self.decode_response = self._named(self._whole("response", "decode"))
         self.encode_response = self._whole("response", "encode")
         self.decode_error = self._whole("error", "decode")
         self.encode_error = self._whole("error", "encode")
@@ -95,6 +96,9 @@ class Format:
             return {} if result is MISSING else result
 
         return run
+
+    def _named(self, decode: Callable[[Any, Context], Any]) -> Callable[[Any, Context], Any]:
+        return lambda value, ctx: names.answer(decode(value, ctx), ctx)
 
     def _many(self, direction: str) -> Callable[[Any, Context], list[Any]]:
         transform = self._transform("stream", direction)

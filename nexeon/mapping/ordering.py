@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from nexeon.errors import MappingFailure
 from nexeon.mapping.format import Format
 
 Piece = dict[str, Any]
@@ -41,6 +42,12 @@ class StreamEncoder:
 
     def encode(self, pieces: list[Piece]) -> list[Any]:
         """The events of some clean pieces. Raises MappingFailure."""
+        try:
+            return self._events(pieces)
+        except TypeError as error:
+            raise MappingFailure(f"a piece of an answer is not of its form: {error}") from error
+
+    def _events(self, pieces: list[Piece]) -> list[Any]:
         events: list[Any] = []
         for piece in self._answered(pieces) if self._results else pieces:
             if self._late_citations:

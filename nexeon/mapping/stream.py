@@ -14,6 +14,7 @@ from nexeon.mapping.beyond import beyond
 from nexeon.mapping.blocks import STREAMED, OpenBlock, grown, in_characters, rest
 from nexeon.mapping.format import Format
 from nexeon.mapping.missing import MISSING
+from nexeon.mapping.names import answer, called, named, placed
 from nexeon.mapping.opaque import OpaqueText, holds_opaque
 from nexeon.mapping.reshape import place
 from nexeon.mapping.usage import merged
@@ -106,13 +107,12 @@ class StreamDecoder:
         """What is left when the provider's stream ends: the finish that was held back, or an error where none came."""
         if self.finished or self.failed is not None:
             return []
-        out: list[Piece] = []
-        self._out = out
+        self._out = []
         if self._finish is not None:
             self._flush()
         else:
             self._fail({"type": "error", "error": {"kind": "upstream", "message": CUT_SHORT}})
-        return out
+        return self._out
 
     @property
     def response(self) -> dict[str, Any]:
@@ -130,8 +130,7 @@ class StreamDecoder:
     @property
     def open_calls(self) -> set[str]:
         """The ids of calls whose arguments are not whole yet."""
-        calls = (block.head.get("call_id") for block in self._blocks if block.is_open and block.type == "tool_call")
-        return {call for call in calls if isinstance(call, str)}
+        return {block.head["call_id"] for block in self._blocks if block.is_open and block.type == "tool_call"}
 
     def steady(self, pieces: list[Piece]) -> Steady | None:
         """Where decoded pieces only add text to a block under way, what `feed` would give for them; else None.
@@ -180,6 +179,7 @@ class StreamDecoder:
     # pieces in
 
     def _start(self, piece: Piece) -> None:
+        piece = answer(piece, self._ctx)
         for name in ("id", "model", "created", "extra"):
             value = piece.get(name)
             if value is not None and (name not in self._facts or not self.started):
@@ -196,7 +196,7 @@ class StreamDecoder:
     def _open(self, piece: Piece) -> None:
         known = self._by_key.get(piece["key"])
         if known is not None:
-            known.head = {**piece["block"], **known.head}
+            known.head = {**named(piece["block"]), **known.head}
             return
         self._close_running()
         self._whole_or_head(piece["block"], piece["key"])
@@ -211,6 +211,7 @@ class StreamDecoder:
 
     def _new(self, head: dict[str, Any], key: str | int | None) -> OpenBlock:
         self._begin()
+        head = called(head, self._ctx, len(self._blocks))
         kind = head.get("type", "")
         ordinal = self._ordinals.get(kind, 0)
         self._ordinals[kind] = ordinal + 1
@@ -228,8 +229,9 @@ class StreamDecoder:
             return
         if "summary" in piece:
             self._summary(block, piece["summary"], piece.get("part"))
-        if piece.get("bytes") and "citation" in piece:
-            piece = {**piece, "citation": in_characters(piece["citation"], "".join(block.text))}
+        if "citation" in piece:
+            text = "".join(block.text) if piece.get("bytes") else None
+            piece = {**piece, "citation": in_characters(placed(piece["citation"]), text)}
         if cited is not None:
             cited.citations.append(piece["citation"])
             return
@@ -329,16 +331,15 @@ class StreamDecoder:
         if content.get("redacted"):
             return
         streamed = STREAMED.get(block.type, ())
-        if "text" in streamed:
-            self._give(block, "text", rest(block.text, content.get("text")))
+        for name, parts in (("text", block.text), ("arguments", block.arguments)):
+            if name in streamed:
+                self._give(block, name, rest(parts, content.get(name)))
         if "summary" in streamed and not block.summary:
             for number, text in enumerate(content.get("summary") or ()):
                 self._summary(block, text, number)
-        if "arguments" in streamed:
-            self._give(block, "arguments", rest(block.arguments, content.get("arguments")))
         if "citations" in streamed and not block.citations:
             for citation in content.get("citations") or ():
-                self._give(block, "citation", citation)
+                self._give(block, "citation", placed(citation))
         if "logprobs" in streamed and not block.logprobs and content.get("logprobs"):
             self._give(block, "logprobs", content["logprobs"])
         if "seal" in streamed and block.seal is None:
@@ -374,7 +375,7 @@ class StreamDecoder:
                 self._fill(block, content)
                 block.learn(content)
             elif not block.citations:
-                block.citations = content.get("citations") or []
+                block.citations = [placed(citation) for citation in content.get("citations") or ()]
 
     def _close_running(self) -> None:
         if self._running is not None:

@@ -1,0 +1,75 @@
+"""What canonical answers call things: whatever a provider sends for an id or a name, it is text here, or not there."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+_NAMES: Final = ("id", "call_id", "name", "server", "tool", "namespace")
+_FACTS: Final = ("id", "model")
+_PLACES: Final = ("start", "end")
+
+Content = dict[str, Any]
+
+
+def named(block: Content) -> Content:
+    """A block whose names are text: of a number as text, of anything else not at all."""
+    for name in _NAMES:
+        if name in block and not isinstance(block[name], str):
+            return _texts(block, _NAMES)
+    return block
+
+
+def placed(citation: Any) -> Any:
+    """A citation whose places in the text are whole numbers."""
+    if type(citation) is dict:
+        odd = [name for name in _PLACES if name in citation and type(citation[name]) is not int]
+        if odd:
+            return {name: value for name, value in citation.items() if name not in odd}
+    return citation
+
+
+def called(head: Content, ctx: Content, number: int) -> Content:
+    """A block's head with its names; a call that has no id gets one of this request."""
+    head = named(head)
+    if head.get("type") == "tool_call" and not head.get("call_id"):
+        return {**head, "call_id": f"call_{ctx.get('token', '')}_{number}"}
+    return head
+
+
+def answer(facts: Any, ctx: Content) -> Any:
+    """A whole answer (or what is known of it), and those beside it, likewise."""
+    if type(facts) is not dict:
+        return facts
+    if any(name in facts and not isinstance(facts[name], str) for name in _FACTS):
+        facts = _texts(facts, _FACTS)
+    if type(facts.get("created", 0)) not in (int, float):
+        facts = {name: value for name, value in facts.items() if name != "created"}
+    if type(blocks := facts.get("blocks")) is list:
+        clean = [_whole(block, ctx, number) for number, block in enumerate(blocks)]
+        if any(one is not other for one, other in zip(clean, blocks, strict=True)):
+            facts = {**facts, "blocks": clean}
+    if type(others := facts.get("alternatives")) is list:
+        facts = {**facts, "alternatives": [answer(other, ctx) for other in others]}
+    return facts
+
+
+def _whole(block: Any, ctx: Content, number: int) -> Any:
+    if type(block) is not dict:
+        return block
+    block = called(block, ctx, number)
+    if type(citations := block.get("citations")) is list:
+        clean = [placed(citation) for citation in citations]
+        if any(one is not other for one, other in zip(clean, citations, strict=True)):
+            return {**block, "citations": clean}
+    return block
+
+
+def _texts(content: Content, names: tuple[str, ...]) -> Content:
+    made = {}
+    for name, value in content.items():
+        if name in names and not isinstance(value, str):
+            if type(value) not in (int, float):
+                continue
+            value = str(value)
+        made[name] = value
+    return made
