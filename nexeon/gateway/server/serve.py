@@ -48,6 +48,9 @@ from nexeon.store.requests import RequestLog
 
 _log = logging.getLogger("nexeon.gateway")
 
+_KEPT: Final = {signal.SIGHUP}
+"""What comes while the server starts is heard once it has: it would end the process before."""
+
 _STORE_WAIT: Final = 5.0
 """Seconds that a store held by another process (a command that is about to end) is waited for."""
 
@@ -87,6 +90,7 @@ def serve(
     Raises ConfigError where the address is taken, MappingError, StoreError, AdminError.
     """
     open_many()
+    signal.pthread_sigmask(signal.SIG_BLOCK, _KEPT)
     set_up(config.lines, Redaction(config.lines.redact, partial(configured_secrets, config)))
     if config.server.workers > 1 and overlay is not None:
         print("one process serves this: what is made for its life is in its memory", file=sys.stderr, flush=True)
@@ -271,6 +275,7 @@ def _signals(ending: Ending, reload: Callable[[], None]) -> Iterator[None]:
     handlers = {signal.SIGINT: ending.now, signal.SIGTERM: ending.gently, signal.SIGHUP: reload}
     for number, handler in handlers.items():
         loop.add_signal_handler(number, handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _KEPT)
     try:
         yield
     finally:

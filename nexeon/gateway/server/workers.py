@@ -228,7 +228,7 @@ class Supervisor:
             for other, listener in enumerate(self._listeners):
                 if other != number:
                     listener.close()
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED - {signal.SIGHUP})  # which waits for its handler
             self._work(
                 Seat(
                     number,
