@@ -15,6 +15,7 @@ from httpx_aiohttp import AiohttpTransport
 from yarl import URL
 
 from nexeon.config import Provider
+from nexeon.gateway.chunks import Connector
 
 TransportFactory = Callable[[Provider], httpx.AsyncBaseTransport]
 
@@ -238,9 +239,7 @@ def aiohttp_transport(provider: Provider) -> AiohttpTransport:
 def _session(provider: Provider) -> aiohttp.ClientSession:
     """Needs a running event loop."""
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(
-            limit=provider.max_connections, keepalive_timeout=_KEEP_ALIVE, ssl=_tls_for(provider)
-        ),
+        connector=Connector(limit=provider.max_connections, keepalive_timeout=_KEEP_ALIVE, ssl=_tls_for(provider)),
         cookie_jar=aiohttp.DummyCookieJar(),
         skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
         trust_env=provider.proxy is None and not _is_local(provider.base_url),

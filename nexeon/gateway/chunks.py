@@ -1,0 +1,110 @@
+"""Chunks of an HTTP/1.1 answer that arrive together, given to the client library as one: it takes longer over each than
+a server's event is long. What it makes of an answer does not change; it stays the judge of all that is odd."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from functools import lru_cache, partial
+from typing import Any, Final
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+
+_SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,8}")
+_LONGEST_SIZE: Final = 8
+
+_UNSEEN: Final = -1
+"""Nothing of the answer has come."""
+
+_AS_IT_IS: Final = -2
+"""What comes of the answer from here on is given as it comes."""
+
+
+class Chunks:
+    """Where the answer to one request stands: `join` is to be given all of it, read by read."""
+
+    __slots__ = ("_missing",)
+
+    def __init__(self) -> None:
+        self._missing = _UNSEEN  # or bytes of a chunk that are still to come
+
+    def join(self, data: bytes) -> bytes:
+        """The same answer, with the chunks that are whole in `data` as one."""
+        missing = self._missing
+        if missing == _AS_IT_IS or not data:
+            return data
+        if missing == _UNSEEN:
+            end = data.find(b"\r\n\r\n")
+            if end < 0 or not _is_chunked(data[: end + 2].lower()):
+                self._missing = _AS_IT_IS
+                return data
+            missing = end + 4
+        if missing >= len(data):
+            self._missing = missing - len(data)
+            return data
+        return self._joined(data, missing)
+
+    def _joined(self, data: bytes, start: int) -> bytes:
+        self._missing = _AS_IT_IS
+        size = len(data)
+        bodies: list[bytes] = []
+        position = start
+        digits = 1
+        while position < size:
+            line = position + digits
+            if data[line : line + 2] != b"\r\n":  # sizes have mostly as many digits as the one before
+                line = data.find(b"\r\n", position, position + _LONGEST_SIZE + 2)
+                digits = line - position
+            length = _length(data[position:line]) if digits > 0 else 0
+            if not length:  # the last chunk, half of a size, or what is odd
+                break
+            end = line + length + 4
+            if end > size:
+                self._missing = end - size
+                break
+            if data[end - 2 : end] != b"\r\n":
+                break
+            bodies.append(data[line + 2 : end - 2])
+            position = end
+        else:
+            self._missing = 0
+        if len(bodies) < 2:
+            return data
+        body = b"".join(bodies)
+        return b"%b%x\r\n%b\r\n%b" % (data[:start], len(body), body, data[position:])
+
+
+def _is_chunked(head: bytes) -> bool:
+    return head.startswith(b"http/1.1 200 ") and b"\r\ntransfer-encoding: chunked\r\n" in head
+
+
+@lru_cache(maxsize=4096)
+def _length(digits: bytes) -> int:
+    """0 where it is no size."""
+    return int(digits, 16) if _SIZE.fullmatch(digits) else 0
+
+
+class _Handler(ResponseHandler):
+    """A connection of the client library whose answers' chunks are joined."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self._chunks = Chunks()
+
+    def set_response_params(self, **params: Any) -> None:
+        """Comes with every request."""
+        self._chunks = Chunks()
+        super().set_response_params(**params)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(self._chunks.join(data))
+
+
+class Connector(aiohttp.TCPConnector):
+    """Connections over which chunks that arrive together are read together."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        make: Any = partial(_Handler, self._loop)
+        self._factory = make
