@@ -87,6 +87,8 @@ class AdminApp(App[None]):
         self.theme = theme
         self.link = Link(connect, self._link_changed)
         self._visited: list[str] = []
+        self.known: dict[str, list[str]] = {}
+        """What dialogs offer to pick of: names by kind, as they were last heard of."""
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         filters = [_NO_CONTROL, *super().get_line_filters()]
@@ -176,15 +178,19 @@ class AdminApp(App[None]):
     async def action_back(self) -> None:
         """To the screen below, else to the one before, else out."""
         if len(self.screen_stack) > 1:
-            await self.pop_screen()
+            self.action_back_only()
         elif self._visited:
             await self.switch_mode(self._visited.pop())
         else:
             self.exit()
 
     def action_back_only(self) -> None:
+        """To the screen below, once the one in front is whole: it may be in the midst of being made."""
         if len(self.screen_stack) > 1:
-            self.pop_screen()
+            if self.screen.is_mounted:
+                self.pop_screen()
+            else:
+                self.set_timer(1 / 100, self.action_back_only)
 
     def action_help(self) -> None:
         from tui.screens.help import HelpScreen

@@ -92,6 +92,8 @@ def _open(options: Given) -> None:
                 erase=erase,
             )
 
+    # How long Textual waits after an Escape for the rest of an arrow key: it has 100 ms, which are felt.
+    os.environ.setdefault("ESCDELAY", "25")
     from tui.app import run
 
     run(client)

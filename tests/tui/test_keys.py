@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from fakes import FakeService
-from pilots import Open, call, fill, settle
+from pilots import Open, call, fill, press, settle
 from textual.pilot import Pilot
 from textual.widgets import Static
 
 from nexeon.store.secrets import digest
+from tests.patience import until
 from tui.screens.confirm import ConfirmScreen
-from tui.screens.form import FormScreen
+from tui.screens.form import Field, FormScreen
 from tui.screens.key import KeyScreen
 from tui.screens.keys import KeysScreen
 from tui.screens.pick import PickScreen
@@ -169,3 +170,27 @@ async def test_models_are_picked_as_one_types(open_app: Open, fake: FakeService)
         ]
         await pilot.press("escape")
         assert pilot.app.screen is form
+
+
+async def test_a_form_opens_at_once_where_its_choices_were_heard_of_before(fake: FakeService, open_app: Open) -> None:
+    async with open_app() as pilot:
+        await press(pilot, "3", "n", "escape")
+        fake.answers["models.list"] = lambda params: {"items": [{"id": "brand-new"}], "next": None}
+        pilot.app.simulate_key("n")
+        await until(lambda: isinstance(pilot.app.screen, FormScreen))
+        form = pilot.app.screen
+        assert isinstance(form, FormScreen)
+        assert form._fields[1].options
+        await settle(pilot)  # and hears of what is new
+        assert "brand-new" in next(field for field in form._fields if field.name == "models").options
+
+
+async def test_a_long_form_gives_all_its_values_before_its_last_fields_are_there(open_app: Open) -> None:
+    async with open_app() as pilot:
+        with pilot.app._context():
+            form = FormScreen("Long", [Field(f"f{number}", "F", f"v{number}") for number in range(12)])
+        pilot.app.push_screen(form)
+        assert form.values() == {f"f{number}": f"v{number}" for number in range(12)}
+        await settle(pilot)
+        fill(pilot, f11="other")
+        assert form.values()["f11"] == "other"

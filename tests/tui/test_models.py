@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 from fakes import FakeService
-from pilots import Open, settle
+from pilots import Open, press, settle
 from textual.pilot import Pilot
 from textual.widgets import Static, TabPane, TextArea
 
+from tests.patience import until
 from tui.screens.explain import ExplainScreen
 from tui.screens.models import ModelsScreen, RoutesScreen
 from tui.screens.record import RecordScreen
@@ -82,5 +84,19 @@ async def test_a_pasted_request_is_explained_for_each_target(open_app: Open, fak
         await settle(pilot)
         assert len(fake.asked) == asked
         await pilot.press("q")
+        await settle(pilot)
+        assert isinstance(pilot.app.screen, ModelsScreen)
+
+
+async def test_explain_can_be_left_before_it_is_whole(open_app: Open) -> None:
+    async with open_app() as pilot:
+        await press(pilot, "5")
+        for turns in range(20):
+            pilot.app.simulate_key("e")
+            await until(lambda: len(pilot.app.screen_stack) == 2)
+            for _ in range(turns * 3):
+                await asyncio.sleep(0)
+            pilot.app.simulate_key("q")
+            await until(lambda: len(pilot.app.screen_stack) == 1)
         await settle(pilot)
         assert isinstance(pilot.app.screen, ModelsScreen)

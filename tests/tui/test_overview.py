@@ -95,3 +95,22 @@ def test_bars_start_at_zero() -> None:
     assert resample([1, 5, 2, 0], 2) == [5, 2]
     assert resample([3], 4) == [3, 3, 3, 3]
     assert resample([], 2) == [0, 0]
+
+
+async def test_a_configuration_that_was_not_taken_up_says_why() -> None:
+    """From the service's own words to the screen."""
+    service = AdminService(MemoryStore(), requests=RequestLog(None))
+    last = {"outcome": "refused", "problems": ["gateway.yaml:3: did you mean `models`?", "another"], "restart": []}
+    service.live.reloaded = lambda: last
+
+    async def connect() -> AdminClient:
+        return LocalClient(service, "tester", None)
+
+    async with terminal(connect, size=(160, 48)) as pilot:
+        table = pilot.app.screen.query_one("#problems", RecordTable)
+        (problem,) = table.items
+        assert (problem["kind"], problem["state"]) == ("configuration", "refused")
+        assert "gateway.yaml:3: did you mean `models`? (and 1 more)" in problem["words"]
+        await pilot.press("enter")
+        await settle(pilot)
+        assert pilot.app.current_mode == "models"

@@ -254,7 +254,7 @@ class AccountScreen(AccountActs):
     def action_stop_or_back(self) -> None:
         """Ends an export under way, else leaves the screen."""
         if not self.workers.cancel_group(self, "export"):
-            self.app.pop_screen()
+            self.admin.action_back_only()
 
 
 def _further(account: Item) -> Iterable[tuple[str, str]]:

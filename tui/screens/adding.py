@@ -19,8 +19,16 @@ class AddsProviderKeys(AdminScreen[None]):
     """What tells of the result is a toast, and `load` again."""
 
     _test_too = False
+    _waiting = False
 
     def action_add(self) -> None:
+        known = self.admin.known.get("providers")
+        self._waiting = not known
+        if known:
+            self._add(known)
+        self.ahead()
+
+    def ahead(self) -> None:
         self.run_worker(self._providers(), group=_FORM, exclusive=True)
 
     async def _providers(self) -> None:
@@ -59,7 +67,12 @@ class AddsProviderKeys(AdminScreen[None]):
 
     def answered(self, job: str, result: Any) -> None:
         if job == _FORM:
-            self._add(result)
+            self.admin.known["providers"] = result
+            if self._waiting:
+                self._waiting = False
+                self._add(result)
+            elif isinstance(self.app.screen, FormScreen):
+                self.app.screen.offer({"provider": result})
         elif job.startswith(_ADDED):
             name = job.removeprefix(_ADDED)
             self.notify(f"Added {name}", markup=False)

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.events import Resize
+from textual.events import Resize, ScreenResume
 from textual.message import Message
-from textual.screen import Screen
 from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Static
@@ -22,6 +21,7 @@ from textual.worker import Worker
 from nexeon.errors import AdminUnreachable, NexeonError, StoreLocked
 from tui.screens.confirm import ConfirmScreen
 from tui.screens.form import FormScreen
+from tui.screens.quick import QuickScreen
 from tui.widgets.nav import Nav
 from tui.widgets.status import StatusBar
 
@@ -59,7 +59,7 @@ class Refused(Message):
         self.error = error
 
 
-class AdminScreen(Screen[R]):
+class AdminScreen(QuickScreen[R]):
     """`every`: seconds between two loads while the screen is looked at, None for none but `r`."""
 
     AUTO_FOCUS: ClassVar[str | None] = "RecordTable"
@@ -68,8 +68,6 @@ class AdminScreen(Screen[R]):
 
     def __init__(self) -> None:
         super().__init__()
-        # Mounting gives a new screen its styles. Textual takes them for stale, and would parse every style sheet again.
-        self._css_update_count = self.app._css_update_count
         self._jobs: dict[str, Worker[None]] = {}
         self._clock: Timer | None = None
         self._acts: dict[str, tuple[str, bool]] = {}
@@ -97,6 +95,9 @@ class AdminScreen(Screen[R]):
 
     def load(self) -> None:
         """Asks for what the screen shows."""
+
+    def ahead(self) -> None:
+        """Asks for what its dialogs need, with nobody waiting for them yet."""
 
     def answered(self, job: str, result: Any) -> None:
         """What a job of this screen was answered."""
@@ -177,6 +178,7 @@ class AdminScreen(Screen[R]):
         for widget in self.walk_children(Widget):
             if widget.outer_size:
                 widget.render_lines(widget.outer_size.region)
+        self.ahead()
         self.admin.settled()
 
     # Dialogs
@@ -210,7 +212,8 @@ class AdminScreen(Screen[R]):
         if self._clock is not None:
             self._clock.pause()
 
-    def on_screen_resume(self) -> None:
+    def on_screen_resume(self, event: ScreenResume) -> None:
+        super().on_screen_resume(event)
         if not self.is_current:  # it is made ahead
             return
         if self._clock is not None:

@@ -40,7 +40,6 @@ class ExplainScreen(AdminScreen[None]):
     def __init__(self, model: str) -> None:
         super().__init__()
         self._model = model
-        self._count = 0
 
     def compose_body(self) -> ComposeResult:
         with Horizontal(id="explain"):
@@ -91,15 +90,16 @@ class ExplainScreen(AdminScreen[None]):
     @on(Explained)
     async def _show(self, message: Explained) -> None:
         message.stop()
-        tabs = self.query_one(TabbedContent)
-        await tabs.clear_panes()
         self.query_one("#hint").display = not message.targets
-        for target in message.targets:
-            self._count += 1
+        tabs = TabbedContent(id="targets")
+        for number, target in enumerate(message.targets, 1):
             sign = "✖" if target["refusal"] else "▲" if target["dropped"] else "✔"
             title = Content(f"{sign} {target['provider']} {target['format']}")
-            scroll = VerticalScroll(Static(self._told(target)))
-            await tabs.add_pane(TabPane(title, scroll, id=f"target-{self._count}"))
+            tabs.compose_add_child(TabPane(title, VerticalScroll(Static(self._told(target))), id=f"target-{number}"))
+        # All at once, and not pane after pane, in the midst of which somebody could leave.
+        await self.query_one(TabbedContent).remove()
+        if self.is_running:
+            self.query_one("#becomes").mount(tabs)
 
     def _told(self, target: dict[str, Any]) -> Content:
         lines = []
@@ -137,4 +137,4 @@ class ExplainScreen(AdminScreen[None]):
         if isinstance(self.focused, Input | TextArea | Select):
             self.set_focus(None)
         else:
-            self.app.pop_screen()
+            self.admin.action_back_only()

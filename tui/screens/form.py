@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Literal
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.screen import ModalScreen
-from textual.suggester import SuggestFromList
+from textual.content import Content
+from textual.suggester import Suggester, SuggestFromList
 from textual.widget import Widget
-from textual.widgets import Button, Input, Label, Select, Static
+from textual.widgets import Button, Input, Select, Static
+
+from tui.screens.quick import Dialog
+
+_FIRST: Final = 5
+"""Fields that are there at once."""
 
 Check = Callable[[str], str]
 """What is wrong with a value, "" for nothing."""
@@ -38,7 +43,23 @@ class Field:
     many: bool = False
 
 
-class FormScreen(ModalScreen[dict[str, str]]):
+def _suggester(field: Field) -> Suggester | None:
+    return SuggestFromList(field.options, case_sensitive=False) if field.options and not field.many else None
+
+
+class Labels(Widget):
+    """What stands beside the fields, a line for each: one widget, since a form takes longer to open with each."""
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        super().__init__()
+        self._labels = labels
+
+    def render(self) -> Content:
+        between = "\n" if self.screen.has_class("-short") else "\n\n"
+        return Content(between.join(self._labels))
+
+
+class FormScreen(Dialog[dict[str, str]]):
     """Gives the values by name, without white space around them, or None where it is left."""
 
     BINDINGS = [
@@ -56,7 +77,7 @@ class FormScreen(ModalScreen[dict[str, str]]):
     def __init__(self, title: str, fields: Sequence[Field], *, act: str = "Save", words: str = "") -> None:
         super().__init__()
         self._title = title
-        self._fields = fields
+        self._fields: Sequence[Field] = fields
         self._act = act
         self._words = words
 
@@ -65,34 +86,51 @@ class FormScreen(ModalScreen[dict[str, str]]):
             dialog.border_title = self._title
             if self._words:
                 yield Static(self._words, markup=False, classes="words")
-            with VerticalScroll(classes="fields", can_focus=False):
-                for field in self._fields:
-                    with Horizontal(classes="field"):
-                        yield Label(field.label + (" *" if field.required else ""), markup=False)
+            with VerticalScroll(classes="fields", can_focus=False), Horizontal():
+                yield Labels([field.label + (" *" if field.required else "") for field in self._fields])
+                with Vertical(id="inputs"):
+                    for field in self._fields[:_FIRST]:
                         yield self._input(field)
             yield Static(id="wrong", markup=False)
             with Horizontal(classes="buttons"):
                 yield Button(f"{self._act} (ctrl+s)", variant="primary", id="send", compact=True)
                 yield Button("Leave (esc)", id="leave", compact=True)
 
+    def on_mount(self) -> None:
+        if self._fields[_FIRST:]:
+            self.call_after_refresh(self._further)
+
+    def _further(self) -> None:
+        """The rest, once the first fields can be seen: a long form would take longer than a keystroke may."""
+        if self.is_running:
+            self.query_one("#inputs").mount_all(self._input(field) for field in self._fields[_FIRST:])
+
+    def offer(self, options: Mapping[str, Sequence[str]]) -> None:
+        """What can be picked for some fields, where that is known only now."""
+        self._fields = [
+            replace(field, options=options[field.name]) if field.name in options else field for field in self._fields
+        ]
+        for field in self._fields:
+            for line in self.query(f"#field-{field.name}").results(Input):
+                line.suggester = _suggester(field)
+
     def _input(self, field: Field) -> Widget:
         name = f"field-{field.name}"
         if field.kind == "choice":
             chosen = field.value or (field.choices[0][1] if field.choices else "")
             return Select(field.choices, value=chosen, allow_blank=False, id=name, compact=True)
-        suggester = SuggestFromList(field.options, case_sensitive=False) if field.options and not field.many else None
         hint = f"{field.hint} (ctrl+o picks)".strip() if field.options else field.hint
         secret = field.kind == "secret"
-        return Input(field.value, placeholder=hint, password=secret, suggester=suggester, id=name, compact=True)
+        return Input(field.value, placeholder=hint, password=secret, suggester=_suggester(field), id=name, compact=True)
 
     def values(self) -> dict[str, str]:
-        found = {}
+        found = {field.name: field.value for field in self._fields}
         for field in self._fields:
-            widget = self.query_one(f"#field-{field.name}")
-            if isinstance(widget, Select):
-                found[field.name] = str(widget.value)
-            elif isinstance(widget, Input):
-                found[field.name] = widget.value.strip()
+            for widget in self.query(f"#field-{field.name}"):
+                if isinstance(widget, Select):
+                    found[field.name] = str(widget.value)
+                elif isinstance(widget, Input):
+                    found[field.name] = widget.value.strip()
         return found
 
     def action_next(self) -> None:

@@ -7,10 +7,11 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import VerticalScroll
-from textual.screen import ModalScreen, Screen
+from textual.screen import Screen
 from textual.widgets import Static
 
 from tui.places import PLACES
+from tui.screens.quick import Dialog
 
 _HABITS = (
     ("1 … 8", "the screens, in the order of the line at the top"),
@@ -25,7 +26,7 @@ _HABITS = (
 )
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(Dialog[None]):
     AUTO_FOCUS = "VerticalScroll"
     BINDINGS = [
         Binding("escape,q,question_mark", "app.pop_screen", "Close"),

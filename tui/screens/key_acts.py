@@ -42,10 +42,24 @@ class KeyActs(ActScreen):
         """The name of the account that a new key is for, as far as it is known here."""
         return ""
 
-    # What can be picked comes first, then the form
+    # What can be picked comes first, then the form; where it is known from before, the form is there at once
 
     def _open_form(self, opening: Callable[[dict[str, list[str]]], None]) -> None:
         self._opening = opening
+        if self._known():
+            self._opening = self._offer
+            opening(self.admin.known)
+        self.ahead()
+
+    def _known(self) -> bool:
+        return bool(self.admin.known.get("accounts"))
+
+    def _offer(self, choices: dict[str, list[str]]) -> None:
+        """News of what can be picked, to the form that is open."""
+        if isinstance(self.app.screen, FormScreen):
+            self.app.screen.offer({**choices, "account": choices["accounts"]})
+
+    def ahead(self) -> None:
         self.run_worker(self._choices(), group=_FORM, exclusive=True)
 
     async def _choices(self) -> None:
@@ -68,7 +82,9 @@ class KeyActs(ActScreen):
 
     def answered(self, job: str, result: Any) -> None:
         if job == _FORM:
-            self._opening(result)
+            self.admin.known |= result
+            opening, self._opening = self._opening, lambda _: None
+            opening(result)
         elif job.startswith(_SECRET):
             title = job.removeprefix(_SECRET)
             words = "Keep it now: it is shown this once, and only its hash is stored."

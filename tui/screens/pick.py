@@ -8,15 +8,16 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
+
+from tui.screens.quick import Dialog
 
 _MOST = 500
 """Options shown at once; typing narrows them."""
 
 
-class PickScreen(ModalScreen[list[str]]):
+class PickScreen(Dialog[list[str]]):
     """Gives what is picked, in the order of `options`, then what was chosen before and is not among them; None where it
     is left. With `many`, space marks and enter takes all that is marked; else enter takes one."""
 

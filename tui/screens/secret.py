@@ -6,11 +6,12 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
+from tui.screens.quick import Dialog
 
-class SecretScreen(ModalScreen[None]):
+
+class SecretScreen(Dialog[None]):
     """Neither `q` nor a click beside it closes this: the secret would be gone."""
 
     AUTO_FOCUS = "#copy"
