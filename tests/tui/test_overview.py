@@ -7,9 +7,13 @@ from typing import Any
 import fake_traffic
 import pytest
 from fakes import FakeService
-from pilots import Open, settle
+from pilots import Open, settle, terminal
 from textual.widgets import Static
 
+from nexeon.admin import AdminClient, AdminService
+from nexeon.admin.client import LocalClient
+from nexeon.store.memory import MemoryStore
+from nexeon.store.requests import RequestLog
 from tui.screens.overview import OverviewScreen
 from tui.widgets.bars import bars, resample
 from tui.widgets.figure import Figure
