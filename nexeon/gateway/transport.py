@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import lru_cache
@@ -21,6 +22,15 @@ TransportFactory = Callable[[Provider], httpx.AsyncBaseTransport]
 
 _KEEP_ALIVE: Final = 60.0
 _PIECE: Final = 256 * 1024
+
+_AHEAD: Final = 16 * 1024
+"""Bytes of an answer that are read before somebody wants them, twice that at most; the provider is held back then."""
+
+_SIP: Final = 32 * 1024
+"""Bytes of a stream that are read at once."""
+
+_ARRIVED: Final = 128 * 1024
+"""Bytes of a stream that the system may take before they are read. It would take megabytes where they come fast."""
 
 TRANSPORT_ERRORS: Final = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, aiohttp.ClientError, OSError)
 """What sending and reading may raise, whichever transport is below."""
@@ -52,6 +62,10 @@ class Answer(Protocol):
         """Closes the connection at once; whoever reads gets one of TRANSPORT_ERRORS."""
         ...
 
+    def sip(self) -> None:
+        """Takes little at a time from here on: what has come is held for as long as nobody reads it."""
+        ...
+
     async def aclose(self) -> None:
         """Lets go of the connection; it can be used again only where the body was read to its end."""
         ...
@@ -80,6 +94,7 @@ class DirectLine:
         self._session: aiohttp.ClientSession | None = None
         self._timeout = aiohttp.ClientTimeout(sock_connect=provider.timeouts.connect)
         self._url = lru_cache(maxsize=1024)(lambda path: URL(str(httpx.URL(provider.base_url + path))))
+        self._cup = memoryview(bytearray(_SIP))
 
     async def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> DirectAnswer:
         session = self._session
@@ -92,7 +107,8 @@ class DirectLine:
         return DirectAnswer(
             await session.post(
                 self._url(path), data=data, headers=headers, allow_redirects=False, timeout=self._timeout
-            )
+            ),
+            self._cup,
         )
 
     async def aclose(self) -> None:
@@ -103,10 +119,12 @@ class DirectLine:
 class DirectAnswer:
     """Implements `Answer`."""
 
-    __slots__ = ("_content", "_response", "headers", "status_code")
+    __slots__ = ("_content", "_cup", "_response", "headers", "status_code")
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, cup: memoryview) -> None:
+        """What is read little by little goes through `cup`, which all answers of a loop may share."""
         self._response = response
+        self._cup = cup
         self._content = response.content
         self.status_code = response.status
         self.headers: Mapping[str, str] = response.headers
@@ -136,8 +154,38 @@ class DirectAnswer:
     def drop(self) -> None:
         self._response.release()
 
+    def sip(self) -> None:
+        connection = self._response.connection
+        transport = connection.transport if connection is not None else None
+        if connection is None or transport is None or type(transport.get_protocol()) is _Sips:
+            return
+        sock = transport.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _ARRIVED)
+        if hasattr(transport, "set_read_buffer_limits"):  # TLS has a buffer of its own
+            transport.set_read_buffer_limits(high=_SIP)
+        transport.set_protocol(_Sips(connection.protocol, self._cup))
+
     async def aclose(self) -> None:
         self._response.release()
+
+
+class _Sips(asyncio.BufferedProtocol):
+    """A connection whose reads are small. A read brings all that fits, and what comes of one is held together."""
+
+    def __init__(self, behind: Any, cup: memoryview) -> None:
+        self._data_received = behind.data_received
+        self._cup = cup
+        self.connection_lost = behind.connection_lost  # type: ignore[method-assign]
+        self.eof_received = behind.eof_received  # type: ignore[method-assign]
+        self.pause_writing = behind.pause_writing  # type: ignore[method-assign]
+        self.resume_writing = behind.resume_writing  # type: ignore[method-assign]
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._cup
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._data_received(self._cup[:nbytes].tobytes())
 
 
 class HTTPXLine:
@@ -195,6 +243,9 @@ class HTTPXAnswer:
     def is_over(self) -> bool:
         return self._over
 
+    def sip(self) -> None:
+        return  # as much as the session reads ahead is held
+
     def drop(self) -> None:
         task = asyncio.ensure_future(close(self))
         _closing.add(task)
@@ -239,7 +290,12 @@ def aiohttp_transport(provider: Provider) -> AiohttpTransport:
 def _session(provider: Provider) -> aiohttp.ClientSession:
     """Needs a running event loop."""
     return aiohttp.ClientSession(
-        connector=Connector(limit=provider.max_connections, keepalive_timeout=_KEEP_ALIVE, ssl=_tls_for(provider)),
+        connector=Connector(
+            limit=provider.max_connections,
+            keepalive_timeout=_KEEP_ALIVE,
+            ssl=_tls_for(provider),
+        ),
+        read_bufsize=_AHEAD,
         cookie_jar=aiohttp.DummyCookieJar(),
         skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
         trust_env=provider.proxy is None and not _is_local(provider.base_url),

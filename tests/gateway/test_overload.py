@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -157,7 +158,7 @@ async def test_every_end_gives_the_place_back(gate: Gate) -> None:
 
 async def test_a_client_that_does_not_read_stops_the_provider(gate: Gate) -> None:
     """And not the memory of the gateway: what is on the way fits into the buffers of two connections."""
-    piece = json.dumps({"text": "x" * 16_000}).encode()
+    piece = json.dumps({"text": "x", "more": "x" * 16_000}).encode()
     most = 4000
     sent = 0
 
@@ -173,18 +174,25 @@ async def test_a_client_that_does_not_read_stops_the_provider(gate: Gate) -> Non
         await call.event(b"[END]")
         await call.end_stream()
 
-    gate.upstream.plays(pours)
+    gate.upstream.plays(says({"problem": "no"}, 400), pours)
     host, port = gate.url.removeprefix("http://").split(":")
     client = socket.create_connection((host, int(port)))
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
     body = json.dumps({**BODY, "stream": True}).encode()
     head = f"POST /talk HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {gate.key}\r\ncontent-length: {len(body)}\r\n\r\n"
-    client.sendall(head.encode() + body)
-    before = -1
-    while not sent or sent != before:
-        before = sent
-        await asyncio.sleep(0.5)
+    assert (await gate.talk(stream=True)).status_code == 400  # what is made at the first one is not counted
+    tracemalloc.start()
+    try:
+        client.sendall(head.encode() + body)
+        before = -1
+        while not sent or sent != before:
+            before = sent
+            await asyncio.sleep(0.5)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
     assert 0 < sent < most * len(piece) / 2
+    assert held < 1.5 * MIB  # with the buffer of the upstream, which is in this process, too
     got = 0
     client.setblocking(False)
     loop = asyncio.get_running_loop()

@@ -31,7 +31,7 @@ class Source:
         self.closed = False
         if kind == "direct":
             response = SimpleNamespace(content=self.content, status=200, headers={}, release=self._released)
-            self.answer: Answer = DirectAnswer(response)  # type: ignore[arg-type]
+            self.answer: Answer = DirectAnswer(response, memoryview(bytearray(1)))  # type: ignore[arg-type]
         else:
             self.answer = HTTPXAnswer(httpx.Response(200, stream=_Stream(self)))
         self._direct = kind == "direct"

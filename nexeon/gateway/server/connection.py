@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any
 
 import h11
 from hypercorn.asyncio.tcp_server import MAX_RECV, TCPServer
@@ -15,10 +15,7 @@ from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.h11 import H11Protocol
 
-from nexeon.gateway.server.plain import Front
-
-_HELD: Final = 64 * 1024
-"""Bytes that may wait for the end of the loop's turn."""
+from nexeon.gateway.server.plain import UNSENT, Front
 
 
 class Connection(TCPServer):
@@ -60,7 +57,7 @@ class Connection(TCPServer):
         if not event.data:
             return
         self.hold(event.data)
-        if self.writer.transport.get_write_buffer_size() > _HELD:
+        if self.writer.transport.get_write_buffer_size() > UNSENT:
             try:
                 await self.writer.drain()
             except (ConnectionError, RuntimeError):
@@ -132,7 +129,7 @@ class Connection(TCPServer):
         """Writes at the end of the loop's turn, with what else comes until then."""
         self._held.append(data)
         self._size += len(data)
-        if self._size > _HELD:
+        if self._size > UNSENT:
             self._flush()
         elif len(self._held) == 1:
             self.loop.call_soon(self._flush)

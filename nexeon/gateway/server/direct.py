@@ -198,5 +198,7 @@ class Call:
     async def _stream(self, chunks: AsyncIterator[bytes]) -> None:
         send = self._send
         async for chunk in chunks:
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            sending = send({"type": "http.response.body", "body": chunk, "more_body": True})
+            del chunk  # it is not to be kept beside what was written of it
+            await sending
         await send(_END)

@@ -29,7 +29,10 @@ _LONGEST_LENGTH: Final = 15
 """Digits."""
 
 _HELD: Final = 64 * 1024
-"""Bytes that may wait: of a body for the app, of an answer for the client, of a request for the one before it."""
+"""Bytes that may wait: of a body for the app, of a request for the one before it."""
+
+UNSENT: Final = 16 * 1024
+"""Bytes of an answer that may wait for the client."""
 
 _REQUEST: Final = "http.request"
 _LEFT: Final[Message] = {"type": "http.disconnect"}
@@ -92,6 +95,7 @@ class Front(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
+        self._transport.set_write_buffer_limits(high=UNSENT)
         self._behind.connection_made(transport)
 
     def attach(self, connection: Connection) -> None:
@@ -246,7 +250,8 @@ class PlainCall:
         kind = message["type"]
         if kind == "http.response.body" and self._start is not None and not self._ended:
             self._body(message.get("body", b""), last=not message.get("more_body", False))
-            if self._connection.writer.transport.get_write_buffer_size() > _HELD:
+            del message
+            if self._connection.writer.transport.get_write_buffer_size() > UNSENT:
                 await self._connection.drain()
         elif kind == "http.response.start" and self._start is None:
             self._begin(message["status"], message.get("headers", ()))
