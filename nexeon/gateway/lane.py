@@ -53,10 +53,9 @@ class Slot(NamedTuple):
 class Lane:
     """The templates of one stream; there is one at a time."""
 
-    __slots__ = ("_explain", "_previous", "_template", "_tries", "last")
+    __slots__ = ("_previous", "_template", "_tries", "last")
 
-    def __init__(self, explain: Explain) -> None:
-        self._explain = explain
+    def __init__(self) -> None:
         self._template: Template | None = None
         self._previous = b""
         self._tries = _TRIES
@@ -79,7 +78,7 @@ class Lane:
             self._tries = _TRIES
         return end, out
 
-    def saw(self, raw: bytes) -> None:
+    def saw(self, raw: bytes, explain: Explain) -> None:
         """An event that went the long way, with its empty line."""
         previous, self._previous = self._previous, raw
         self.last = None
@@ -90,7 +89,7 @@ class Lane:
         if self._tries > 0 and _alike(previous, raw):
             self._tries -= 1
             try:
-                self._template = _template(previous, raw, self._explain)
+                self._template = _template(previous, raw, explain)
             except (Touched, JSONError, orjson.JSONEncodeError):  # the last one: half of a surrogate pair
                 return
 
@@ -114,7 +113,7 @@ class Template:
         """`text` is the slot that grows; `fields` and `used` are the client's bytes around slots, in their order there;
         slot -1 is the client's number."""
         self.head, *middles, self._tail = parts
-        self._middles = [(middle, middle[:2], middle[2:]) for middle in middles]
+        self._middles = [(middle, middle[:2], middle[2:], slice(len(middle) - 2, None)) for middle in middles]
         self._joint = self._tail + self.head
         self._lines = self.head.count(b"\n") + 2
         self._last_line = self.head.rpartition(b"\n")[2]
@@ -155,7 +154,8 @@ class Template:
 
         if count and not fits(count - 1):
             count = bisect_left(range(count), True, key=lambda number: not fits(number))
-        pieces = [line[len(head) : -len(tail)] for line in lines[:count]]
+        inner = slice(len(head), -len(tail))
+        pieces = [line[inner] for line in lines[:count]]
         whole = self.head + self._joint.join(pieces) + self._tail
         if data.startswith(whole):
             return pieces
@@ -178,16 +178,17 @@ class Template:
         """The slots' bytes, slot by slot, of as many pieces as fit."""
         rests = pieces
         columns: list[list[bytes]] = []
-        for middle, begin, more in self._middles:
+        for middle, begin, more, beyond in self._middles:
             cut = [rest.partition(begin) for rest in rests]
-            after = [rest[len(more) :] for _, _, rest in cut]
-            if more.join([b"", *after]) != b"".join([rest for _, _, rest in cut]):  # one has these bytes in its slot
+            tails = [rest for _, _, rest in cut]
+            rests_after = [rest[beyond] for rest in tails]
+            if more.join([b"", *rests_after]) != b"".join(tails):  # one has these bytes in its slot
                 cut = [rest.partition(middle) for rest in rests]
                 count = next((number for number, (_, there, _) in enumerate(cut) if not there), len(cut))
                 del cut[count:]
-                after = [rest for _, _, rest in cut]
+                rests_after = [rest for _, _, rest in cut]
             columns.append([value for value, _, _ in cut])
-            rests = after
+            rests = rests_after
         columns.append(rests)
         count = len(rests)
         for number, is_text in self._others:

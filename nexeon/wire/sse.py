@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final, NamedTuple
 
 _BOM: Final = b"\xef\xbb\xbf"
+_NAMED: Final = re.compile(rb"event: ([^\n]*)\ndata: ([^\n]*)")
 
 
 class Event(NamedTuple):
@@ -36,6 +38,10 @@ class SSEParser:
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that `data` completes. Raises SSEError where one grows beyond the limit."""
+        whole = 0 < data.find(b"\n\n") == len(data) - 2
+        if whole and not (self._start or self._after_cr or self._parts) and b"\r" not in data:
+            event = _parse(data[:-2])
+            return [] if event is None else [event]
         if self._start:
             data = self._skip_bom(data)
         if self._after_cr and data:
@@ -66,13 +72,7 @@ class SSEParser:
         if rest:
             parts.append(rest)
             self._grow(len(rest))
-        events: list[Event] = []
-        for block in blocks:
-            if b"\n" not in block and block.startswith(b"data: "):
-                events.append(Event(None, block[6:]))
-            elif (event := _parse(block)) is not None:
-                events.append(event)
-        return events
+        return [event for block in blocks if (event := _parse(block)) is not None]
 
     def take(self) -> bytes | None:
         """Gives back what has come of an event that is not whole yet; None where that is not the very bytes."""
@@ -110,6 +110,11 @@ class SSEParser:
 
 
 def _parse(block: bytes) -> Event | None:
+    if block.startswith(b"data: ") and b"\n" not in block:
+        return Event(None, block[6:])
+    usual = _NAMED.fullmatch(block)
+    if usual is not None:
+        return Event(usual[1].decode("utf-8", "replace") or None, usual[2])
     name: str | None = None
     data: list[bytes] = []
     for line in block.split(b"\n"):
