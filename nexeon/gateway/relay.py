@@ -113,7 +113,7 @@ class Relay:
         self.dialect = plan.dialect
         # events that are kept, counted or framed one by one cannot be told together
         single = exchange.array or exchange.tell_cost or (exchange.turn is not None and exchange.turn.streamed)
-        self._lane = None if single else Lane(self._explain)
+        self._lane = None if single else Lane()
         self.done = plan.dialect.wire.stream.done
         self.context = prepared.context
         self.client_context = client_context
@@ -151,7 +151,7 @@ class Relay:
             raw = data[position : end + 2]
             position = end + 2
             out.append(self.feed(parser.feed(raw)))
-            lane.saw(raw)
+            lane.saw(raw, self._explain)
         if position < len(data):
             out.append(self.feed(parser.feed(data[position:])))
         if lane.given_up:

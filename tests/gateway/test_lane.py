@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nexeon.gateway.lane import Lane
+from nexeon.gateway.lane import Explain, Lane
 from nexeon.gateway.relay import Relay
 from nexeon.mapping import StreamEncoder, new_context
 from nexeon.mapping.opaque import OpaqueText, Touched
@@ -92,9 +92,9 @@ def test_most_events_of_a_plain_stream_are_told_together(
     singles: list[bytes] = []
     original = Lane.saw
 
-    def saw(self: Lane, raw: bytes) -> None:
+    def saw(self: Lane, raw: bytes, explain: Explain) -> None:
         singles.append(raw)
-        original(self, raw)
+        original(self, raw, explain)
 
     monkeypatch.setattr(Lane, "saw", saw)
     events = events_of(EVENTS[upstream])
