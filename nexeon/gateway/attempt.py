@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from nexeon.errors import MappingFailure, RequestError
 from nexeon.gateway import pipe
@@ -25,12 +25,10 @@ from nexeon.gateway.relay import Pipe, Relay, Translation
 from nexeon.gateway.several import at_once, together
 from nexeon.gateway.target import Context, Plan, Prepared
 from nexeon.gateway.transport import Answer, close
+from nexeon.gateway.unsaid import Unsaid
 from nexeon.gateway.upstream import Upstream, UpstreamFailure
 from nexeon.wire.json import JSONError, dumps, loads
 from nexeon.wire.sse import SSEError, SSEParser
-
-_SECRET: Final = 12
-"""A key that is shorter is a placeholder, and perhaps a word."""
 
 
 @dataclass(slots=True)
@@ -68,6 +66,7 @@ class Attempt:
         self.lease = lease
         self.upstream = upstream
         self.client_context = client_context
+        self._unsaid = Unsaid(lease.secret)
         # the pipe gives everything through, whatever its mapping knows
         exchange.doubts = prepared.context["doubts"]
         exchange.losses = [] if plan.piped else [prepared.context["dropped"], client_context["dropped"]]
@@ -143,15 +142,14 @@ class Attempt:
     async def _begin(self, reader: Reader) -> StreamAnswer:
         relay_class = Pipe if self.plan.piped else Translation
         relay = relay_class(self.exchange, self.plan, self.prepared, self.client_context)
+        relay.unsaid = self._unsaid
         parser = SSEParser()
         try:
             while True:
                 data = await reader.read()
                 if data == b"":
                     return StreamAnswer(reader, parser, relay, relay.ping())
-                out = relay.take(data, parser) if data is not None else relay.feed(parser.end())
-                if data is None and relay.failure is None and not relay.ended:
-                    out += relay.end()
+                out = relay.take(data, parser) if data is not None else relay.finish(parser)
                 if relay.failure is not None and not relay.spoken:
                     raise stream_error(self.plan.name, relay.failure)
                 if out or relay.failure is not None:
@@ -200,7 +198,7 @@ class Attempt:
     def _heard(self, raw: bytes) -> bytes:
         if self.exchange.kept is not None:
             self.exchange.kept.heard.extend(raw)
-        return raw
+        return self._unsaid.hidden(raw)
 
     def _refusal(self, response: Answer, raw: bytes) -> AttemptFailed:
         status = response.status_code
@@ -211,9 +209,6 @@ class Attempt:
             markup = "html" in response.headers.get("content-type", "") or raw.lstrip()[:1] == b"<"
             said = "" if markup else raw.decode("utf-8", "replace").strip()
         error = self._decode_error(said, status)
-        message, secret = error.get("message"), self.lease.secret
-        if isinstance(message, str) and len(secret) >= _SECRET and secret in message:
-            error = {**error, "message": message.replace(secret, "…")}
         wait = retry_after_seconds(response.headers)
         if wait is None and status == 429:
             wait = told_wait(self.plan.format.wire.limits, response.headers)

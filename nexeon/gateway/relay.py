@@ -16,6 +16,7 @@ from nexeon.gateway.failure import bad_gateway
 from nexeon.gateway.lane import CLIENT_NUMBER, Lane, Meaning, plain
 from nexeon.gateway.price import due
 from nexeon.gateway.target import Plan, Prepared
+from nexeon.gateway.unsaid import Unsaid
 from nexeon.mapping import MISSING, Format, StreamDecoder, StreamEncoder
 from nexeon.mapping.opaque import holds_opaque
 from nexeon.mapping.paths import Path
@@ -120,6 +121,8 @@ class Relay:
         self.ended = False
         self.spoken = False
         self.own_words = b""
+        self.unsaid: Unsaid | None = None
+        """Takes the provider's key out of what is taken."""
         self._keep = prepared.keep
         self._kept = False
         if exchange.trace is not None:
@@ -133,8 +136,18 @@ class Relay:
         """Raises RequestError 502 where the stream makes no sense."""
         raise NotImplementedError
 
+    def finish(self, parser: SSEParser) -> bytes:
+        """The provider's stream is over: its last event, and what is still owed to the client. Raises RequestError
+        502."""
+        events = parser.end()
+        out = self.feed(events if self.unsaid is None else self.unsaid.hidden_in(events))
+        return out if self.failure is not None or self.ended else out + self.end()
+
     def take(self, data: bytes, parser: SSEParser) -> bytes:
         """What has come, as it came. Raises RequestError 502, SSEError."""
+        if self.unsaid is not None and self.unsaid.heard(data):
+            self._one_by_one()
+            return self.feed(self.unsaid.hidden_in(parser.feed(data)))
         lane = self._lane
         if lane is None or b"\r" in data or (rest := parser.take()) is None:
             return self.feed(parser.feed(data))
@@ -158,6 +171,10 @@ class Relay:
             self._lane = None
         self.note()
         return b"".join(out)
+
+    def _one_by_one(self) -> None:
+        """From here on no events are told together."""
+        self._lane = None
 
     def _explain(self, event: Any, data: bytes) -> Meaning | None:
         """What an event with opaque parts comes to; `data` is its JSON with marks. Raises Touched."""
@@ -325,9 +342,13 @@ class Pipe(Relay):
         self.note()
         return self._close() if self.decoder.finished else b""
 
-    def fail(self, error: RequestError) -> bytes:
+    def _one_by_one(self) -> None:
         if self._lane is not None and self._lane.last is not None:
             self._last = loads(self._lane.last.partition(b"data:")[2])
+        super()._one_by_one()
+
+    def fail(self, error: RequestError) -> bytes:
+        self._one_by_one()
         self.encoder.follow(self._last)
         return super().fail(error)
 

@@ -71,9 +71,7 @@ class ClientStream:
                 if data == b"":
                     out = relay.ping()
                     continue
-                out = relay.take(data, parser) if data is not None else relay.feed(parser.end())
-                if data is None and relay.failure is None and not relay.ended:
-                    out += relay.end()
+                out = relay.take(data, parser) if data is not None else relay.finish(parser)
                 data = b""
             except UpstreamFailure as failure:
                 self._exchange.keep(out)
