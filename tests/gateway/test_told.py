@@ -22,7 +22,7 @@ from nexeon.config import load_config
 from nexeon.gateway.pool.kept_rests import KeptRests
 from nexeon.gateway.pool.provider_keys import KeyPool
 from nexeon.store.postgres.engine import PostgresStore
-from nexeon.store.rests import RestStore
+from nexeon.store.rests import Rest, RestStore
 from nexeon.store.secrets import VARIABLE
 from tests.patience import PATIENCE, until
 from tests.servers import RedisServer, need_redis, schema_url
@@ -118,3 +118,32 @@ async def test_gateways_on_one_database_tell_each_other_which_key_rests(tmp_path
             await pool.close()
         for store in stores:
             await store.close()
+
+
+async def test_a_rest_that_ends_before_its_own_gateway_looks_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nexeon.gateway.pool.kept_rests._LOOK", 0.01)
+    rests, heard = RestStore(None), []
+    rest = Rest("pk_1", "m", "mark", "cooling", "429", 1.0, 2.5, 1)
+    load = rests.load
+    looks = 0
+
+    async def counted() -> list[Rest]:
+        nonlocal looks
+        looks += 1
+        return await load()
+
+    monkeypatch.setattr(rests, "load", counted)
+    others = KeptRests(rests)
+    others.listen(lambda *told: heard.append(told))
+    try:
+        others.kept("pk_1", "m", rest)  # and another gateway has dropped it already
+        await until(lambda: heard)
+        await rests.put(rest)
+        others.kept("pk_1", "m", None)  # ended here, and another gateway has put it meanwhile
+        await until(lambda: len(heard) == 2)
+        before = looks
+        await until(lambda: looks > before + 5)
+        assert heard == [("pk_1", "m", None), ("pk_1", "m", rest)]
+    finally:
+        await others.close()
+        await rests.close()

@@ -26,15 +26,26 @@ class KeptRests(RestListener):
         super().__init__()
         self._kept = kept
         self._known: dict[tuple[str, str], Rest] = {}
+        self._own: dict[tuple[str, str], Rest | None] = {}
+        """What was kept here since the last look began."""
 
     async def tell(self, key: str, model: str, rest: Rest | None) -> None:
         """It is kept: that tells it."""
 
+    def kept(self, key: str, model: str, rest: Rest | None) -> None:
+        """Its end at another gateway is to be noticed even where no look has found it."""
+        self._own[key, model] = rest
+        _put(self._known, (key, model), rest)
+
     async def _listen(self, heard: Heard) -> None:
         failing = False
         while True:
+            self._own.clear()
             try:
-                self._compare({(rest.key, rest.model): rest for rest in await self._kept.load()}, heard)
+                found = {(rest.key, rest.model): rest for rest in await self._kept.load()}
+                for place, own in self._own.items():
+                    _put(found, place, own)
+                self._compare(found, heard)
                 failing = False
             except StoreError as error:
                 if not failing:
@@ -49,3 +60,10 @@ class KeptRests(RestListener):
                 heard(key, model, rest)
         for key, model in before.keys() - found.keys():
             heard(key, model, None)
+
+
+def _put(rests: dict[tuple[str, str], Rest], place: tuple[str, str], rest: Rest | None) -> None:
+    if rest is None:
+        rests.pop(place, None)
+    else:
+        rests[place] = rest

@@ -344,6 +344,8 @@ class KeyPool:
                     await self._others.tell(key, model, told)
                 if self._kept is not None:
                     await (self._kept.drop(key, model) if told is None else self._kept.put(told))
+                    if self._others is not None:
+                        self._others.kept(key, model, told)
         except StoreError as error:
             _log.error("what is known of provider keys cannot be kept: %s", error)
 

@@ -48,6 +48,9 @@ class RestListener(ABC):
     async def tell(self, key: str, model: str, rest: Rest | None) -> None:
         """What changes here. Whatever fails, calls go on."""
 
+    def kept(self, key: str, model: str, rest: Rest | None) -> None:  # noqa: B027 (not all want to know)
+        """What has changed here is in the store by now."""
+
 
 class SharedRests(RestListener):
     """Over a server that all gateways share."""
