@@ -131,9 +131,13 @@ class Reader:
             self._woken = False
 
     async def _leave(self) -> None:
-        with contextlib.suppress(Late, *TRANSPORT_ERRORS), Deadline(_LAST_WORDS):
-            while await self._answer.read():
-                pass
+        try:
+            with contextlib.suppress(Late, *TRANSPORT_ERRORS), Deadline(_LAST_WORDS):
+                while await self._answer.read():
+                    pass
+        except asyncio.CancelledError:  # the loop ends
+            self._answer.drop()
+            raise
         await close(self._answer)
 
     def _wake(self) -> None:

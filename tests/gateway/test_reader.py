@@ -147,6 +147,17 @@ async def test_who_waits_can_be_cancelled(source: Source) -> None:
     await until(lambda: source.closed)
 
 
+async def test_a_loop_that_ends_leaves_no_connection_behind(source: Source) -> None:
+    reader = reader_of(source)
+    source.give(b"all")
+    assert await reader.read() == b"all"
+    reader.leave()
+    await asyncio.sleep(0)
+    assert reader._leaving is not None
+    reader._leaving.cancel()
+    await until(lambda: source.closed)
+
+
 async def test_an_answer_that_is_complete_gives_its_connection_a_moment_to_end(source: Source) -> None:
     reader = reader_of(source)
     source.give(b"all")
