@@ -111,7 +111,7 @@ def agree(library: Library) -> None:
     chat, messages = library.format(CHAT), library.format(MESSAGES)
     body = with_tools("m")
     hub = chat.decode_request(body, context(chat))
-    assert dumps(handwritten.decode_chat(body)) == dumps(hub)
+    assert dumps(handwritten.decode_chat(body, context(chat))) == dumps(hub)
     for target, encode in ((chat, handwritten.encode_chat), (messages, handwritten.encode_messages)):
         ctx = context(target)
         assert dumps(encode(hub, ctx)) == dumps(target.encode_request(hub, ctx)), target.name
@@ -134,7 +134,7 @@ def requests(library: Library) -> dict[str, float]:
         add(f"decode {format.name}", lambda f=format, w=wire, c=ctx: f.decode_request(w, c))  # type: ignore[misc]
         add(f"encode {format.name}", lambda f=format, c=ctx: f.encode_request(hub, c))  # type: ignore[misc]
     ctx, raw = context(chat), dumps(body)
-    add(f"decode {CHAT} by hand", lambda: handwritten.decode_chat(body))
+    add(f"decode {CHAT} by hand", lambda: handwritten.decode_chat(body, ctx))
     add(f"encode {CHAT} by hand", lambda: handwritten.encode_chat(hub, ctx))
     add(f"encode {MESSAGES} by hand", lambda: handwritten.encode_messages(hub, ctx))
     add("JSON read", lambda: loads(raw))
