@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
@@ -45,6 +45,8 @@ DO UPDATE SET {", ".join(f"{name} = usage.{name} + excluded.{name}" for name in 
 
 
 Names = list[str]
+Conditions = dict[str, tuple[Any, ...]]
+"""SQL, each with what it compares with."""
 
 
 class Usage:
@@ -66,18 +68,23 @@ class Usage:
     ) -> View:
         """A page of sums by some of day, account, key, model and provider; tokens by class, `cost` in USD.
 
-        `account` and `key` are ids; days are UTC's, from `since` to before `until`.
+        `account` and `key` are ids, `account` one or several; days are UTC's, from `since` to before `until`.
         """
         asked = values.names("by", by)
         groups: Names = [name for name in GROUPS if name in asked]
         if len(groups) != len(asked) or not groups:
             raise AdminError(f"by: give some of {', '.join(GROUPS)}")
-        filters = {"account": account, "key": key, "model": model, "provider": provider}
-        conditions: dict[str, Any] = {
-            f"{name} = ?": values.text(name, value) for name, value in filters.items() if value is not None
+        filters = {"key": key, "model": model, "provider": provider}
+        conditions: Conditions = {
+            f"{name} = ?": (values.text(name, value),) for name, value in filters.items() if value is not None
         }
+        if account is not None:
+            accounts = values.names("account", account)
+            if not accounts:
+                return page([], None)
+            conditions[f"account IN ({', '.join('?' * len(accounts))})"] = accounts
         conditions |= {
-            f"day {sign} ?": moment // _DAY
+            f"day {sign} ?": (moment // _DAY,)
             for sign, name, value in ((">=", "since", since), ("<", "until", until))
             if (moment := values.moment(name, value)) is not None
         }
@@ -106,13 +113,14 @@ class UsageBook:
         self._database = open_database(place, FILE, TABLES, durable=False)
         self._turn = asyncio.Lock()
 
-    async def sums(self, groups: Iterable[str], conditions: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        """A row for each group, with what was counted; `conditions` are SQL, each with what it compares with."""
+    async def sums(self, groups: Iterable[str], conditions: Conditions) -> list[tuple[Any, ...]]:
+        """A row for each group, with what was counted."""
         await self.catch_up()
         names = ", ".join(groups)
         where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
         query = f"SELECT {names}, {', '.join(f'sum({name})' for name in _COUNTS)} FROM usage {where} GROUP BY {names}"
-        return await self._database.run(lambda connection: connection.execute(query, [*conditions.values()]).fetchall())
+        compared = [value for each in conditions.values() for value in each]
+        return await self._database.run(lambda connection: connection.execute(query, compared).fetchall())
 
     async def close(self) -> None:
         await self._database.close()

@@ -148,10 +148,7 @@ class FakeService:
             "status": lambda params: {"store": "tinydb:/var/lib/nexeon", "pid": 4242, "warnings": []},
             "accounts.list": lambda params: page(self.accounts, params, "name", "id"),
             "accounts.show": lambda params: self._one(self.accounts, params["account"]),
-            "usage.list": lambda params: {
-                "items": [{"day": "2030-03-16", "cost": "21.40"}, {"day": "2030-03-17", "cost": "0.75"}],
-                "next": None,
-            },
+            "usage.list": self._usage,
             "credits.ledger": lambda params: page(fake_changes.ledger(params["account"]), params),
             "keys.create": lambda params: {"id": self.keys[0]["id"], "key": "nex-sk-0123456789abcdefABCDEF-0123456789"},
             "keys.list": lambda params: page(self.keys, params, "name", "id", "last4", "account_name"),
@@ -181,6 +178,13 @@ class FakeService:
 
     def methods(self) -> list[str]:
         return [method for method, _ in self.asked]
+
+    def _usage(self, params: dict[str, Any]) -> dict[str, Any]:
+        if params["by"] == "account":
+            spent = zip(self.accounts, ("22.15", "3.40211", "4.69"), strict=False)
+            items = [{"account": account["id"], "cost": cost} for account, cost in spent]
+            return {"items": [each for each in items if each["account"] in params["account"]], "next": None}
+        return {"items": [{"day": "2030-03-16", "cost": "21.40"}, {"day": "2030-03-17", "cost": "0.75"}], "next": None}
 
     def _requests(self, params: dict[str, Any]) -> dict[str, Any]:
         wanted = {name: params[name] for name in ("model", "provider", "status") if name in params}

@@ -22,6 +22,7 @@ from tui.screens.account import AccountScreen
 from tui.screens.accounts import AccountsScreen
 from tui.screens.confirm import ConfirmScreen
 from tui.screens.form import FormScreen
+from tui.widgets.table import RecordTable
 
 
 async def accounts(pilot: Pilot[None]) -> AccountsScreen:
@@ -154,11 +155,27 @@ async def test_the_ledger_shows_the_running_balance_and_takes_acts(open_real: Op
         assert isinstance(pilot.app.screen, AccountsScreen)
 
 
+async def test_the_list_shows_what_accounts_spent_this_month(open_app: Open, fake: FakeService) -> None:
+    async with open_app(size=(80, 24)) as pilot:
+        await press(pilot, "2")
+        lines = [pilot.app.screen.query_one(RecordTable).render_line(y).text for y in range(5)]
+        for title in ("Available", "Balance", "Reserved", "Spent/month", "State"):
+            assert title in lines[0], "all of it at 80 columns"
+        assert [line.split()[-2] for line in lines[1:3]] == ["22.15", "3.40"]
+        assert lines[4].split()[-2:] == ["0.00", "disabled"], "nothing, where nothing was charged"
+        asked = next(params for method, params in fake.asked if method == "usage.list")
+        assert asked == {
+            "by": "account",
+            "account": [account["id"] for account in fake.accounts],
+            "since": "2030-03-01",
+        }
+
+
 async def test_an_account_shows_what_it_spent(open_app: Open, fake: FakeService) -> None:
     async with open_app() as pilot:
         await press(pilot, "2", "enter")
         assert "Spent today 0.750   this month 22.15" in str(pilot.app.screen.query_one("#summary", Static).render())
-        asked = next(params for method, params in fake.asked if method == "usage.list")
+        asked = next(params for method, params in fake.asked if method == "usage.list" and params["by"] == "day")
         assert (asked["account"], asked["since"]) == (fake.accounts[0]["id"], "2030-03-01")
 
 

@@ -1,8 +1,9 @@
-"""Accounts & credits: balance, reserved, available; Enter opens one with its ledger."""
+"""Accounts & credits: balance, reserved, available, spent; Enter opens one with its ledger."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from rich.text import Text
@@ -10,14 +11,18 @@ from textual.binding import Binding, BindingType
 
 from tui import checks, show
 from tui.screens.account_acts import AccountActs
+from tui.screens.base import LOAD
 from tui.screens.form import Field, FormScreen
-from tui.screens.listing import ListScreen
+from tui.screens.listing import MORE, PAGE, ListScreen
 from tui.widgets.columns import Column
 from tui.widgets.table import Cell, Item
 
+_SPENT = "spent"
+
 
 class AccountsScreen(AccountActs, ListScreen):
-    """The accounts, and what credit each has. Enter opens one with its ledger, K shows its keys."""
+    """The accounts, what credit each has, and what it spent this month (UTC). Enter opens one with its ledger, K shows
+    its keys."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "create", "New"),
@@ -26,17 +31,23 @@ class AccountsScreen(AccountActs, ListScreen):
     of_record = AccountActs.of_record | {"keys"}
     method = "accounts.list"
     columns = (
-        Column("Account", 18, flex=True),
-        Column("Available", 12, align="right"),
-        Column("Balance", 12, align="right", drop=2),
-        Column("Reserved", 10, align="right", drop=3),
+        Column("Account", 13, flex=True),
+        Column("Available", 10, align="right"),
+        Column("Balance", 10, align="right", drop=1),
+        Column("Reserved", 8, align="right", drop=2),
+        Column("Spent/month", 11, align="right"),
         Column("State", 9),
-        Column("Created", 10, drop=1),
+        Column("Created", 10, drop=3),
         Column("Id", 20, drop=4),
     )
     searches = "a part of the name or id"
     nothing = "There is no account yet.\n\nPress n to make one."
     every = 5.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._spent: dict[str, str] = {}
+        self._asked: list[str] = []
 
     def row(self, item: Item) -> Sequence[Cell]:
         state = (
@@ -51,6 +62,7 @@ class AccountsScreen(AccountActs, ListScreen):
             show.money(item["available"]),
             show.money(item["balance"]),
             show.money(item["reserved"]),
+            Text(show.money(spent)) if (spent := self._spent.get(item["id"])) else Text("…", style="dim"),
             state,
             show.day(item["created"]),
             Text(item["id"], style="dim"),
@@ -95,5 +107,22 @@ class AccountsScreen(AccountActs, ListScreen):
             else:
                 self.notify(made, markup=False)
                 self.load()
+        elif job == _SPENT:
+            costs = dict.fromkeys(self._asked, "0") | {each["account"]: each["cost"] for each in result["items"]}
+            if costs.items() - self._spent.items():
+                self._spent |= costs
+                self.table.redraw()
         else:
             super().answered(job, result)
+            if job in (LOAD, MORE):
+                self._ask_spent()
+
+    def _ask_spent(self) -> None:
+        """Of the accounts in sight, and of those that nothing is known of yet."""
+        items, top = self.table.items, self.table.scroll_offset.y
+        near = [item["id"] for item in items[top : top + PAGE]]
+        new = [id for item in items if (id := item["id"]) not in self._spent][: 2 * PAGE]
+        self._asked = list(dict.fromkeys((*near, *new)))
+        if self._asked:
+            month = f"{datetime.fromtimestamp(self.admin.clock(), UTC):%Y-%m}-01"
+            self.ask(_SPENT, "usage.list", by="account", account=self._asked, since=month)

@@ -17,7 +17,7 @@ from tui.widgets.search import SearchLine
 from tui.widgets.table import Cell, Item, RecordTable
 
 PAGE = 100
-_MORE = "more"
+MORE = "more"
 _MOST_RELOADED = 500
 
 
@@ -132,9 +132,7 @@ class ListScreen(AdminScreen[None]):
     @on(RecordTable.NearEnd, "#list")
     def _more(self) -> None:
         if self._next is not None and self.paged:
-            self.ask(
-                _MORE, self.method, patient=True, **self.params(self.looking_for), limit=2 * PAGE, after=self._next
-            )
+            self.ask(MORE, self.method, patient=True, **self.params(self.looking_for), limit=2 * PAGE, after=self._next)
 
     @on(RecordTable.Opened, "#list")
     def _open(self, message: RecordTable.Opened) -> None:
