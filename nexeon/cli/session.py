@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from nexeon.cli.options import given
+from nexeon.cli.options import Given, given
+from nexeon.cli.output import tell
 
 if TYPE_CHECKING:
     from nexeon.admin.client import AdminClient
     from nexeon.admin.provider_keys import Probe
     from nexeon.config import Config
+    from nexeon.errors import ConfigError
     from nexeon.store.sqlite import Place
 
 T = TypeVar("T")
@@ -30,17 +32,39 @@ def asked_of_running(method: str, /, **params: Any) -> Any | None:
 
     async def run() -> Any | None:
         from nexeon.admin.client import connect_running
+        from nexeon.errors import ConfigError
 
-        config = options.config()
-        client = await connect_running(config.store.url, socket=config.admin.socket)
-        if client is None:
-            return None
+        try:
+            config = options.config()
+        except ConfigError as error:
+            client = await _running_without(options, error)
+        else:
+            running = await connect_running(config.store.url, socket=config.admin.socket)
+            if running is None:
+                return None
+            client = running
         try:
             return await client.call(method, **params)
         finally:
             await client.close()
 
     return asyncio.run(run())
+
+
+async def _running_without(options: Given, error: ConfigError) -> AdminClient:
+    """The gateway that runs where the files say, though they cannot be used: it goes on with what it has taken up.
+    Raises the error where none does."""
+    from nexeon.admin.client import connect_running
+    from nexeon.config import load_place
+
+    place = load_place(options.files or None)
+    client = await connect_running(place.store.url, socket=place.admin.socket) if place is not None else None
+    if client is None:
+        raise error
+    for problem in error.problems:
+        tell(f"nexeon: {problem}")
+    tell("nexeon: the gateway that runs is asked; it goes on with the configuration that it has")
+    return client
 
 
 def listing(method: str, /, *, most: int | None = None, **params: Any) -> list[dict[str, Any]]:
@@ -72,18 +96,23 @@ def with_client(work: Callable[[AdminClient], Awaitable[T]], *, probe: Callable[
 
     async def run() -> T:
         from nexeon.admin.client import connect, connect_http
+        from nexeon.errors import ConfigError
 
         if options.url:
             client = connect_http(options.url, options.token)
         else:
-            config = options.config()
-            client = await connect(
-                config.store.url,
-                socket=config.admin.socket,
-                config=config,
-                probe=probe(config) if probe else None,
-                erase=erase,
-            )
+            try:
+                config = options.config()
+            except ConfigError as error:
+                client = await _running_without(options, error)
+            else:
+                client = await connect(
+                    config.store.url,
+                    socket=config.admin.socket,
+                    config=config,
+                    probe=probe(config) if probe else None,
+                    erase=erase,
+                )
         try:
             return await work(client)
         finally:

@@ -37,7 +37,7 @@ from nexeon.config.model import (
 )
 from nexeon.config.names import known_names
 from nexeon.config.references import check_folders, check_references
-from nexeon.config.source import read_files
+from nexeon.config.source import Tree, read_files
 from nexeon.data import DATA_ROOT, data_path
 from nexeon.errors import ConfigError
 from nexeon.wire.yamlfile import load_yaml
@@ -69,9 +69,11 @@ __all__ = [
     "Tracing",
     "default_files",
     "load_config",
+    "load_place",
 ]
 
 _FILE: Final = "gateway.yaml"
+_PLACE: Final = ("store", "admin")
 
 
 def default_files() -> tuple[Path, ...]:
@@ -107,8 +109,25 @@ def load_config(
             tree.value["routes"] = _shipped_routes(formats)
     if tree.problems:
         raise ConfigError(sorted(tree.problems, key=lambda problem: _order(files, problem.file, problem.line)))
+    return _built(tree, files, environ, implicit=not paths)
+
+
+def load_place(paths: Sequence[Path] | None = None, *, environ: Mapping[str, str] = os.environ) -> Config | None:
+    """Of files that cannot be used as a whole what says where the store is, and the socket of a gateway that runs on
+    it: `store` and `admin` of a configuration that is empty but for them. None where that cannot be told either."""
+    files = tuple(Path(path) for path in paths) if paths else default_files()
+    tree, readable = read_files(files, environ)
+    if not readable or any(path[0] in _PLACE for path in tree.unresolved):
+        return None
+    tree.value = {name: part for name, part in tree.value.items() if name in _PLACE}
+    tree.problems.clear()
+    check_schema(tree)
+    return None if tree.problems else _built(tree, files, environ, implicit=not paths)
+
+
+def _built(tree: Tree, files: tuple[Path, ...], environ: Mapping[str, str], *, implicit: bool) -> Config:
     absolute = tuple(file.absolute() for file in files)
-    ours = _without_store(implicit=not paths)
+    ours = _without_store(implicit=implicit)
     home = _data_home(environ) if absolute[0] == ours else absolute[0].parent / "data"
     return build(tree, absolute, home=home, shipped=ours)
 

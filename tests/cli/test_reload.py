@@ -117,6 +117,32 @@ def test_a_change_is_shown_then_taken_up(server: tuple[subprocess.Popen[str], Pa
     assert "planted-secret" not in (tmp_path / "stderr").read_text()
 
 
+def test_a_gateway_that_runs_is_reached_by_a_file_that_cannot_be_used(
+    server: tuple[subprocess.Popen[str], Path], tmp_path: Path
+) -> None:
+    """To disable a key, or to learn what is wrong, in the midst of an edit or from a shell without its variables."""
+    _, file = server
+    good = settings(tmp_path)
+    good["providers"]["up"]["api_key"] = "${NEXEON_NOWHERE_SET}"
+    file.write_text(yaml.safe_dump({**good, "nonsense": 1}))
+    why = ("nonsense", "NEXEON_NOWHERE_SET", "the gateway that runs is asked")
+    for words in (("status",), ("accounts", "create", "--name", "a"), ("keys", "list")):
+        told = nexeon(*words, "-c", file)
+        assert told.returncode == 0, told.stderr
+        assert [word for word in why if word not in told.stderr] == []
+    assert json.loads(nexeon("accounts", "list", "--json", "-c", file).stdout)[0]["name"] == "a"
+    reloaded = nexeon("reload", "-c", file)
+    assert reloaded.returncode == 1
+    assert "nonsense" in reloaded.stderr
+    assert "not taken up" in nexeon("status", "-c", file).stderr
+    for broken in ("store: {url: 'nothing:x'}", "models: [", f"store: {{url: 'tinydb:{tmp_path / 'other'}'}}\nx: 1"):
+        file.write_text(broken)
+        told = nexeon("status", "-c", file)
+        assert (told.returncode, told.stdout) == (1, "")
+        assert "is asked" not in told.stderr
+    assert not (tmp_path / "other").exists()
+
+
 def test_without_a_gateway_there_is_nothing_to_reload(tmp_path: Path) -> None:
     file = tmp_path / "gateway.yaml"
     file.write_text(yaml.safe_dump(settings(tmp_path)))
