@@ -102,7 +102,7 @@ async def outputs(server: Process) -> list[str]:
         ]  # fmt: skip
     finally:
         await client.close()
-    async with httpx.AsyncClient(base_url=server.url, timeout=20) as http:
+    async with httpx.AsyncClient(base_url=server.url, timeout=PATIENCE) as http:
         headers = {"authorization": f"Bearer {PLANTED['token']}"}
         answers = [
             await http.get("/metrics"),

@@ -209,7 +209,7 @@ async def test_a_client_that_does_not_read_stops_the_provider(gate: Gate) -> Non
 
 @pytest.mark.parametrize("path", ["/talk", "/talk/count"])
 async def test_a_body_that_does_not_come_gives_its_place_back(opened: Opener, path: str) -> None:
-    gate = await opened(lambda value: value["server"].update(body_wait=0.2))
+    gate = await opened(lambda value: value["server"].update(body_wait=0.5))
     gate.upstream.plays(talks())
     host, port = gate.url.removeprefix("http://").split(":")
     head = f"POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {gate.key}\r\ncontent-length: 60000000\r\n\r\n"

@@ -11,6 +11,7 @@ from upstream import Upstream
 TOLD_AT_ONCE = """
 import os, signal
 import nexeon.gateway.server.serve as server
+from tests.patience import PATIENCE
 compiles = server.compile_folders
 
 def told(*arguments):
@@ -27,7 +28,7 @@ async def test_a_signal_during_the_start_is_heard_after_it(tmp_path: Path, upstr
     try:
         await server.start()
         await server.said("the configuration is as it was (signal)")
-        async with httpx.AsyncClient(base_url=server.url, timeout=20) as http:
+        async with httpx.AsyncClient(base_url=server.url, timeout=PATIENCE) as http:
             assert 'nexeon_reload_total{outcome="unchanged"} 1' in (await http.get("/metrics")).text
     finally:
         await server.kill()
