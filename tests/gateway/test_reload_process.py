@@ -8,10 +8,11 @@ import httpx
 from processes import Process
 from upstream import Upstream
 
+from tests.patience import PATIENCE
+
 TOLD_AT_ONCE = """
 import os, signal
 import nexeon.gateway.server.serve as server
-from tests.patience import PATIENCE
 compiles = server.compile_folders
 
 def told(*arguments):
