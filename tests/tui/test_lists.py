@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from typing import Any
+
 from fakes import FakeService, key
-from pilots import Open, settle
+from pilots import Open, press, settle
 from textual.pilot import Pilot
 from textual.widgets import Static
 
+from nexeon.errors import AdminError
+from tests.patience import until
 from tui.screens.key import KeyScreen
 from tui.screens.keys import KeysScreen
 from tui.widgets.columns import Column, fit
 from tui.widgets.search import PAUSE, SearchLine
+from tui.widgets.table import RecordTable
 
 
 async def keys_screen(pilot: Pilot[None]) -> KeysScreen:
@@ -124,3 +131,32 @@ def test_columns_give_way_in_their_order() -> None:
     assert fit(columns, 60) == [(0, 34), (1, 10), (2, 10)]
     assert fit(columns, 30) == [(0, 16), (1, 10)]
     assert fit(columns, 5) == [(0, 10)]
+
+
+async def test_a_search_that_takes_its_time_says_so(fake: FakeService, open_app: Open) -> None:
+    going, slow, call = threading.Event(), threading.Event(), fake.call
+
+    async def answer(method: str, /, **params: Any) -> Any:
+        while slow.is_set() and params.get("search") and not going.is_set():  # noqa: ASYNC110 (another thread than the test)
+            await asyncio.sleep(0.005)
+        return await call(method, **params)
+
+    fake.call = answer  # type: ignore[method-assign]
+    async with open_app() as pilot:
+        await press(pilot, "3", "slash")
+        line = pilot.app.screen.query_one(SearchLine)
+        slow.set()
+        line.value = "laptop"
+        pilot.app.simulate_key("enter")
+        await until(lambda: line.busy)
+        assert "searching" in line.render_line(0).text
+        assert isinstance(pilot.app.focused, RecordTable), "and the list can be used meanwhile"
+        going.set()
+        await settle(pilot)
+        assert not line.busy
+        assert "searching" not in line.render_line(0).text
+        fake.refuse["keys.list"] = AdminError("not now")
+        line.value = "ci"
+        line.tell()
+        await settle(pilot)
+        assert not line.busy

@@ -51,7 +51,6 @@ class ExplainScreen(AdminScreen[None]):
                 yield TextArea("", language="json", id="request", compact=True)
             with Vertical(id="becomes", classes="panel") as becomes:
                 becomes.border_title = "What each target would get"
-                yield TabbedContent(id="targets")
                 yield Static("Press ctrl+s to see what becomes of the request.", id="hint", markup=False)
 
     def load(self) -> None:
@@ -97,7 +96,7 @@ class ExplainScreen(AdminScreen[None]):
             title = Content(f"{sign} {target['provider']} {target['format']}")
             tabs.compose_add_child(TabPane(title, VerticalScroll(Static(self._told(target))), id=f"target-{number}"))
         # All at once, and not pane after pane, in the midst of which somebody could leave.
-        await self.query_one(TabbedContent).remove()
+        await self.query(TabbedContent).remove()
         if self.is_running:
             self.query_one("#becomes").mount(tabs)
 

@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.suggester import Suggester
 from textual.widgets import Input, Static
 
-from tui.screens.base import LOAD, AdminScreen
+from tui.screens.base import LOAD, AdminScreen, Refused
 from tui.widgets.columns import Column
 from tui.widgets.search import SearchLine
 from tui.widgets.table import Cell, Item, RecordTable
@@ -101,11 +101,17 @@ class ListScreen(AdminScreen[None]):
         if self.paged:
             params["limit"] = PAGE
             self._reloading = False
+        self.query_one(SearchLine).busy = True
         self.ask(LOAD, self.method, **params)
+
+    def on_refused(self, message: Refused) -> None:
+        if message.job == LOAD:
+            self.query_one(SearchLine).busy = False
 
     def answered(self, job: str, result: Any) -> None:
         match job:
             case "load":
+                self.query_one(SearchLine).busy = False
                 wanted = self.looking_for
                 items = [item for item in result["items"] if not wanted or self.matches(item, wanted)]
                 if not (self._reloading and items and result["next"] and (end := self.table.after(items[-1]))):

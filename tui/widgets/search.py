@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
+from rich.segment import Segment
 from textual import on
 from textual.binding import Binding
 from textual.message import Message
+from textual.reactive import reactive
+from textual.strip import Strip
 from textual.suggester import Suggester
 from textual.timer import Timer
 from textual.widgets import Input
+
+_BUSY: Final = " ◌ searching "
 
 PAUSE: Final = 0.12
 """Seconds without a key until what was typed is looked for."""
@@ -31,6 +36,9 @@ class SearchLine(Input):
         Binding("down,enter", "done", "To the list", show=False),
     ]
 
+    busy: reactive[bool] = reactive(False)
+    """What was typed is being looked for."""
+
     def __init__(self, hint: str, suggester: Suggester | None = None) -> None:
         super().__init__(placeholder=hint, compact=True, suggester=suggester)
         self.display = False
@@ -41,6 +49,13 @@ class SearchLine(Input):
         self.display = True
         # at once: `focus` waits, and what is typed meanwhile would be commands of the list
         self.screen.set_focus(self)
+
+    def render_line(self, y: int) -> Strip:
+        line = super().render_line(y)
+        room = self.size.width - len(_BUSY)
+        if not self.busy or y or room < len(self.value):
+            return line
+        return Strip.join([line.crop(0, room), Strip([Segment(_BUSY, self.rich_style)])])
 
     @on(Input.Changed)
     def _typed(self, event: Input.Changed) -> None:
