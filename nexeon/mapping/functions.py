@@ -103,11 +103,11 @@ _MOST: Final = 10**12
 
 @filter_("count", context=True)
 def to_count(value: Any, name: str, *, ctx: dict[str, Any]) -> Any:
-    """The number of something countable; MISSING, with a note in the context, where it is below zero, beyond any
-    measure, or no number."""
+    """The whole number of something countable; MISSING, with a note in the context, where it is below zero, beyond any
+    measure, or no such number."""
     if type(value) in (int, float):
-        if 0 <= value <= _MOST:
-            return value
+        if 0 <= value <= _MOST and int(value) == value:
+            return int(value)
         shown = f"{value:.6g}"
     else:
         shown = kind(value)

@@ -29,10 +29,12 @@ def placed(citation: Any) -> Any:
 
 
 def called(head: Content, ctx: Content, number: int) -> Content:
-    """A block's head with its names; a call that has no id gets one of this request."""
+    """A block's head with its names; a call that has no id gets one of this request, and one without a name an empty
+    one."""
     head = named(head)
-    if head.get("type") == "tool_call" and not head.get("call_id"):
-        return {**head, "call_id": f"call_{ctx.get('token', '')}_{number}"}
+    if head.get("type") == "tool_call" and not (head.get("call_id") and "name" in head):
+        made = {"call_id": head.get("call_id") or f"call_{ctx.get('token', '')}_{number}"}
+        return {"name": "", **head, **made}
     return head
 
 

@@ -97,7 +97,7 @@ class StreamDecoder:
                 raise MappingFailure(f"stream.decode gave an unknown piece `{piece.get('type')}`")
             try:
                 handler(self, piece)
-            except TypeError as error:  # the provider has an object, say, for a number or a text
+            except (KeyError, TypeError) as error:  # the provider has an object, say, for a number, or nothing
                 raise MappingFailure(f"a `{piece['type']}` piece is not of its form: {error}") from error
             if self.failed is not None:
                 break
@@ -182,7 +182,7 @@ class StreamDecoder:
         piece = answer(piece, self._ctx)
         for name in ("id", "model", "created", "extra"):
             value = piece.get(name)
-            if value is not None and (name not in self._facts or not self.started):
+            if value is not None and (not self.started or (name in ("model", "extra") and name not in self._facts)):
                 self._facts[name] = value
         if usage := piece.get("usage"):
             self.usage = merged(self.usage, usage)

@@ -144,3 +144,27 @@ def test_a_piece_out_of_its_form_is_a_failure_of_the_mapping() -> None:
     head = {"type": "server_tool_call", "name": "web_search", "call_id": {"a": 1}}
     with pytest.raises(MappingFailure, match="not of its form"):
         encoder.encode([{"type": "close", "index": 0, "ordinal": 0, "block": head}])
+
+
+def test_an_id_that_comes_late_is_not_taken() -> None:
+    """Clients have been told another one by then."""
+    first = {name: value for name, value in STREAMS[CHAT][0].items() if name != "id"}
+    pieces, answer = pieces_of(CHAT, [first, chunk({"role": "assistant", "content": "Hi"}), *STREAMS[CHAT][1:]])
+    assert "id" not in answer
+    events = StreamEncoder(library().format(RESPONSES), new_context(format=RESPONSES, model="m", body={})).encode(
+        pieces
+    )
+    assert len({event["response"]["id"] for event in events if "response" in event}) == 1
+
+
+def test_a_call_whose_beginning_was_lost() -> None:
+    _, answer = pieces_of(CHAT, [STREAMS[CHAT][0], *STREAMS[CHAT][3:]])
+    (call,) = [block for block in answer["blocks"] if block["type"] == "tool_call"]
+    assert call["name"] == ""
+    assert call["call_id"]
+
+
+def test_a_block_without_its_number() -> None:
+    event = {"type": "content_block_start", "content_block": {"type": "text", "text": ""}}
+    with pytest.raises(MappingFailure, match="not of its form"):
+        pieces_of(MESSAGES, [STREAMS[MESSAGES][0], event])
