@@ -13,6 +13,7 @@ import resource
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -166,8 +167,10 @@ def _side_by_side(home: Path, upstream: int, what: str, sizes: tuple[int, ...]) 
 @contextlib.contextmanager
 def _postgres(folder: Path) -> Iterator[PostgresServer]:
     server = PostgresServer(folder, durable=True)
-    for parent in folder.parents[:-1]:  # it runs as another user
+    for parent in (folder.parent, *folder.parent.parents):  # it runs as another user
         parent.chmod(parent.stat().st_mode | 0o011)
+        if parent.parent == Path(tempfile.gettempdir()):
+            break
     server.make()
     server.start()
     try:
