@@ -26,6 +26,12 @@ NGINX = shutil.which("nginx") or ("/usr/sbin/nginx" if Path("/usr/sbin/nginx").e
 
 
 LONG = 10 * PATIENCE
+PATIENT = f"""
+import nexeon.gateway.server.drain
+nexeon.gateway.server.drain._ON_THE_WAY = {LONG}
+"""
+"""A process that waits for the request of whoever has connected, however slow the machine."""
+
 Maker = Callable[[float, float], Process]
 
 
@@ -131,6 +137,7 @@ async def test_a_second_signal_does_not_wait(make: Maker, upstream: Upstream, se
 
 async def test_a_connection_at_the_end_is_answered_or_refused_never_reset(make: Maker) -> None:
     server = make(0.5, LONG)
+    server.first = PATIENT
     await server.start()
     told: Counter[str] = Counter()
     request = b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
