@@ -55,7 +55,7 @@ class HelpScreen(Dialog[None]):
         table = Table.grid(padding=(0, 2))
         table.add_column(no_wrap=True, min_width=12)
         table.add_column()
-        table.add_row(Text(title, style="bold underline"))
+        table.add_row(Text(title, style="bold"))
         for key, words in rows:
             table.add_row(Text(key, style="bold"), Text(words))
         table.add_row()
