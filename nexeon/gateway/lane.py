@@ -28,6 +28,10 @@ _MARK: Final = "nexeon-slot-%d-7f3a"
 _NUMBER: Final = 712_000_000_000_000_000
 
 Place = tuple[str | int, ...]
+Shapes = dict[tuple[bytes, int], list[Place]]
+"""Where the slots were in events of earlier streams, by how an event begins and how many quotes it has."""
+
+_MOST_SHAPES: Final = 64
 
 
 class Meaning(NamedTuple):
@@ -53,12 +57,15 @@ class Slot(NamedTuple):
 class Lane:
     """The templates of one stream; there is one at a time."""
 
-    __slots__ = ("_previous", "_template", "_tries", "last")
+    __slots__ = ("_guessed", "_previous", "_shapes", "_template", "_tries", "last")
 
-    def __init__(self) -> None:
+    def __init__(self, shapes: Shapes) -> None:
+        """`shapes` is shared by streams of one kind: what one has learned, the next need not."""
+        self._shapes = shapes
         self._template: Template | None = None
         self._previous = b""
         self._tries = _TRIES
+        self._guessed = False  # the template is from an earlier stream, and has fitted nothing yet
         self.last: bytes | None = None
         """The event that a run ended with."""
 
@@ -76,6 +83,7 @@ class Lane:
             before = data.rfind(b"\n\n", start, end - 2)
             self.last = data[start if before < 0 else before + 2 : end]
             self._tries = _TRIES
+            self._guessed = False
         return end, out
 
     def saw(self, raw: bytes, explain: Explain) -> None:
@@ -86,12 +94,42 @@ class Lane:
         if template is not None and template.meaning.steady.holds and not _alike(previous, raw):
             return
         self._template = None
-        if self._tries > 0 and _alike(previous, raw):
+        begin = _DATA.match(raw) if self._tries > 0 else None
+        if begin is None or raw.count(b"\n") != begin.group().count(b"\n") + 2:
+            return
+        shape = begin.group(), raw.count(b'"')
+        try:
+            self._template = self._guess(raw, shape, explain) or self._compare(previous, raw, shape, explain)
+        except (Touched, JSONError, orjson.JSONEncodeError):  # the last one: half of a surrogate pair
+            return
+
+    def _guess(self, raw: bytes, shape: tuple[bytes, int], explain: Explain) -> Template | None:
+        """As an earlier stream had it, unless the last guess was wrong."""
+        places = None if self._guessed else self._shapes.get(shape)
+        if not places:
+            return None
+        self._guessed = True
+        try:
+            template = _template(raw, shape[0], places, explain)
+        except (KeyError, IndexError, TypeError):  # there is no such place
+            template = None
+        if template is None:
             self._tries -= 1
-            try:
-                self._template = _template(previous, raw, explain)
-            except (Touched, JSONError, orjson.JSONEncodeError):  # the last one: half of a surrogate pair
-                return
+        return template
+
+    def _compare(self, previous: bytes, raw: bytes, shape: tuple[bytes, int], explain: Explain) -> Template | None:
+        begin = shape[0]
+        if not _alike(previous, raw) or not previous.startswith(begin):
+            return None
+        self._guessed = False
+        self._tries -= 1
+        places = _differing(loads(previous[len(begin) : -2]), loads(raw[len(begin) : -2]), ())
+        template = _template(raw, begin, places, explain) if places else None
+        if template is not None and places:
+            if len(self._shapes) >= _MOST_SHAPES:
+                self._shapes.clear()
+            self._shapes[shape] = places
+        return template
 
 
 def _alike(one: bytes, other: bytes) -> bool:
@@ -266,15 +304,12 @@ def plain(value: Any) -> bytes:
     return orjson.dumps(value)
 
 
-def _template(previous: bytes, raw: bytes, explain: Explain) -> Template | None:
-    """What `raw` has in common with its neighbour, where that decides what it comes to. Raises Touched, JSONError."""
-    begin = _DATA.match(raw)
-    if begin is None or not previous.startswith(begin.group()) or raw.count(b"\n") != begin.group().count(b"\n") + 2:
-        return None
-    json = raw[begin.end() : -2]
+def _template(raw: bytes, begin: bytes, places: list[Place], explain: Explain) -> Template | None:
+    """What `raw`, which begins with `begin`, has in common with others that differ in these places; None where that
+    does not decide what it comes to. Raises Touched, JSONError."""
+    json = raw[len(begin) : -2]
     body = loads(json)
-    places = _differing(loads(previous[begin.end() : -2]), body, ())
-    if not places or len(places) > _MOST_SLOTS:
+    if len(places) > _MOST_SLOTS:
         return None
     slots = [_slot(body, json, place) for place in places]
     found = sorted((slot for slot in slots if slot is not None), key=lambda slot: slot.start)
@@ -290,7 +325,7 @@ def _template(previous: bytes, raw: bytes, explain: Explain) -> Template | None:
     cut = _fields(meaning.out, found)
     if cut is None:
         return None
-    parts[0] = begin.group() + parts[0]
+    parts[0] = begin + parts[0]
     parts[-1] += b"\n\n"
     return Template(parts, found, text, *cut, meaning)
 
@@ -326,6 +361,8 @@ def _slot(body: Any, json: bytes, place: Place) -> Slot | None:
     if type(key) is not str:
         return None
     value = _at(body, place)
+    if type(value) not in (str, int) or value == "":
+        return None
     literal = orjson.dumps(value)
     name = orjson.dumps(key)
     for colon in (b":", b": "):

@@ -107,8 +107,8 @@ def marked(body: Any, places: tuple[IdPlace, ...]) -> Any:
 
 
 class EventMarker:
-    """Marks the ids of a stream's events. Where an event's JSON has them in their places only, the rest of it stays byte
-    for byte."""
+    """Marks the ids of a stream's events. Where an event's JSON has them in their places only, the rest of it stays
+    byte for byte."""
 
     __slots__ = ("_deep", "_known", "_plain")
 

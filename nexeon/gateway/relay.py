@@ -114,7 +114,7 @@ class Relay:
         self.dialect = plan.dialect
         # events that are kept, counted or framed one by one cannot be told together
         single = exchange.array or exchange.tell_cost or (exchange.turn is not None and exchange.turn.streamed)
-        self._lane = None if single else Lane()
+        self._lane = None if single else Lane(plan.shapes)
         self.done = plan.dialect.wire.stream.done
         self.context = prepared.context
         self.client_context = client_context

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nexeon.config import Config, Model, Provider, Target
 from nexeon.errors import MappingFailure, RequestError
 from nexeon.gateway import pipe
 from nexeon.gateway.exchange import Exchange
+from nexeon.gateway.lane import Shapes
 from nexeon.gateway.materialise import Fetched, Materialiser, addresses, filled, place_of
 from nexeon.gateway.pool.leases import Lease
 from nexeon.gateway.several import MOST, answers_wanted, asking_for_one
@@ -25,7 +26,8 @@ Context = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is decided about a target at load; `piped`: the client speaks the same format."""
+    """What is decided about a target at load; `piped`: the client speaks the same format. `shapes` is what its streams
+    have learned of their events."""
 
     target: Target
     provider: Provider
@@ -33,6 +35,7 @@ class Plan:
     piped: bool
     dialect: ModelDialect
     limits: dict[str, int]
+    shapes: Shapes = field(default_factory=dict)
 
     @property
     def name(self) -> str:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nexeon.gateway.lane import Explain, Lane
+from nexeon.gateway.lane import Explain, Lane, Shapes
 from nexeon.gateway.relay import Relay
 from nexeon.mapping import StreamEncoder, new_context
 from nexeon.mapping.opaque import OpaqueText, Touched
@@ -21,6 +21,9 @@ from tests.bench.deployment import FORMATS, SHORT
 from tests.gateway.relays import deployed, relay
 
 EVENTS = dict(zip(FORMATS, ("chat/completions", "responses", "messages", "enerateContent"), strict=True))
+SHAPES: dict[tuple[str, str], Shapes] = {}
+"""What streams of earlier examples have learned."""
+
 PAIRS = list(itertools.product(FORMATS, FORMATS))
 TEXT = st.one_of(
     st.sampled_from([" the", "a", '"', "\\", '\\"', "\n\n", '"}', " ", "", "naïve", "\u2028", "🙂", "42", "[DONE]"]),
@@ -71,6 +74,8 @@ def test_any_text_cut_anywhere(data: st.DataObject) -> None:
         raw = b"".join(_escaped(event) for event in raw.split(b"\n\n")[:-1])
     cuts = sorted(set(data.draw(st.lists(st.integers(1, len(raw) - 1), max_size=12))))
     fast, slow = relay(client, upstream), relay(client, upstream)
+    if fast._lane is not None and data.draw(st.booleans()):
+        fast._lane._shapes = SHAPES.setdefault((client, upstream), {})
     assert meaning(told(fast, raw, cuts)) == meaning(one_by_one(slow, raw))
     assert state(fast) == state(slow)
 
@@ -100,7 +105,33 @@ def test_most_events_of_a_plain_stream_are_told_together(
     events = events_of(EVENTS[upstream])
     told(one, b"".join(events), [])
     assert len(events) > 200
-    assert len(singles) < 16
+    first = len(singles)
+    assert first < 16
+    second = relay(client, upstream)
+    assert one._lane is not None
+    assert second._lane is not None
+    second._lane._shapes = one._lane._shapes
+    told(second, b"".join(events), [])
+    assert len(singles) - first < first  # it knows where the text is from the first one
+
+
+def test_what_another_stream_has_learned_may_be_wrong() -> None:
+    """Here the events differ in more than they did there: what they have in common is looked for anew."""
+    texts = [" a", " b", " c", " d", " e", " f"]
+    raw = b"".join(events_of("chat/completions", texts))
+    learned = relay("openai.chat", "openai.chat")
+    told(learned, raw, [])
+    assert learned._lane is not None
+    shapes = dict(learned._lane._shapes)
+    assert shapes
+    for shape in shapes:
+        shapes[shape] = shapes[shape][:1]  # as if the others had stood still
+    fast, slow = relay("openai.chat", "openai.chat"), relay("openai.chat", "openai.chat")
+    assert fast._lane is not None
+    fast._lane._shapes = shapes
+    assert meaning(told(fast, raw, [])) == meaning(one_by_one(slow, raw))
+    assert state(fast) == state(slow)
+    assert shapes == learned._lane._shapes
 
 
 @pytest.mark.parametrize(
