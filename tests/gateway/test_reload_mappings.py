@@ -105,6 +105,21 @@ async def test_another_process_compiles(
     assert compiled == []
 
 
+async def test_the_configuration_alone_is_taken_up_with_the_mappings_there_are(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("NEXEON_CACHE", "")
+    monkeypatch.setattr(sys, "executable", str(deployment.folder / "no-python"))
+    compiled = no_compiling(monkeypatch)
+    before = deployment.services.current
+    deployment.configure(retry={"rounds": 1})
+    assert await deployment.reload() == "applied"
+    assert deployment.services.current is not before
+    assert deployment.services.current.made is before.made
+    assert compiled == []
+    assert "no process can be started" not in caplog.text
+
+
 @pytest.mark.parametrize("broken", ["program", "time"])
 async def test_without_another_process_it_is_compiled_here(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, broken: str
