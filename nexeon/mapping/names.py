@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from nexeon.errors import MappingFailure
+
 _NAMES: Final = ("id", "call_id", "name", "server", "tool", "namespace")
 _FACTS: Final = ("id", "model")
 _PLACES: Final = ("start", "end")
+
+_WORDS: Final[dict[str, tuple[tuple[str, str | None], ...]]] = {
+    "text": (("text", ""),),
+    "refusal": (("text", ""),),
+    "reasoning": (("text", None),),
+    "tool_call": (("arguments", "{}"),),
+    "server_tool_call": (("arguments", None),),
+}
+"""The texts of a block, and what stands in for one that is missing."""
 
 Content = dict[str, Any]
 
@@ -39,7 +50,8 @@ def called(head: Content, ctx: Content, number: int) -> Content:
 
 
 def answer(facts: Any, ctx: Content) -> Any:
-    """A whole answer (or what is known of it), and those beside it, likewise."""
+    """A whole answer (or what is known of it), and those beside it, likewise. Raises MappingFailure where a text is
+    none."""
     if type(facts) is not dict:
         return facts
     if any(name in facts and not isinstance(facts[name], str) for name in _FACTS):
@@ -58,11 +70,25 @@ def answer(facts: Any, ctx: Content) -> Any:
 def _whole(block: Any, ctx: Content, number: int) -> Any:
     if type(block) is not dict:
         return block
-    block = called(block, ctx, number)
+    block = _worded(called(block, ctx, number))
     if type(citations := block.get("citations")) is list:
         clean = [placed(citation) for citation in citations]
         if any(one is not other for one, other in zip(clean, citations, strict=True)):
             return {**block, "citations": clean}
+    return block
+
+
+def _worded(block: Content) -> Content:
+    """A block with the text that its type cannot be without. Raises MappingFailure where it has another thing there."""
+    for name, otherwise in _WORDS.get(block.get("type", ""), ()):
+        value = block.get(name)
+        if value is None:
+            if otherwise is not None:
+                block = {**block, name: "" if block.get("kind") == "custom" else otherwise}
+        elif not isinstance(value, str):
+            raise MappingFailure(f"`{name}` of a block must be text")
+    if type(summary := block.get("summary")) is list and not all(isinstance(part, str) for part in summary):
+        raise MappingFailure("a summary must be text")
     return block
 
 

@@ -168,3 +168,26 @@ def test_a_block_without_its_number() -> None:
     event = {"type": "content_block_start", "content_block": {"type": "text", "text": ""}}
     with pytest.raises(MappingFailure, match="not of its form"):
         pieces_of(MESSAGES, [STREAMS[MESSAGES][0], event])
+
+
+@pytest.mark.parametrize("odd", [5, {"a": 1}, ["a"], True], ids=repr)
+def test_a_text_that_is_none_fails_the_answer(odd: Any) -> None:
+    """As it fails a stream: what would be told in its place is not what the provider meant."""
+    message = {**WHOLE[MESSAGES], "content": [{"type": "text", "text": odd}]}
+    with pytest.raises(MappingFailure, match="must be text"):
+        library().format(MESSAGES).decode_response(message, new_context(format=MESSAGES))
+    item = {**CALL, "arguments": odd}
+    with pytest.raises(MappingFailure, match="must be text"):
+        library().format(RESPONSES).decode_response(ended([item])["response"], new_context(format=RESPONSES))
+    thought = {**THOUGHT, "summary": [{"type": "summary_text", "text": odd}]}
+    with pytest.raises(MappingFailure, match="must be text"):
+        library().format(RESPONSES).decode_response(ended([thought])["response"], new_context(format=RESPONSES))
+
+
+def test_a_text_that_is_missing_is_empty() -> None:
+    message = {**WHOLE[MESSAGES], "content": [{"type": "text"}]}
+    answer = library().format(MESSAGES).decode_response(message, new_context(format=MESSAGES))
+    assert answer["blocks"] == [{"type": "text", "text": ""}]
+    bare = ended([{name: value for name, value in CALL.items() if name != "arguments"}])["response"]
+    answer = library().format(RESPONSES).decode_response(bare, new_context(format=RESPONSES))
+    assert [block["arguments"] for block in answer["blocks"]] == ["{}"]
