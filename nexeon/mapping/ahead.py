@@ -49,11 +49,16 @@ async def at_start(folders: Sequence[Path]) -> Mapping[str, bytes]:
     if sum(files.values()) < _SMALL:
         return {}
     _log.info("%d mapping files are compiled, which takes a while the first time", len(files))
-    shares: list[list[Path]] = [[] for _ in range(min(len(os.sched_getaffinity(0)), len(files)))]
+    shares: list[list[Path]] = [[] for _ in range(min(_cores(), len(files)))]
     for path in sorted(files, key=lambda path: files[path], reverse=True):
         min(shares, key=lambda share: sum(files[each] for each in share)).append(path)
     found = await asyncio.gather(*(_compiled(folders, share, longest=_LONGEST_AT_START, nice=0) for share in shares))
     return {key: code for made in found for key, code in made.items()}
+
+
+def _cores() -> int:
+    """Those that this process may use, where the system tells."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _unkept(folders: Sequence[Path]) -> list[Path]:
