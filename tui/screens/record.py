@@ -3,43 +3,44 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.highlight import highlight
-from textual.widgets import Static
 
 from tui import show
 from tui.screens.base import AdminScreen
+from tui.widgets.lines import Lines
 
 
-def record_words(record: Mapping[str, Any]) -> Content:
+def record_lines(record: Mapping[str, Any]) -> Iterator[Content | str]:
     """A line for each value; those with parts as JSON below their name."""
     width = max((len(name) for name in record), default=0)
-    lines = []
     for name, value in record.items():
         title = Content.styled(name.replace("_", " ").ljust(width + 2), "bold")
         if isinstance(value, dict | list) and value:
-            lines += [title, highlight(json.dumps(value, indent=2, ensure_ascii=False), language="json")]
+            yield title
+            yield from json.dumps(value, indent=2, ensure_ascii=False).split("\n")
         elif value is None or value in ("", {}, []):
-            lines.append(title + Content.styled(show.NONE, "dim"))
+            yield title + Content.styled(show.NONE, "dim")
         else:
-            lines.append(title + Content(str(value).lower() if isinstance(value, bool) else str(value)))
-    return Content("\n").join(lines)
+            first, *more = (str(value).lower() if isinstance(value, bool) else str(value)).split("\n")
+            yield title + Content(first)
+            yield from map(Content, more)
 
 
 class RecordScreen(AdminScreen[None]):
     """Pushed over a list; `q` goes back."""
 
-    AUTO_FOCUS = "VerticalScroll"
+    AUTO_FOCUS = "Lines"
     BINDINGS = [
         Binding("j", "scroll(1)", "Down", show=False),
         Binding("k", "scroll(-1)", "Up", show=False),
+        Binding("g", "ends(-1)", "Top", show=False),
+        Binding("G", "ends(1)", "End", show=False),
         Binding("y", "copy", "Copy as JSON"),
     ]
 
@@ -49,12 +50,17 @@ class RecordScreen(AdminScreen[None]):
         self._record = record
 
     def compose_body(self) -> ComposeResult:
-        with VerticalScroll(classes="panel") as panel:
-            panel.border_title = Text(self._heading).markup
-            yield Static(record_words(self._record))
+        lines = Lines([*record_lines(self._record)])
+        lines.add_class("panel")
+        lines.border_title = Text(self._heading).markup
+        yield lines
 
     def action_scroll(self, lines: int) -> None:
-        self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
+        self.query_one(Lines).scroll_relative(y=lines, animate=False)
+
+    def action_ends(self, end: int) -> None:
+        lines = self.query_one(Lines)
+        lines.scroll_to(y=0 if end < 0 else lines.max_scroll_y, animate=False)
 
     def action_copy(self) -> None:
         self.app.copy_to_clipboard(json.dumps(self._record, indent=2, ensure_ascii=False))

@@ -1,0 +1,54 @@
+"""Many lines, of which only those in sight are coloured and drawn: a configuration has thousands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.cells import cell_len, chop_cells
+from textual import events
+from textual.content import Content
+from textual.geometry import Size
+from textual.highlight import highlight
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+from textual.visual import Visual
+
+
+class Lines(ScrollView, can_focus=True):
+    """Each is `Content`, or a line of JSON as text. What is too long goes on in the next row."""
+
+    def __init__(self, lines: Sequence[Content | str]) -> None:
+        super().__init__()
+        self._lines = lines
+        self._rows: list[tuple[int, int, int]] = []
+        self._coloured: dict[int, Content] = {}
+
+    def on_resize(self, event: events.Resize) -> None:
+        width = max(self.scrollable_content_region.width, 1)
+        rows = []
+        for number, line in enumerate(self._lines):
+            text = line if isinstance(line, str) else line.plain
+            start = 0
+            for piece in chop_cells(text, width) if cell_len(text) > width else [text]:
+                rows.append((number, start, start + len(piece)))
+                start += len(piece)
+        self._rows = rows
+        self.virtual_size = Size(width, len(rows))
+        self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        place, width = y + self.scroll_offset.y, self.size.width
+        if place >= len(self._rows):
+            return Strip.blank(width, self.rich_style)
+        number, start, end = self._rows[place]
+        content = self._content(number)[start:end]
+        strips = Visual.to_strips(self, content, width, 1, self.visual_style)
+        return strips[0].adjust_cell_length(width, self.rich_style) if strips else Strip.blank(width, self.rich_style)
+
+    def _content(self, number: int) -> Content:
+        line = self._lines[number]
+        if isinstance(line, Content):
+            return line
+        if number not in self._coloured:
+            self._coloured[number] = highlight(line, language="json")
+        return self._coloured[number]
