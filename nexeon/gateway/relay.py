@@ -13,9 +13,10 @@ from nexeon.gateway import pipe
 from nexeon.gateway.errors import canonical_error
 from nexeon.gateway.exchange import Exchange
 from nexeon.gateway.failure import bad_gateway
-from nexeon.gateway.lane import CLIENT_NUMBER, Lane, Meaning, plain
+from nexeon.gateway.lane import CLIENT_NUMBER, Lane, plain
 from nexeon.gateway.price import due
 from nexeon.gateway.target import Plan, Prepared
+from nexeon.gateway.template import Meaning
 from nexeon.gateway.unsaid import Unsaid
 from nexeon.mapping import MISSING, Format, StreamDecoder, StreamEncoder
 from nexeon.mapping.opaque import holds_opaque

@@ -73,6 +73,9 @@ def test_any_text_cut_anywhere(data: st.DataObject) -> None:
     if data.draw(st.booleans()):
         raw = b"".join(_escaped(event) for event in raw.split(b"\n\n")[:-1])
     cuts = sorted(set(data.draw(st.lists(st.integers(1, len(raw) - 1), max_size=12))))
+    if data.draw(st.booleans()):  # each event alone, but for a few
+        ends = list(itertools.accumulate(len(event) + 2 for event in raw.split(b"\n\n")[:-1]))
+        cuts = [end for end in ends[:-1] if end not in ends[: len(cuts)]]
     fast, slow = relay(client, upstream), relay(client, upstream)
     if fast._lane is not None and data.draw(st.booleans()):
         fast._lane._shapes = SHAPES.setdefault((client, upstream), {})
