@@ -14,14 +14,15 @@ Strategy = Literal["priority", "weighted", "least_latency", "cheapest"]
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """`body_limit` in bytes; `body_wait`, `keepalive` (0: off), `drain` and `linger` in seconds; `workers` are
-    processes; `watch`: a changed file is read again."""
+    """`body_limit` in bytes; `body_wait`, `send_wait`, `keepalive` (0: off, both), `drain` and `linger` in seconds;
+    `workers` are processes; `watch`: a changed file is read again."""
 
     host: str = "127.0.0.1"
     port: int = 8080
     workers: int = 1
     body_limit: int = 64 * 1024 * 1024
     body_wait: float = 30.0
+    send_wait: float = 120.0
     keepalive: float = 15.0
     drain: float = 30.0
     linger: float = 2.0

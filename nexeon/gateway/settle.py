@@ -22,6 +22,9 @@ HOLD: Final = 900.0
 SHUTTING_DOWN: Final = "shutting_down"
 """The code of what the end of the server ends."""
 
+STALLED: Final = "client_stalled"
+"""The code of what ends since its client does not read."""
+
 _log = logging.getLogger("nexeon.gateway")
 
 
@@ -152,7 +155,7 @@ def _asked(exchange: Exchange) -> str:
 
 def _who(exchange: Exchange) -> str:
     """Who ended a stream before its end."""
-    if exchange.failure is None:
+    if exchange.failure is None or exchange.failure.code == STALLED:
         return "client"
     return "gateway" if exchange.failure.code == SHUTTING_DOWN else "provider"
 

@@ -67,15 +67,15 @@ class Upstream:
         try:
             with Deadline(self._timeouts.first_byte):
                 answer = await self._line.post(path, body, sent)
+            if stream:
+                answer.sip()
+            return answer
         except Late:
             raise UpstreamFailure(
                 f"provider `{self.provider.name}` did not answer within {self._timeouts.first_byte:g} s", timeout=True
             ) from None
         except TRANSPORT_ERRORS as error:
             raise self.broken(error) from None
-        if stream:
-            answer.sip()
-        return answer
 
     async def read(self, answer: Answer) -> bytes:
         """The whole body; the connection goes back to the pool. Raises UpstreamFailure."""

@@ -57,13 +57,15 @@ class Incoming:
 
 @dataclass(slots=True)
 class Reply:
-    """What goes back: bytes, or a stream whose `close` must be called however it ends."""
+    """What goes back: bytes, or a stream whose `close` must be called however it ends; `blame` before that, where there
+    is more to say than that its client left."""
 
     status: int
     body: bytes | AsyncIterator[bytes]
     content_type: str = "application/json"
     headers: dict[str, str] = field(default_factory=dict)
     close: Callable[[], None] | None = None
+    blame: Callable[[RequestError], None] | None = None
 
 
 async def generate(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path: Mapping[str, str]) -> Reply:
@@ -299,7 +301,10 @@ async def _stream_reply(gateway: Gateway, exchange: Exchange, answer: StreamAnsw
         gateway.calls.pop(exchange.id, None)
         stream.close()
 
-    return Reply(200, stream.__aiter__(), kind, headers, close)
+    def blame(error: RequestError) -> None:
+        exchange.failure = error
+
+    return Reply(200, stream.__aiter__(), kind, headers, close, blame)
 
 
 async def settle_answer(gateway: Gateway, exchange: Exchange) -> None:

@@ -86,7 +86,7 @@ def test_everything_has_a_default(write: Any) -> None:
     empty = load(write("empty.yaml", "{}"))
     assert dataclasses.asdict(empty.server) == {
         "host": "127.0.0.1", "port": 8080, "workers": 1, "body_limit": 64 * 2**20, "body_wait": 30.0,
-        "keepalive": 15.0, "drain": 30.0,
+        "send_wait": 120.0, "keepalive": 15.0, "drain": 30.0,
         "linger": 2.0, "watch": True,
     }  # fmt: skip
     assert empty.mappings == (data_path("mappings"),)

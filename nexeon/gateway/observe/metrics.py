@@ -107,6 +107,7 @@ class Metrics:
         )
         self._limited = _Counter("nexeon_limited_total", "Requests refused by a limit.", "scope", "unit")
         self._shed = _Counter("nexeon_shed_total", "Requests turned away since there was too much to do.", "reason")
+        self._stalled = _Counter("nexeon_stalled_clients_total", "Clients cut off since they took nothing.", "held")
         self._repeats = _Counter(
             "nexeon_idempotent_repeats_total", "Requests repeated with an idempotency key.", "outcome"
         )
@@ -180,6 +181,10 @@ class Metrics:
         """A request was turned away since there is too much to do: the queue was full, or its wait too long (late)."""
         self._shed.add(reason)
 
+    def stalled(self, held: str) -> None:
+        """A client was cut off since it took nothing: over its connection, or of one stream of it (window)."""
+        self._stalled.add(held)
+
     def repeated(self, outcome: str) -> None:
         """A request came again with its idempotency key: replayed, running, different or lost."""
         self._repeats.add(outcome)
@@ -207,8 +212,8 @@ class Metrics:
         lines: list[str] = []
         families: tuple[_Counter | _Histogram, ...] = (
             self._requests, self._attempts, self._rests, self._tokens, self._spend, self._estimated, self._cut,
-            self._dropped, self._losses, self._unknown, self._limited, self._shed, self._repeats, self._reloads,
-            *self._seconds.values(), self._tries, self._lag,
+            self._dropped, self._losses, self._unknown, self._limited, self._shed, self._stalled, self._repeats,
+            self._reloads, *self._seconds.values(), self._tries, self._lag,
         )  # fmt: skip
         for family in families:
             lines += family.lines()

@@ -11,19 +11,39 @@ from typing import Any
 
 import h11
 from hypercorn.asyncio.tcp_server import MAX_RECV, TCPServer
+from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.typing import AppWrapper
 
+from nexeon.gateway.deadline import Deadline, Late
+from nexeon.gateway.server import stall
 from nexeon.gateway.server.plain import UNSENT, Front
+from nexeon.gateway.server.stall import LOOKS, Patience, Stall, Taken
+from nexeon.gateway.server.windows import watch_windows
 
 
 class Connection(TCPServer):
     """A client's connection. `busy` while Hypercorn answers, or has begun to read."""
 
-    def __init__(self, front: Front, *arguments: Any) -> None:
-        super().__init__(*arguments)
+    def __init__(
+        self,
+        front: Front,
+        patience: Patience,
+        app: AppWrapper,
+        settings: Config,
+        context: WorkerContext,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        self._stall = Stall()
+        super().__init__(app, asyncio.get_running_loop(), settings, context, stall.state(self._stall), reader, writer)
         self._front = front
+        self._patience = patience
+        self._taken = Taken(writer.transport)
+        self._windows: asyncio.Task[None] | None = None
         self._idle = _Idle(self)
         self.idle_task = self._idle  # type: ignore[assignment]
         self._held: list[bytes] = []
@@ -43,9 +63,15 @@ class Connection(TCPServer):
                     break
                 self._unread -= len(data)
                 await self.protocol.handle(RawData(data))
+                if self._windows is None and isinstance(self.protocol.protocol, H2Protocol):
+                    self._windows = self.loop.create_task(
+                        watch_windows(self.protocol.protocol, self._patience, self.loop.time)
+                    )
             await self.protocol.handle(Closed())
         finally:
             self._idle.end()
+            if self._windows is not None:
+                self._windows.cancel()
 
     async def protocol_send(self, event: Event) -> None:
         if type(event) is not RawData:
@@ -57,11 +83,8 @@ class Connection(TCPServer):
         if not event.data:
             return
         self.hold(event.data)
-        if self.writer.transport.get_write_buffer_size() > UNSENT:
-            try:
-                await self.writer.drain()
-            except (ConnectionError, RuntimeError):
-                await self.protocol.handle(Closed())
+        if self.writer.transport.get_write_buffer_size() > UNSENT and not await self._drained():
+            await self.protocol.handle(Closed())
 
     def expect(self, size: int) -> None:
         """So many bytes are Hypercorn's to read."""
@@ -107,10 +130,7 @@ class Connection(TCPServer):
 
     async def drain(self) -> None:
         """Waits until the client has read most of what was written, or is gone."""
-        try:
-            await self.writer.drain()
-        except (ConnectionError, RuntimeError):
-            return
+        await self._drained()
 
     def goes_on(self) -> bool:
         """Waits for a next request, where one may come still."""
@@ -140,11 +160,61 @@ class Connection(TCPServer):
             self._held = []
             self._size = 0
             if not self.writer.is_closing():
-                self.writer.write(held[0] if len(held) == 1 else b"".join(held))
+                data = held[0] if len(held) == 1 else b"".join(held)
+                self._taken.written += len(data)
+                self.writer.write(data)
+
+    async def _drained(self) -> bool:
+        """The same as `drain`: whether the client is there still. One that takes nothing for too long is cut off."""
+        seconds = self._patience.seconds()
+        try:
+            if not seconds:
+                await self.writer.drain()
+                return True
+            self._taken.begin(self.loop.time())
+            while True:
+                try:
+                    with Deadline(seconds / LOOKS):
+                        await self.writer.drain()
+                    return True
+                except Late:
+                    if self._looked(seconds):
+                        return False
+        except (ConnectionError, RuntimeError):
+            return False
+
+    def _looked(self, seconds: float) -> bool:
+        """Cuts off a client that has taken nothing for as long. Whether it was."""
+        transport = self.writer.transport
+        if self._taken.look(self.loop.time()) < seconds:
+            return False
+        self._stall.seconds = seconds
+        self._patience.stalled("connection")
+        transport.abort()
+        return True
+
+    async def _initiate_server_close(self) -> None:
+        await super()._initiate_server_close()
+        await self._left()
 
     async def _close(self) -> None:
         self._flush()
+        self.writer.close()
+        await self._left()
         await super()._close()
+
+    async def _left(self) -> None:
+        """Waits until a connection that closes has got rid of its last bytes, which a client may never take."""
+        seconds = self._patience.seconds()
+        if not seconds or not self.writer.transport.get_write_buffer_size():
+            return
+        self._taken.begin(self.loop.time())
+        closed = asyncio.ensure_future(self.writer.wait_closed())
+        while not closed.done():
+            await asyncio.wait({closed}, timeout=seconds / LOOKS)
+            if not closed.done() and self._looked(seconds):
+                break
+        await asyncio.gather(closed, return_exceptions=True)
 
 
 class _Idle:

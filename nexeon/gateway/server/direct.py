@@ -13,6 +13,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from nexeon.errors import RequestError
 from nexeon.gateway.deadline import Deadline, Late
+from nexeon.gateway.server.stall import stalled
 from nexeon.gateway.way import Incoming, Reply
 
 Message = MutableMapping[str, Any]
@@ -64,7 +65,8 @@ class Call:
     watches for the client to leave, and cancels it."""
 
     __slots__ = (
-        "_answer", "_declared", "_left", "_limit", "_receive", "_send", "_task", "_timer", "_wait", "_watcher", "_whole"
+        "_answer", "_declared", "_left", "_limit", "_receive", "_scope", "_send", "_task", "_timer", "_wait",
+        "_watcher", "_whole",
     )  # fmt: skip
 
     def __init__(self, answer: Answer, receive: Receive, send: Send, *, limit: int, wait: float) -> None:
@@ -74,6 +76,7 @@ class Call:
         self._send = send
         self._limit = limit
         self._wait = wait
+        self._scope: Any = {}
         self._declared = 0
         self._whole = False
         self._left = False
@@ -82,6 +85,7 @@ class Call:
         self._watcher: asyncio.Task[None] | None = None
 
     async def run(self, scope: Any) -> None:
+        self._scope = scope
         self._task = asyncio.current_task()
         for name, value in scope["headers"]:
             if name == b"content-length" and value.isdigit():
@@ -188,6 +192,10 @@ class Call:
         try:
             await self._send(start)
             await self._stream(body)
+        except BaseException:
+            if reply.blame is not None and (why := stalled(self._scope)) is not None:
+                reply.blame(why)
+            raise
         finally:
             try:
                 await asyncio.shield(body.aclose())  # type: ignore[attr-defined]

@@ -22,6 +22,7 @@ from quart import Quart
 
 from nexeon.gateway.server.connection import Connection
 from nexeon.gateway.server.plain import Front
+from nexeon.gateway.server.stall import Patience
 
 _ATTACH_FILTER: Final = 26
 """SO_ATTACH_FILTER of Linux, which Python's socket module does not name."""
@@ -33,15 +34,23 @@ _UNSENT: Final = 128 * 1024
 class Listener:
     """Serves an app on a listening socket, from `start` to `finish`."""
 
-    def __init__(self, app: Quart, settings: hypercorn.config.Config, sock: socket.socket) -> None:
+    def __init__(
+        self,
+        app: Quart,
+        settings: hypercorn.config.Config,
+        sock: socket.socket,
+        patience: Patience | None = None,
+    ) -> None:
+        """Without `patience` a client may read as late as it likes."""
         self._app = app
+        self._patience = patience or Patience()
         self._settings = settings
         self._socket = sock
         hold_back(sock)
         self._context = WorkerContext(None)
         self._wrapped = wrap_app(app, settings.wsgi_max_body_size, "asgi")
         self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[Any]] = set()
+        self._connections: dict[asyncio.Task[Any], asyncio.WriteTransport] = {}
         self._late: list[asyncio.Task[Any]] = []
         self._empty = asyncio.Event()
 
@@ -82,7 +91,9 @@ class Listener:
     async def finish(self) -> None:
         """Ends what is still open, and the app."""
         await self.stop_accepting()
-        for task in list(self._connections):
+        for task, transport in list(self._connections.items()):
+            if transport.get_write_buffer_size():  # nobody takes that any more
+                transport.abort()
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
         await self._app.shutdown()
@@ -95,12 +106,11 @@ class Listener:
     async def _serve(self, front: Front, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._connections.add(task)
+        self._connections[task] = writer.transport
         try:
-            loop = asyncio.get_running_loop()
-            await Connection(front, self._wrapped, loop, self._settings, self._context, {}, reader, writer)
+            await Connection(front, self._patience, self._wrapped, self._settings, self._context, reader, writer)
         finally:
-            self._connections.discard(task)
+            del self._connections[task]
             if not self._connections:
                 self._empty.set()
 

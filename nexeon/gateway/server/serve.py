@@ -39,6 +39,7 @@ from nexeon.gateway.server.playground import ClientFormats
 from nexeon.gateway.server.reload import Reloader
 from nexeon.gateway.server.sharing import notice
 from nexeon.gateway.server.siblings import Siblings
+from nexeon.gateway.server.stall import Patience
 from nexeon.gateway.server.workers import Everywhere, Seat, Supervisor
 from nexeon.gateway.services import Services
 from nexeon.mapping.ahead import at_start
@@ -240,7 +241,8 @@ async def _answer(
     """Until the end, and the drain after it."""
     host, port = sock.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    listener = Listener(app, hypercorn_config(services.current.config), sock)
+    patience = Patience(lambda: services.current.config.server.send_wait, services.metrics.stalled)
+    listener = Listener(app, hypercorn_config(services.current.config), sock, patience)
     await listener.start()
     try:
         if overlay is not None:
