@@ -104,6 +104,7 @@ class AdminApp(App[None]):
 
     def on_mount(self) -> None:
         self.set_interval(_RETRY, self._seek)
+        self.theme_changed_signal.subscribe(self, lambda _: self.set_timer(PAUSE, self._restyle_next))
         self._find()
 
     async def on_unmount(self) -> None:
@@ -125,6 +126,17 @@ class AdminApp(App[None]):
 
     def delay_update(self, delay: float = 0.0) -> None:
         """Textual shows nothing for 50 ms when another screen comes in front; here that is ready sooner."""
+
+    def _restyle_next(self) -> None:
+        """Gives a screen that is not in front its styles after the theme has changed: when it is opened, Textual would
+        parse every style sheet again first."""
+        for stack in self._screen_stacks.values():
+            for screen in stack:
+                if screen._css_update_count != self._css_update_count:
+                    screen._css_update_count = self._css_update_count
+                    self.stylesheet.update(screen, animate=False)
+                    self.set_timer(PAUSE, self._restyle_next)
+                    return
 
     def _link_changed(self) -> None:
         self.post_message(LinkChanged())

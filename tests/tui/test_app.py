@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from fakes import FakeService
-from pilots import Open, settle
+from pilots import Open, press, settle
+from textual.app import App
 from textual.command import CommandPalette
+from textual.pilot import Pilot
+from textual.screen import Screen
 from textual.widgets import Input, Static
 
 from nexeon.errors import AdminError
@@ -16,6 +20,7 @@ from tui.app import AdminApp
 from tui.places import PLACES
 from tui.screens.change import ChangeScreen
 from tui.screens.help import HelpScreen
+from tui.themes import LIGHT
 from tui.widgets.nav import Nav
 from tui.widgets.table import RecordTable
 
@@ -165,3 +170,22 @@ async def test_without_colour_everything_is_said_in_grey(open_app: Open, monkeyp
         words = pilot.app.export_screenshot(simplify=True)
         assert "✖" in words
         assert "▲" in words
+
+
+async def test_screens_behind_take_another_theme_before_they_are_opened(open_app: Open) -> None:
+    def colours(pilot: Pilot[None]) -> list[str]:
+        return re.findall(r"fill: (#[0-9a-f]{6})", pilot.app.export_screenshot())
+
+    async with open_app(theme=LIGHT.name) as pilot:
+        await press(pilot, "2")
+        expected = colours(pilot)
+    async with open_app() as pilot:
+        await press(pilot, "2", "3", "ctrl+t")
+        app = pilot.app
+        await until(lambda: all(each._css_update_count == app._css_update_count for each in stacked(app)))
+        await press(pilot, "2")
+        assert colours(pilot) == expected
+
+
+def stacked(app: App[Any]) -> list[Screen[Any]]:
+    return [screen for stack in app._screen_stacks.values() for screen in stack]
