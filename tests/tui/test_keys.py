@@ -194,3 +194,16 @@ async def test_a_long_form_gives_all_its_values_before_its_last_fields_are_there
         await settle(pilot)
         fill(pilot, f11="other")
         assert form.values()["f11"] == "other"
+
+
+async def test_arrow_keys_lead_from_field_to_field_in_a_form_that_scrolls(open_app: Open) -> None:
+    async with open_app(size=(160, 48)) as pilot:
+        await press(pilot, "3", "n")
+        form = pilot.app.screen
+        assert isinstance(form, FormScreen)
+        assert form.query_one(".fields").max_scroll_y > 0
+        seen = []
+        for key in ("down", "down", "up"):
+            await pilot.press(key)
+            seen.append(pilot.app.focused.id if pilot.app.focused else "")
+        assert seen == ["field-account", "field-models", "field-account"]

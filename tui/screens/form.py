@@ -59,6 +59,10 @@ class Labels(Widget):
         return Content(between.join(self._labels))
 
 
+class Fields(VerticalScroll, inherit_bindings=False):
+    """Arrow keys are the form's: they lead from field to field, which scrolls."""
+
+
 class FormScreen(Dialog[dict[str, str]]):
     """Gives the values by name, without white space around them, or None where it is left."""
 
@@ -86,7 +90,7 @@ class FormScreen(Dialog[dict[str, str]]):
             dialog.border_title = self._title
             if self._words:
                 yield Static(self._words, markup=False, classes="words")
-            with VerticalScroll(classes="fields", can_focus=False), Horizontal():
+            with Fields(classes="fields", can_focus=False), Horizontal():
                 yield Labels([field.label + (" *" if field.required else "") for field in self._fields])
                 with Vertical(id="inputs"):
                     for field in self._fields[:_FIRST]:
