@@ -106,11 +106,13 @@ def due(
     that is not `complete`, or told none, is charged for what it `produced` (bytes); one whose usage is `doubtful`, for
     that where it told nothing that can be."""
     usage = {name: int(value) if type(value) is float and name != "cost" else value for name, value in usage.items()}
-    estimated = not (complete and usage)  # zeros count: some continue a call that told all (programmatic tool calls)
-    used = dict(usage)
+    read, said = any(name in usage for name in INPUT_CLASSES), "output" in usage
+    # zeros count: some continue a call that told all (programmatic tool calls)
+    known = read or said or (price_for(price, usage).reported and reported_cost(usage) is not None)
+    used, estimated = dict(usage), not (complete and known)
     if doubtful and not estimated:
-        estimated = "output" not in usage or not any(name in usage for name in INPUT_CLASSES)
-        produced = produced if "output" not in usage else 0
+        estimated = not (read and said)
+        produced = 0 if said else produced
     if estimated:
         used = estimated_usage(input_tokens=input_tokens, produced=produced, known=usage)
     return cost(price, used), used, estimated

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,37 @@ def test_what_is_told_is_charged(told: dict[str, Any], used: dict[str, int], est
     found = due(PRICE, told, complete=True, input_tokens=9, produced=41)
     assert found == (cost(PRICE, used), used, estimated)
     assert found[0] > 7, "more than the call alone"
+
+
+@pytest.mark.parametrize(
+    "told", [{"extra": {"x": {"a": 1}}}, {"web_searches": 0}, {"service_tier": "flex"}, {"cost": 0.5}]
+)
+def test_usage_that_tells_no_tokens_is_estimated(told: dict[str, Any]) -> None:
+    amount, used, estimated = due(PRICE, told, complete=True, input_tokens=9, produced=41)
+    assert used == {**told, "input": 9, "output": 11}
+    assert estimated
+    assert amount == cost(PRICE, used) > 7
+
+
+def test_a_cost_that_is_taken_needs_no_tokens() -> None:
+    reported = replace(PRICE, reported=True)
+    assert due(reported, {"cost": 0.5}, complete=True, input_tokens=9, produced=41)[1:] == ({"cost": 0.5}, False)
+
+
+@pytest.mark.parametrize(
+    ("told", "used", "estimated"),
+    [
+        ({"input": 5}, {"input": 5, "output": 11}, True),
+        ({"output": 5}, {"output": 5, "input": 9}, True),
+        ({"input": 5, "output": 3}, {"input": 5, "output": 3}, False),
+        ({}, {"input": 9, "output": 11}, True),
+    ],
+)
+def test_doubtful_usage_is_estimated_where_it_tells_nothing(
+    told: dict[str, Any], used: dict[str, int], estimated: bool
+) -> None:
+    found = due(PRICE, told, complete=True, input_tokens=9, produced=41, doubtful=True)
+    assert found == (cost(PRICE, used), used, estimated)
 
 
 def test_zeros_cost_the_call_alone() -> None:
