@@ -15,10 +15,12 @@ import h2.events
 import h2.settings
 import pytest
 from conftest import Gate, Opener
+from hypercorn.asyncio.worker_context import EventWrapper
 from scripts import SAID, says
 from upstream import Call
 
 from nexeon.gateway.server.stall import Taken
+from nexeon.gateway.server.windows import Buffer
 from tests.patience import PATIENCE, until
 
 BODY = {"model": "plain", "say": [{"who": "user", "text": "hi"}]}
@@ -134,6 +136,24 @@ async def test_nobody_is_cut_off_where_that_is_off(opened: Opener) -> None:
         client.close()
         await until(lambda: not gate.gateway.streams)
         assert (await recorded(gate))["error"] == "the client left, or the answer ended early"
+
+
+async def test_what_a_window_does_not_let_through_holds_back() -> None:
+    buffer = Buffer(EventWrapper)
+    await buffer.push(b"x")
+    assert await buffer.pop(1) == b"x"
+    pushed = asyncio.create_task(buffer.push(bytes(100_000)))
+    for _ in range(9):
+        await asyncio.sleep(0)
+        assert await buffer.pop(0) == b""
+    assert not pushed.done()
+    assert len(await buffer.pop(90_000)) == 90_000
+    await asyncio.wait_for(pushed, PATIENCE)
+    assert (buffer.taken, len(buffer.buffer)) == (90_001, 10_000)
+    held = asyncio.create_task(buffer.push(bytes(100_000)))
+    await asyncio.sleep(0)
+    await buffer.close()
+    await asyncio.wait_for(held, PATIENCE)
 
 
 class Transport:

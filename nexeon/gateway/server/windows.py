@@ -1,5 +1,5 @@
 """Streams of HTTP/2 whose client has let their windows run out: nothing is written for them, while the connection goes
-on."""
+on. They hold whoever answers back, and are reset after a while."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from typing import Final
 
 import h2.errors
 import h2.exceptions
-from hypercorn.protocol.h2 import H2Protocol, StreamBuffer
+from hypercorn.protocol import h2 as hypercorn_h2
+from hypercorn.protocol.h2 import BUFFER_HIGH_WATER, BUFFER_LOW_WATER, BufferCompleteError, H2Protocol, StreamBuffer
+from hypercorn.typing import Event as IOEvent
 
 from nexeon.gateway.server import stall
 from nexeon.gateway.server.stall import LOOKS, Patience, Stall
@@ -20,14 +22,46 @@ _OFF: Final = 5.0
 """Seconds between two looks at whether it is to be looked."""
 
 
+class Buffer(StreamBuffer):
+    """What a stream has to send; `taken` bytes of it have left.
+
+    Hypercorn's own one lets more in at every look that finds the window spent, without any bound.
+    """
+
+    def __init__(self, event_class: type[IOEvent]) -> None:
+        super().__init__(event_class)
+        self.taken = 0
+
+    async def push(self, data: bytes) -> None:
+        if self._complete:
+            raise BufferCompleteError
+        self.buffer.extend(data)
+        await self._is_empty.clear()
+        if len(self.buffer) >= BUFFER_HIGH_WATER:
+            await self._paused.clear()
+            await self._paused.wait()
+
+    async def pop(self, max_length: int) -> bytes:
+        data = bytes(self.buffer[:max_length])
+        del self.buffer[:max_length]
+        self.taken += len(data)
+        if len(self.buffer) < BUFFER_LOW_WATER:
+            await self._paused.set()
+        if not self.buffer:
+            await self._is_empty.set()
+        return data
+
+
+hypercorn_h2.StreamBuffer = Buffer  # type: ignore[misc]
+
+
 @dataclass(slots=True)
 class _Watched:
-    """A stream that has something to send; `taken` bytes of it have left since it is watched."""
+    """A stream that has something to send, of which nothing beyond `taken` has left `since`."""
 
-    buffer: StreamBuffer
+    buffer: Buffer
     since: float
-    taken: int = 0
-    seen: int = 0
+    taken: int
 
 
 async def watch_windows(protocol: H2Protocol, patience: Patience, time: Callable[[], float]) -> None:
@@ -37,30 +71,18 @@ async def watch_windows(protocol: H2Protocol, patience: Patience, time: Callable
         seconds = patience.seconds()
         await asyncio.sleep(seconds / LOOKS if seconds else _OFF)
         now = time()
-        waiting = {id: buffer for id, buffer in protocol.stream_buffers.items() if buffer.buffer} if seconds else {}
+        buffers = protocol.stream_buffers.items() if seconds else ()
+        waiting = {id: buffer for id, buffer in buffers if buffer.buffer and isinstance(buffer, Buffer)}
         watched = {id: each for id, each in watched.items() if waiting.get(id) is each.buffer}
         for id, buffer in waiting.items():
             each = watched.get(id)
             if each is None:
-                watched[id] = _watched(buffer, now)
-            elif each.taken > each.seen or _window(protocol, id) > 0:  # it waits for its turn on the connection
-                each.seen, each.since = each.taken, now
+                watched[id] = _Watched(buffer, now, buffer.taken)
+            elif buffer.taken > each.taken or _window(protocol, id) > 0:  # it waits for its turn on the connection
+                each.taken, each.since = buffer.taken, now
             elif now - each.since >= seconds:
                 patience.stalled("window")
                 await _reset(protocol, id, seconds)
-
-
-def _watched(buffer: StreamBuffer, now: float) -> _Watched:
-    made = _Watched(buffer, now)
-    pop = buffer.pop
-
-    async def counted(max_length: int) -> bytes:
-        data = await pop(max_length)
-        made.taken += len(data)
-        return data
-
-    buffer.pop = counted  # type: ignore[method-assign]
-    return made
 
 
 def _window(protocol: H2Protocol, id: int) -> int:
