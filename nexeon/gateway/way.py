@@ -71,7 +71,19 @@ class Reply:
 async def generate(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path: Mapping[str, str]) -> Reply:
     """Answers one generation request, once there is room for it. Raises RequestError for whatever ends it early."""
     admission = gateway.admission
-    size = declared_size(incoming.headers, gateway.config.server.body_limit)
+    declared = declared_size(incoming.headers, gateway.config.server.body_limit)
+    size = gateway.config.server.body_limit if declared is None else declared
+    if declared is None:
+        body = incoming.body
+
+        async def read() -> bytes:
+            nonlocal size
+            raw = await body()
+            admission.measured(size, len(raw))
+            size = len(raw)
+            return raw
+
+        incoming = replace(incoming, body=read)
     if not admission.enter(size):
         authenticate(gateway, incoming, endpoint.format.wire.request.key_query, write=True)  # strangers do not wait
         await admission.wait(size)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 import tracemalloc
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -108,7 +109,33 @@ async def test_small_bodies_do_not_wait_behind_large_ones() -> None:
 def test_what_a_body_takes_as_its_head_says() -> None:
     assert declared_size({"content-length": "7"}, 100) == 7
     assert declared_size({"content-length": "700"}, 100) == 100
-    assert declared_size({"transfer-encoding": "chunked"}, 100) == 100
+    assert declared_size({"transfer-encoding": "chunked"}, 100) is None
+    assert declared_size({}, 100) is None  # as HTTP/2 sends it
+
+
+async def test_a_body_of_unknown_size_counts_as_the_largest_until_it_is_read(opened: Opener) -> None:
+    gate = await opened(lambda value: value.update(overload={"running": 9, "bodies": 64 * MIB}))
+    go = asyncio.Event()
+    raw = json.dumps(BODY).encode()
+
+    async def waits(call: Call) -> None:
+        await go.wait()
+        await talks()(call)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield raw[:9]
+        await until(lambda: gate.gateway.admission.bytes >= 64 * MIB)
+        yield raw[9:]
+
+    gate.upstream.plays(waits)
+    asked = []
+    for number in range(1, 4):
+        asked.append(asyncio.create_task(gate.client.post("/talk", content=pieces())))
+        await until(lambda number=number: len(gate.upstream.calls) == number)  # type: ignore[misc]
+    assert gate.gateway.admission.bytes == 3 * len(raw)
+    go.set()
+    assert [(await each).status_code for each in asked] == [200, 200, 200]
+    assert (gate.gateway.admission.running, gate.gateway.admission.bytes) == (0, 0)
 
 
 async def test_what_does_not_fit_is_told_when_to_come_again(opened: Opener) -> None:

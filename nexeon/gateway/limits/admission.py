@@ -78,6 +78,12 @@ class Admission:
         if self._queue:
             self._next()
 
+    def measured(self, before: int, size: int) -> None:
+        """A body that was counted as so many bytes has been read."""
+        self.bytes += size - before
+        if self._queue:
+            self._next()
+
     def _next(self) -> None:
         while self._queue and self._fits(self._queue[0].size):
             self._let_in(self._queue.popleft())
@@ -115,9 +121,7 @@ class Admission:
         )
 
 
-def declared_size(headers: Mapping[str, str], most: int) -> int:
-    """Bytes of a body that is still to come; as many as it may have where it does not say."""
+def declared_size(headers: Mapping[str, str], most: int) -> int | None:
+    """Bytes of a body that is still to come; None where its head does not say."""
     length = headers.get("content-length", "")
-    if length.isascii() and length.isdigit():
-        return min(int(length), most)
-    return most if "transfer-encoding" in headers else 0
+    return min(int(length), most) if length.isascii() and length.isdigit() else None
