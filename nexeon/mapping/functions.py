@@ -336,41 +336,6 @@ def index(value: Any, key: str, field: str | None = None) -> dict[str, Any]:
     return table
 
 
-@filter_()
-def chunk(value: Any, key: str, *together: Any) -> list[list[Any]]:
-    """Runs of neighbours whose field has one of the values, a list each; every other item a list of its own."""
-    runs: list[list[Any]] = []
-    running: list[Any] | None = None
-    text = together[0] if len(together) == 1 and type(together[0]) is str else MISSING
-    for item in need(value, list, "chunk"):
-        field = item.get(key, MISSING) if type(item) is dict else MISSING
-        if not (field == text if type(field) is str and text is not MISSING else any_equal(field, together)):
-            runs.append([item])
-            running = None
-        elif running is None:
-            running = [item]
-            runs.append(running)
-        else:
-            running.append(item)
-    return runs
-
-
-@filter_()
-def merge_adjacent(value: Any, key: str, parts: str) -> list[Any]:
-    """Neighbours with an equal field become one (the first's other fields stay), their lists joined."""
-    merged: list[Any] = []
-    last: Any = None
-    for item in need(value, list, "merge_adjacent"):
-        field = item.get(key, MISSING) if type(item) is dict else MISSING
-        if merged and (field == last if type(field) is str else field is last or equal(last, field)):
-            before = merged[-1]
-            merged[-1] = {**before, parts: [*(before.get(parts) or []), *(item.get(parts) or [])]}
-        else:
-            merged.append(item)
-            last = field
-    return merged
-
-
 # bytes and addresses
 
 _DATA_URL = re.compile(r"data:([^;,]*)((?:;[^;,]*)*),(.*)", re.DOTALL)

@@ -21,6 +21,8 @@ from nexeon.mapping.pytree import (
 
 _SMALL: Final = 220
 """Nodes of a function that is put in place of its calls."""
+_AGAIN: Final = "again"
+"""Marks a call that stays a call."""
 _GROWTH: Final = 5000
 """Nodes by which one function may grow so."""
 
@@ -52,17 +54,16 @@ class Inliner:
             self._visit(other, (*around, name))
         self.order.append(name)
 
-    def _recursive(self, name: str) -> bool:
+    def _reached(self, name: str) -> set[str]:
+        """The functions that a call of one may lead to."""
         seen: set[str] = set()
         waiting = list(self._calls[name])
         while waiting:
             one = waiting.pop()
-            if one == name:
-                return True
             if one not in seen:
                 seen.add(one)
                 waiting += self._calls[one]
-        return False
+        return seen
 
     def fresh(self) -> str:
         """A name that nothing else has."""
@@ -72,16 +73,27 @@ class Inliner:
     def done(self, function: ast.FunctionDef) -> None:
         """Says that a function is as fast as it gets: from now on its calls may give way to it."""
         self._grown = 0
-        if not function.name.startswith("f_") or self._recursive(function.name):
+        name = function.name
+        if not name.startswith("f_") or name in self._calls[name]:
             return
         body = function.body[:-1] if _nothing(function.body[-1]) else function.body
         if size(body) <= _SMALL and _at_ends(body):
-            made = ast.FunctionDef(function.name, function.args, clones(body), [], None, None)
-            self._small[function.name] = made
+            made = ast.FunctionDef(name, function.args, clones(body), [], None, None)
+            reached = self._reached(name)
+            if name in reached:
+                self._once(made, {one for one in reached if name in self._reached(one)})
+            self._small[name] = made
+
+    def _once(self, function: ast.FunctionDef, cycle: set[str]) -> None:
+        """Functions that call each other give way to their bodies once, not over and over."""
+        for one in walk_all(function.body):
+            if isinstance(one, ast.Call) and isinstance(one.func, ast.Name) and one.func.id in cycle:
+                one.__dict__[_AGAIN] = True
 
     def body(self, call: ast.Call, name: str | None = None) -> Block | None:
         """What a call does, its value given to a name on every way through, or returned; None where it stays a call."""
-        function = self._small.get(call.func.id) if isinstance(call.func, ast.Name) else None
+        small = isinstance(call.func, ast.Name) and _AGAIN not in call.__dict__
+        function = self._small.get(call.func.id) if small else None  # type: ignore[attr-defined]
         if function is None:
             return None
         grown = size(function.body)

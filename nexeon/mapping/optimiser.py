@@ -16,6 +16,7 @@ from typing import Final
 
 from nexeon.mapping.displays import Displays
 from nexeon.mapping.inlining import Inliner
+from nexeon.mapping.matching import read_for_sure
 from nexeon.mapping.peephole import Peephole, negated
 from nexeon.mapping.pytree import (
     Block,
@@ -91,6 +92,7 @@ class _Function(Displays):
         self._rounds()
         self.function.body = Peephole(Names(self.function, self.facts), self.fresh).block(self.function.body)
         self._rounds()
+        read_for_sure(self.function.body)
         return self.function
 
     def _rounds(self) -> None:

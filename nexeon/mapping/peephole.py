@@ -58,7 +58,22 @@ class Peephole(ast.NodeTransformer):
         self.names.assumed = {**known, **self.names.told_not(node.test)}
         node.orelse = self.block(node.orelse)
         self.names.assumed = known
-        return node
+        return self._listed(node)
+
+    def _listed(self, node: ast.If) -> ast.If:
+        """`if type(x) is list: l.extend(x)`, `elif x is not MISSING: l.append(x)`: mostly it is a map."""
+        pair = compared(node.test, ast.Is)
+        call = called(pair[0], "type") if pair is not None and is_name(pair[1], "list") else None
+        rest = node.orelse[0] if len(node.orelse) == 1 and len(node.body) == 1 else None
+        if call is None or not isinstance(call.args[0], ast.Name) or not isinstance(rest, ast.If) or rest.orelse:
+            return node
+        different = compared(rest.test, ast.IsNot)
+        same = different is not None and is_name(different[0], call.args[0].id) and is_missing(different[1])
+        if not same or len(rest.body) != 1 or not isinstance(rest.body[0], ast.Expr):
+            return node
+        if "dict" not in self.names.of_name(call.args[0].id):
+            return node
+        return at_line(ast.If(_type_is(clone(call.args[0]), "dict"), [clone(rest.body[0])], [node]), node)
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST:
         call = called(node.value, "merge_into")

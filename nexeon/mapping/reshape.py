@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from operator import and_, eq
 from typing import Any, Final
 
-from nexeon.mapping.functions import filter_
+from nexeon.mapping.functions import filter_, need
 from nexeon.mapping.missing import MISSING
-from nexeon.mapping.operators import equal, kind
+from nexeon.mapping.operators import any_equal, equal, kind
 
 # keys in snake_case
 
@@ -100,6 +101,48 @@ def _types(value: Any, *, nullable: bool) -> Any:
 
 
 # neighbours
+
+
+@filter_()
+def chunk(value: Any, key: str, *together: Any) -> list[list[Any]]:
+    """Runs of neighbours whose field has one of the values, a list each; every other item a list of its own."""
+    items = need(value, list, "chunk")
+    if len(together) == 1 and type(together[0]) is str:
+        text = together[0]
+        joins = [type(item) is dict and item.get(key) == text for item in items]
+    else:
+        joins = [any_equal(item.get(key, MISSING) if type(item) is dict else MISSING, together) for item in items]
+    runs = [[item] for item in items]
+    if not any(map(and_, joins, joins[1:])):  # as it mostly is
+        return runs
+    merged: list[list[Any]] = []
+    running = False
+    for run, joined in zip(runs, joins, strict=True):
+        if joined and running:
+            merged[-1] += run
+        else:
+            merged.append(run)
+        running = joined
+    return merged
+
+
+@filter_()
+def merge_adjacent(value: Any, key: str, parts: str) -> list[Any]:
+    """Neighbours with an equal field become one (the first's other fields stay), their lists joined."""
+    items = need(value, list, "merge_adjacent")
+    fields = [item.get(key, MISSING) if type(item) is dict else MISSING for item in items]
+    if not any(map(eq, fields, fields[1:])):  # as it mostly is
+        return list(items)
+    merged: list[Any] = []
+    last: Any = None
+    for item, field in zip(items, fields, strict=True):
+        if merged and (field == last if type(field) is str else field is last or equal(last, field)):
+            before = merged[-1]
+            merged[-1] = {**before, parts: [*(before.get(parts) or []), *(item.get(parts) or [])]}
+        else:
+            merged.append(item)
+            last = field
+    return merged
 
 
 @filter_()

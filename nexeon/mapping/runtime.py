@@ -17,7 +17,7 @@ from nexeon.wire.json import dumps
 PLAIN: Final = "plain_code"
 """What compiled code calls its functions as the compiler wrote them, before they were made faster: marshalled."""
 _PLAIN_NAMES: Final = "plain_names"
-_FAILURES: Final = (TypeError, ValueError, RecursionError, ArithmeticError, AttributeError)
+_FAILURES: Final = (TypeError, ValueError, RecursionError, ArithmeticError, AttributeError, KeyError)
 _LONGEST_LOST: Final = 64
 """Reports of dropped parts beyond this many are not kept: the header is bounded anyway."""
 

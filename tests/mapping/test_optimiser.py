@@ -35,8 +35,8 @@ def compare(transform: Transform, value: Any, ctx: dict[str, Any]) -> None:
 def outcome(function: Callable[..., Any], value: Any, ctx: dict[str, Any]) -> tuple[Any, ...]:
     try:
         result = function(value, ctx)
-    except Exception as error:
-        return type(error), str(error)
+    except Exception:
+        return ("fails",)  # how, the plain function tells
     return shown(result), shown(ctx["lost"]), ctx["ids"]
 
 
