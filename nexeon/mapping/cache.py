@@ -119,7 +119,7 @@ def _prune(folder: Path) -> None:
 
 
 def _folder(*, make: bool = False) -> Path | None:
-    """The folder, where it is ours alone: code is run from it."""
+    """The folder, where it is ours alone, or the system's as we are ourselves: code is run from it."""
     named = os.environ.get("NEXEON_CACHE")
     if named == "":
         return None
@@ -131,7 +131,7 @@ def _folder(*, make: bool = False) -> Path | None:
         found = folder.stat()
     except (OSError, RuntimeError):
         return None
-    ours = not hasattr(os, "getuid") or (found.st_uid == os.getuid() and not found.st_mode & 0o022)
+    ours = not hasattr(os, "getuid") or (found.st_uid in (0, os.getuid()) and not found.st_mode & 0o022)
     return folder if ours else None
 
 

@@ -103,7 +103,7 @@ class Gateway:
 
 
 async def reachable(url: str) -> None:
-    async with httpx.AsyncClient() as http, asyncio.timeout(30):
+    async with httpx.AsyncClient() as http, asyncio.timeout(240):  # a first start compiles, on a machine that is busy
         while True:
             try:
                 if (await http.get(url)).status_code < 500:

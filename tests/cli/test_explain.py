@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from nexeon.config import load_config
 from nexeon.data import data_path
 from nexeon.gateway.explain import Explainer
 from nexeon.gateway.explain.differences import differences
+from nexeon.mapping import ahead
 
 REQUEST = {"model": "whatever", "max_tokens": 50, "messages": [{"role": "user", "content": "hi"}]}
 SHIPPED = str(data_path("gateway.yaml"))
@@ -309,6 +311,26 @@ def test_check_looks_at_operators_mappings(tmp_path: Path) -> None:
     result = run("check", "-c", str(file))
     assert result.exit_code == 1
     assert "odd.yaml" in result.stdout
+
+
+def test_check_compiles_ahead_of_every_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[Path] = []
+
+    async def at_start(folders: Sequence[Path]) -> Mapping[str, bytes]:
+        compiled.extend(folders)
+        return {}
+
+    monkeypatch.setattr(ahead, "at_start", at_start)
+    (tmp_path / "mine").mkdir()
+    file = tmp_path / "gateway.yaml"
+    file.write_text("mappings: [./mine]\nroutes: []\n")
+    for words, found in ((["check"], []), (["check", "--compile"], [tmp_path / "mine"])):
+        result = run(*words, "-c", str(file))
+        assert result.exit_code == 0, result.stderr + result.stdout
+        assert compiled == found
+    file.write_text(FORMAT_ERROR)
+    assert run("check", "--compile", "-c", str(file)).exit_code == 1
+    assert compiled == [tmp_path / "mine"]
 
 
 def test_the_page_tells_every_field(tmp_path: Path) -> None:

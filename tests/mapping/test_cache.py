@@ -82,6 +82,14 @@ def test_a_folder_that_others_can_write_is_not_trusted(folder: Path, monkeypatch
     assert seen == ["f_double"]
 
 
+def test_a_folder_of_the_system_is_trusted_and_anothers_is_not(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    doubled()
+    monkeypatch.setattr(os, "getuid", lambda: 4242)
+    seen = compiles(monkeypatch)
+    assert doubled() == 8
+    assert seen == ([] if folder.stat().st_uid == 0 else ["f_double"])
+
+
 def test_nothing_is_kept_where_it_is_not_wanted_or_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NEXEON_CACHE", "")
     assert doubled() == 8
