@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
+import json
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +24,8 @@ CONNECTIONS = (1, 16)
 FEW_STREAMS = 8
 STREAMS = (FEW_STREAMS, 32, 500)
 SLOW = 0.1
+_PATIENCE = 60.0
+_WARMING = 5
 _LONG = 4
 """Seconds of a load with which a slow peer is asked."""
 
@@ -132,15 +138,24 @@ def load(case: Case, peer: Peer, key: str, where: Path, *, connections: int = 16
     return done
 
 
-def warm(case: Case, peer: Peer, key: str, where: Path) -> float:
-    """Until it answers: some load what they need only then. Seconds that it takes for one request."""
-    url = f"http://127.0.0.1:{peer.port}{case.path(peer)}"
-    headers = peer.headers(case.way)
-    for seconds in (1, 1, 2, 5, 10, 20):
-        done = wrk(url, case.body(), key=key, connections=1, seconds=seconds, where=where, headers=headers)
-        if done.requests:
-            return done.p50 / 1e6
-    raise SystemExit(f"{case.name}: {peer.name} gave no answer within 20 s")
+def warm(case: Case, peer: Peer, key: str) -> float:
+    """A few requests, as some load what they need only then. Seconds that one takes in the end."""
+    headers = {"content-type": "application/json", "authorization": f"Bearer {key}", **peer.headers(case.way)}
+    body = json.dumps(case.body())
+    took = 0.0
+    try:
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", peer.port, timeout=_PATIENCE)) as connection:
+            for _ in range(_WARMING):
+                began = time.perf_counter()
+                connection.request("POST", case.path(peer), body, headers)
+                answer = connection.getresponse()
+                told = answer.read()
+                took = time.perf_counter() - began
+                if answer.status != 200:
+                    raise SystemExit(f"{case.name}, {peer.name}: {answer.status} {told[:200]!r}")
+    except (OSError, http.client.HTTPException) as error:
+        raise SystemExit(f"{case.name}, {peer.name}: {error!r}") from None
+    return took
 
 
 @dataclass
@@ -172,7 +187,7 @@ def measure(
     turns: list[_Turns] = []
     for peer in [peer for peer in peers if case.fits(peer)]:
         with _without(case, peer):
-            turns.append(_Turns(peer, warm(case, peer, key, where)))
+            turns.append(_Turns(peer, warm(case, peer, key)))
     for _ in range(rounds):
         for one in [one for one in turns if not one.failed]:
             one.failed = True

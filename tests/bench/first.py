@@ -15,7 +15,7 @@ import uvloop
 
 from tests.bench.paced import post
 
-STREAMS = 400
+STREAMS = 250
 _WARM = 50
 _STAMP = re.compile(rb"\d{20}")
 _SILENCE = 30.0
