@@ -16,8 +16,9 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
 import uvloop
 
@@ -42,7 +43,7 @@ _ONE_ACCOUNT = 10
 """So few keys have one account, and with it every entry of the ledger."""
 
 _SECONDS = 1
-_ROUNDS = 4
+_ROUNDS = 5
 _SETTLED = 2
 """Seconds after which what the begin, or the end, of streams brings with it is over."""
 
@@ -86,7 +87,7 @@ class _Asked:
     models: int = 0
     database: int | None = None
     idle: float = 0.0
-    spent: float = 0.0
+    costs: list[float] = field(default_factory=list)
     count: int = 0
 
     def load(self, where: Path, *, counted: bool = True) -> None:
@@ -104,12 +105,12 @@ class _Asked:
         done = run_wrk(url, script, connections=16, seconds=_SECONDS, where=where)
         if done.failed or not done.requests:
             raise SystemExit(f"{done.failed} of {done.requests} requests failed")
+        self.count += done.requests
         if counted:
-            self.spent += sum(map(cpu, pids)) - before - self.idle * done.seconds
-            self.count += done.requests
+            self.costs.append((sum(map(cpu, pids)) - before - self.idle * done.seconds) / done.requests * 1e6)
 
     def size(self) -> Size:
-        return Size(self.spent / self.count * 1e6, self.ready, memory(self.peer.pid))
+        return Size(median(self.costs), self.ready, memory(self.peer.pid))
 
 
 def measure(what: str, where: Path, upstream: int) -> dict[int, Size]:
@@ -201,7 +202,7 @@ async def _with_streams(asked: _Asked, home: Path) -> dict[int, Size]:
     wanted = sorted({min(streams, most_streams()) for streams in STREAMS})
     each = {streams: _Asked(asked.peer, 0.0) for streams in wanted}
     taken: dict[int, float] = {}
-    for _ in range(_ROUNDS // 2):
+    for _ in range(2):
         for streams in wanted:
             async with paced.opened(asked.peer.port, request, streams):
                 await asyncio.sleep(_SETTLED)
@@ -212,4 +213,4 @@ async def _with_streams(asked: _Asked, home: Path) -> dict[int, Size]:
                     await asyncio.to_thread(each[streams].load, home)
                 taken.setdefault(streams, memory(asked.peer.pid))  # later what more streams took is still there
             await asyncio.sleep(_SETTLED)
-    return {streams: Size(one.spent / one.count * 1e6, 0.0, taken[streams]) for streams, one in each.items()}
+    return {streams: Size(median(one.costs), 0.0, taken[streams]) for streams, one in each.items()}
