@@ -24,7 +24,7 @@ ERROR = jsonschema_rs.Draft202012Validator(
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def names(api: Api) -> Iterator[dict[str, str]]:
     """What the names in the table stand for."""
 
