@@ -35,6 +35,7 @@ from nexeon.store.records import Account, ApiKey
 from nexeon.store.requests import RequestLog
 from nexeon.store.secrets import digest
 from nexeon.store.state import Put, State
+from tests.bench.terminal_keys import presses
 
 KEYS = int(os.environ.get("NEXEON_BENCH_KEYS", "100000"))
 REQUESTS = int(os.environ.get("NEXEON_BENCH_REQUESTS", "1000000"))
@@ -161,14 +162,15 @@ class Terminal:
             drawn += self._read(0.05)
             seen = time.perf_counter()
             plain = _ESCAPES.sub("", drawn.decode(errors="replace"))
-            if any(word in plain for word in words):
+            if plain and any(word in plain for word in words):
                 return seen
             if seen > end:
                 raise TimeoutError(f"none of {words} was drawn, but {' '.join(plain.split())[-500:]}")
 
     def rest(self, seconds: float = 0.1) -> None:
-        """Reads until nothing is drawn for so long."""
-        while self._read(seconds):
+        """Reads until nothing is drawn for so long, or for a second."""
+        end = time.perf_counter() + 1.0
+        while self._read(seconds) and time.perf_counter() < end:
             pass
 
     def _read(self, seconds: float) -> bytes:
@@ -276,6 +278,19 @@ def drive(terminal: Terminal) -> None:
         told(f"{search} of {REQUESTS:,}, typed and Enter", times)
 
 
+def drive_all(terminal: Terminal) -> None:
+    """Every kind of key, some rounds of them."""
+    timed(terminal, "3", key(0))
+    found: dict[str, Times] = {}
+    for _ in range(5):
+        for press in presses(key(0), "account-0"):
+            took = timed(terminal, press.keys, press.word)
+            if press.name:
+                found.setdefault(press.name, []).append(took)
+    for name, times in found.items():
+        told(name, times)
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="nx", dir="/tmp") as name:
         folder, config = Path(name) / "data", Path(name) / "own.yaml"
@@ -288,7 +303,9 @@ def main() -> None:
                 start(config).close()
             terminal = start(config)
             try:
+                terminal.rest(1.5)  # meanwhile it makes the other screens ahead
                 drive(terminal)
+                drive_all(terminal)
             finally:
                 terminal.close()
 
