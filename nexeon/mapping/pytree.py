@@ -197,20 +197,22 @@ class Names:
         self.assumed: dict[str, Kinds] = {}
         """What a test has told, where it holds."""
         for node in walk_all(function.body):
-            if isinstance(node, ast.Name):
-                (self.loads if isinstance(node.ctx, ast.Load) else self.stores)[node.id] += 1
-            elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Subscript):
-                owner = node.targets[0].value
-                if isinstance(owner, ast.Name):
-                    self.puts[owner.id] += 1
-            elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-                self.values.setdefault(node.targets[0].id, []).append(node.value)
-            elif isinstance(node, ast.NamedExpr):
+            kind = type(node)  # of some hundred thousand nodes
+            if kind is ast.Name:
+                (self.loads if type(node.ctx) is ast.Load else self.stores)[node.id] += 1  # type: ignore[attr-defined]
+            elif kind is ast.Assign:
+                target = node.targets[0]  # type: ignore[attr-defined]
+                if type(target) is ast.Subscript and type(target.value) is ast.Name:
+                    self.puts[target.value.id] += 1
+                elif type(target) is ast.Name:
+                    self.values.setdefault(target.id, []).append(node.value)  # type: ignore[attr-defined]
+            elif kind is ast.NamedExpr:
+                assert isinstance(node, ast.NamedExpr)
                 self.values.setdefault(node.target.id, []).append(node.value)
                 if isinstance(node.value, ast.Name):
                     self.aliases.append((node.target.id, node.value.id))
-            elif isinstance(node, ast.For):
-                for one in walk_all([node.target]):
+            elif kind is ast.For:
+                for one in walk_all([node.target]):  # type: ignore[attr-defined]
                     if isinstance(one, ast.Name):
                         self.values.setdefault(one.id, []).append(None)
 
