@@ -43,6 +43,12 @@ class Process:
         """Python that the next process runs before anything else."""
         self.process: asyncio.subprocess.Process | None = None
 
+    def change(self, change: Callable[[dict[str, Any]], object]) -> None:
+        """Alters the settings of what is started next."""
+        value = yaml.safe_load(self.file.read_text())
+        change(value)
+        self.file.write_text(yaml.safe_dump(value))
+
     async def start(self) -> None:
         with (self.folder / "stderr").open("a") as told:
             self.process = await asyncio.create_subprocess_exec(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import signal
 import socket
@@ -112,6 +113,44 @@ async def test_what_does_not_end_in_time_is_told_and_charged(make: Maker, upstre
         server.signal(signal.SIGTERM)
         assert "shutting down" in "".join([line async for line in lines])
     assert await server.ended() == 0
+    balance, reserved = await server.balance()
+    assert (float(balance) < 1000, float(reserved)) == (True, 0.0)
+
+
+async def test_clients_that_do_not_read_or_do_not_finish_do_not_hold_up_the_end(
+    make: Maker, upstream: Upstream
+) -> None:
+    """One reads nothing of its stream, one sends half of its body, one waits in the queue."""
+    server = make(0.3, 0.3)
+    server.change(lambda value: value.update(overload={"running": 2, "wait": LONG}))
+    await server.start()
+    poured = 0
+
+    async def pours(call: Call) -> None:
+        nonlocal poured
+        await call.begin_stream()
+        await call.event(EVENTS[0])
+        while not call.left.is_set():
+            await call.event({"text": "x", "more": "x" * 16_000})
+            poured += 1
+
+    upstream.plays(pours)
+    head = f"POST /talk HTTP/1.1\r\nhost: x\r\nx-api-key: {server.key}\r\ncontent-length: "
+    whole = json.dumps({**BODY, "stream": True})
+    sockets: list[socket.socket] = []
+    try:
+        for request in (f"{head}{len(whole)}\r\n\r\n{whole}", f"{head}1000\r\n\r\n{whole}", f"{head}9\r\n\r\n"):
+            sockets.append(socket.create_connection(("127.0.0.1", server.port)))
+            sockets[-1].sendall(request.encode())
+        async with httpx.AsyncClient(base_url=server.url, timeout=PATIENCE) as http, asyncio.timeout(PATIENCE):
+            while "nexeon_admission_queue 1" not in (await http.get("/metrics")).text:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        await until(lambda: poured)
+        server.signal(signal.SIGTERM)
+        assert await server.ended() == 0
+    finally:
+        for each in sockets:
+            each.close()
     balance, reserved = await server.balance()
     assert (float(balance) < 1000, float(reserved)) == (True, 0.0)
 

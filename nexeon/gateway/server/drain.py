@@ -61,7 +61,9 @@ async def drain(listener: Listener, services: Services, ending: Ending) -> None:
     if services.running:
         _log.warning("%d requests are cut", services.running)
     services.cut()
-    await _first(listener.empty(), timeout=_LAST_WORDS + LAST_CALLS)
+    await _first(listener.empty(), timeout=_LAST_WORDS)
+    listener.drop_unread()
+    await _first(listener.empty(), timeout=LAST_CALLS)
 
 
 async def _first(*waits: Awaitable[Any], timeout: float) -> None:

@@ -88,12 +88,17 @@ class Listener:
             self._empty.clear()
             await self._empty.wait()
 
+    def drop_unread(self) -> None:
+        """Ends the connections of clients that do not take what was written for them."""
+        for transport in list(self._connections.values()):
+            if transport.get_write_buffer_size():
+                transport.abort()
+
     async def finish(self) -> None:
         """Ends what is still open, and the app."""
         await self.stop_accepting()
-        for task, transport in list(self._connections.items()):
-            if transport.get_write_buffer_size():  # nobody takes that any more
-                transport.abort()
+        self.drop_unread()
+        for task in list(self._connections):
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
         await self._app.shutdown()
