@@ -173,6 +173,7 @@ CASES: Final[dict[str, Callable[[], Callable[[], None]]]] = {
     "whole request, messages to chat": lambda: whole("anthropic.messages", "openai.chat"),
     "whole request of 20 messages with tools, chat to chat": lambda: whole("openai.chat", "openai.chat", tools),
     "stream of 203 events, chat to chat": lambda: stream("openai.chat", "openai.chat", "chat/completions"),
+    "stream of 208 events, responses to responses": lambda: stream("openai.responses", "openai.responses", "responses"),
     "stream of 206 events, messages to chat": lambda: stream("openai.chat", "anthropic.messages", "messages"),
     "10 events one by one, chat to messages": events_alone,
 }
