@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from nexeon.errors import MappingFailure
 
-_NAMES: Final = ("id", "call_id", "name", "server", "tool", "namespace")
-_FACTS: Final = ("id", "model")
+_NAMES: Final = frozenset(("id", "call_id", "name", "server", "tool", "namespace"))
+_FACTS: Final = frozenset(("id", "model"))
 _PLACES: Final = ("start", "end")
 
 _WORDS: Final[dict[str, tuple[tuple[str, str | None], ...]]] = {
@@ -24,8 +24,8 @@ Content = dict[str, Any]
 
 def named(block: Content) -> Content:
     """A block whose names are text: of a number as text, of anything else not at all."""
-    for name in _NAMES:
-        if name in block and not isinstance(block[name], str):
+    for name, value in block.items():
+        if name in _NAMES and not isinstance(value, str):
             return _texts(block, _NAMES)
     return block
 
@@ -54,14 +54,19 @@ def answer(facts: Any, ctx: Content) -> Any:
     none."""
     if type(facts) is not dict:
         return facts
-    if any(name in facts and not isinstance(facts[name], str) for name in _FACTS):
+    if not isinstance(facts.get("id", ""), str) or not isinstance(facts.get("model", ""), str):
         facts = _texts(facts, _FACTS)
     if type(facts.get("created", 0)) not in (int, float):
         facts = {name: value for name, value in facts.items() if name != "created"}
     if type(blocks := facts.get("blocks")) is list:
-        clean = [_whole(block, ctx, number) for number, block in enumerate(blocks)]
-        if any(one is not other for one, other in zip(clean, blocks, strict=True)):
-            facts = {**facts, "blocks": clean}
+        for number, block in enumerate(blocks):
+            clean = _whole(block, ctx, number)
+            if clean is not block:
+                if blocks is facts["blocks"]:
+                    blocks = list(blocks)
+                blocks[number] = clean
+        if blocks is not facts["blocks"]:
+            facts = {**facts, "blocks": blocks}
     if type(others := facts.get("alternatives")) is list:
         facts = {**facts, "alternatives": [answer(other, ctx) for other in others]}
     return facts
@@ -92,7 +97,7 @@ def _worded(block: Content) -> Content:
     return block
 
 
-def _texts(content: Content, names: tuple[str, ...]) -> Content:
+def _texts(content: Content, names: frozenset[str]) -> Content:
     made = {}
     for name, value in content.items():
         if name in names and not isinstance(value, str):
