@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fakes import FakeService
 from pilots import Open, call, fill, press, settle
 from textual.pilot import Pilot
@@ -10,7 +12,7 @@ from textual.widgets import Static
 from nexeon.store.secrets import digest
 from tests.patience import until
 from tui.screens.confirm import ConfirmScreen
-from tui.screens.form import Field, FormScreen
+from tui.screens.form import FormScreen
 from tui.screens.key import KeyScreen
 from tui.screens.keys import KeysScreen
 from tui.screens.pick import PickScreen
@@ -185,15 +187,21 @@ async def test_a_form_opens_at_once_where_its_choices_were_heard_of_before(fake:
         assert "brand-new" in next(field for field in form._fields if field.name == "models").options
 
 
-async def test_a_long_form_gives_all_its_values_before_its_last_fields_are_there(open_app: Open) -> None:
-    async with open_app() as pilot:
-        with pilot.app._context():
-            form = FormScreen("Long", [Field(f"f{number}", "F", f"v{number}") for number in range(12)])
-        pilot.app.push_screen(form)
-        assert form.values() == {f"f{number}": f"v{number}" for number in range(12)}
-        await settle(pilot)
-        fill(pilot, f11="other")
-        assert form.values()["f11"] == "other"
+async def test_what_is_typed_while_a_form_opens_goes_where_it_would_later(open_app: Open) -> None:
+    async with open_app(size=(120, 40)) as pilot:
+        await press(pilot, "3", "n", "escape")  # now its choices are known, and it opens at once
+        for turns in range(0, 60, 4):
+            pilot.app.simulate_key("n")
+            await until(lambda: isinstance(pilot.app.screen, FormScreen) and pilot.app.screen.focused)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            form = pilot.app.screen
+            assert isinstance(form, FormScreen)
+            for key in ("a", "b", "tab", "c", "d"):
+                pilot.app.simulate_key(key)
+            await settle(pilot)
+            assert {name: value for name, value in form.values().items() if value} == {"name": "ab", "account": "cd"}
+            await press(pilot, "escape")
 
 
 async def test_arrow_keys_lead_from_field_to_field_in_a_form_that_scrolls(open_app: Open) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Literal
 
 from textual import on
 from textual.app import ComposeResult
@@ -16,9 +16,6 @@ from textual.widget import Widget
 from textual.widgets import Button, Input, Select, Static
 
 from tui.screens.quick import Dialog
-
-_FIRST: Final = 5
-"""Fields that are there at once."""
 
 Check = Callable[[str], str]
 """What is wrong with a value, "" for nothing."""
@@ -92,22 +89,13 @@ class FormScreen(Dialog[dict[str, str]]):
                 yield Static(self._words, markup=False, classes="words")
             with Fields(classes="fields", can_focus=False), Horizontal():
                 yield Labels([field.label + (" *" if field.required else "") for field in self._fields])
-                with Vertical(id="inputs"):
-                    for field in self._fields[:_FIRST]:
+                with Vertical():
+                    for field in self._fields:
                         yield self._input(field)
             yield Static(id="wrong", markup=False)
             with Horizontal(classes="buttons"):
                 yield Button(f"{self._act} (ctrl+s)", variant="primary", id="send", compact=True)
                 yield Button("Leave (esc)", id="leave", compact=True)
-
-    def on_mount(self) -> None:
-        if self._fields[_FIRST:]:
-            self.call_after_refresh(self._further)
-
-    def _further(self) -> None:
-        """The rest, once the first fields can be seen: a long form would take longer than a keystroke may."""
-        if self.is_running:
-            self.query_one("#inputs").mount_all(self._input(field) for field in self._fields[_FIRST:])
 
     def offer(self, options: Mapping[str, Sequence[str]]) -> None:
         """What can be picked for some fields, where that is known only now."""
