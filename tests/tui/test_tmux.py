@@ -136,6 +136,7 @@ def test_an_account_a_grant_and_a_key_are_made_and_the_key_works(running: Gatewa
     terminal.see("Used ago")
     terminal.press("n")
     terminal.see("New key")
+    terminal.see("Requests a minute +no limit")  # the last of its fields are there
     terminal.type("from-tmux")
     terminal.press("Tab")
     terminal.type("tmuxed")
