@@ -27,7 +27,7 @@ from nexeon.wire.sse import Event, SSEParser, encode_comment, encode_event
 
 Context = dict[str, Any]
 Told = Callable[[Any, bytes], bytes]
-"""Is given an event and its JSON, and gives the JSON to send."""
+"""Is given an event, whose ids may be as they came, and its JSON as the client gets it, and gives the JSON to send."""
 
 _log = logging.getLogger("nexeon.gateway")
 _CONTENT: Final = frozenset({"open", "delta", "close", "finish"})
@@ -221,8 +221,7 @@ class Relay:
                 produced=produced,
                 doubtful=bool(self.exchange.doubts),
             )
-            event = place.put(event, amount / NANO)
-            data = dumps(event)
+            data = dumps(place.put(loads(data), amount / NANO))
         return data if told is None else told(event, data)
 
     def note(self) -> None:
