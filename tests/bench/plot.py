@@ -16,7 +16,7 @@ SHOWN = (
     "32 paced streams, messages to chat",
 )
 COLOURS = {"nginx": "#9aa5b1", "echo": "#5b8def", "nexeon": "#1f9d6b", "litellm": "#d9822b", "portkey": "#8d6cab"}
-WIDTH, LABEL, BAR, GAP = 760, 240, 13, 14
+WIDTH, LABEL, BAR, GAP, WORDS = 820, 240, 13, 14, 150
 
 
 def plot(table: Mapping[str, Mapping[str, float]]) -> str:
@@ -24,7 +24,7 @@ def plot(table: Mapping[str, Mapping[str, float]]) -> str:
     rows: list[str] = []
     y = 30
     most = 8.0
-    scale = (WIDTH - LABEL - 90) / most
+    scale = (WIDTH - LABEL - WORDS) / most
     for name in SHOWN:
         peers = table.get(name)
         if peers is None or not peers.get("echo"):
