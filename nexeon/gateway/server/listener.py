@@ -27,6 +27,21 @@ from nexeon.gateway.server.stall import Patience
 _ATTACH_FILTER: Final = 26
 """SO_ATTACH_FILTER of Linux, which Python's socket module does not name."""
 
+_HANDSHAKE: Final = 0.05
+"""Seconds in which connections that have begun are complete."""
+
+_DEAF: Final = b"".join(
+    struct.pack("HBBI", *step)
+    for step in (
+        (0x30, 0, 0, 13),  # the flags of a TCP packet
+        (0x54, 0, 0, 0x12),  # SYN and ACK of them
+        (0x15, 0, 1, 0x02),  # only the first packet of a connection has SYN without ACK
+        (0x06, 0, 0, 0),  # it is dropped,
+        (0x06, 0, 0, 0xFFFFFFFF),  # all others pass
+    )
+)
+"""A filter that lets no connection begin, and those that have begun go on (Linux's classic BPF)."""
+
 _UNSENT: Final = 128 * 1024
 """Bytes that the system may hold for a client that does not read, beyond what is on its way."""
 
@@ -68,15 +83,22 @@ class Listener:
         deafen(self._socket)
         self._server.close()
         self._server = None
-        loop = asyncio.get_running_loop()
         self._socket.setblocking(False)
+        try:
+            self._empty_queue()
+            await asyncio.sleep(_HANDSHAKE)
+            self._empty_queue()
+        finally:
+            self._socket.close()
+        if self._late:
+            await asyncio.wait(self._late)
+
+    def _empty_queue(self) -> None:
+        loop = asyncio.get_running_loop()
         with contextlib.suppress(OSError):
             while True:
                 accepted, _ = self._socket.accept()
                 self._late.append(loop.create_task(self._take(accepted)))
-        self._socket.close()
-        if self._late:
-            await asyncio.wait(self._late)
 
     async def close_idle(self) -> None:
         """Connections end as soon as they have nothing to answer."""
@@ -137,8 +159,8 @@ def deafen(sock: socket.socket) -> bool:
     """
     if sys.platform != "linux":
         return False
-    nothing = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))  # the filter: return 0 bytes
+    steps = ctypes.create_string_buffer(_DEAF, len(_DEAF))
     with contextlib.suppress(OSError):
-        sock.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(nothing)))
+        sock.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, struct.pack("HP", len(_DEAF) // 8, ctypes.addressof(steps)))
         return True
     return False
