@@ -26,7 +26,7 @@ _PIECE: Final = 256 * 1024
 _AHEAD: Final = 16 * 1024
 """Bytes of an answer that are read before somebody wants them, twice that at most; the provider is held back then."""
 
-_SIP: Final = 32 * 1024
+_SIP: Final = 64 * 1024
 """Bytes of a stream that are read at once."""
 
 _ARRIVED: Final = 128 * 1024
