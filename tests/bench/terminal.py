@@ -2,7 +2,7 @@
 
 NEXEON_BENCH_KEYS (100,000) and NEXEON_BENCH_REQUESTS (1,000,000) records beside a real gateway, which the real program
 looks at through the admin socket, in a pseudo-terminal of 160 × 48. A key's time is from its writing to the terminal
-until what it brings about is drawn.
+until what it brings about is drawn. NEXEON_BENCH_STORE names a folder that keeps the records for the next run.
 """
 
 from __future__ import annotations
@@ -293,11 +293,12 @@ def drive_all(terminal: Terminal) -> None:
 
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="nx", dir="/tmp") as name:
-        folder, config = Path(name) / "data", Path(name) / "own.yaml"
-        folder.mkdir(mode=0o700)
+        folder, config = Path(os.environ.get("NEXEON_BENCH_STORE") or Path(name) / "data"), Path(name) / "own.yaml"
         config.write_text(f"store: {{url: 'tinydb:{folder}'}}\nserver: {{port: 0}}\n")
-        print(f"making {KEYS:,} keys and {REQUESTS:,} requests …", file=sys.stderr, flush=True)
-        asyncio.run(make(folder))
+        if not folder.exists():
+            folder.mkdir(mode=0o700)
+            print(f"making {KEYS:,} keys and {REQUESTS:,} requests …", file=sys.stderr, flush=True)
+            asyncio.run(make(folder))
         with served(folder, config):
             for _ in range(2):
                 start(config).close()
