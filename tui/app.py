@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.driver import Driver
 from textual.filter import LineFilter, Monochrome
 from textual.message import Message
 from textual.reactive import reactive
@@ -89,6 +91,14 @@ class AdminApp(App[None]):
         self._visited: list[str] = []
         self.known: dict[str, list[str]] = {}
         """What dialogs offer to pick of: names by kind, as they were last heard of."""
+
+    def get_driver_class(self) -> type[Driver]:
+        chosen = super().get_driver_class()
+        if sys.platform == "win32":
+            return chosen
+        from tui.drivers import PROMPT
+
+        return PROMPT.get(chosen, chosen)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         filters = [_NO_CONTROL, *super().get_line_filters()]
