@@ -46,6 +46,9 @@ def _serve(host: str | None, port: int | None, *, sandbox: bool) -> None:
         from nexeon.cli.sandbox import Sandbox
 
         overlay = Sandbox()
+    from nexeon.gateway.server.libraries import import_libraries
+
+    import_libraries()
     from nexeon.gateway.server.serve import serve
 
     gc.freeze()  # so that the look before the first request is at what is made from here on

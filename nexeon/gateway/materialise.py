@@ -11,8 +11,10 @@ import base64
 import ipaddress
 import mimetypes
 import socket
+import ssl
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -150,7 +152,8 @@ class Materialiser:
         url = self._checked(URL(address))
         for _ in range(_HOPS + 1):
             headers = {"accept": "*/*", "accept-encoding": "identity"}
-            async with self._open().get(url, headers=headers, allow_redirects=False) as response:
+            session = self._session or await self._open()
+            async with session.get(url, headers=headers, allow_redirects=False) as response:
                 if response.status in (301, 302, 303, 307, 308) and "location" in response.headers:
                     url = self._checked(url.join(URL(response.headers["location"])))
                     continue
@@ -185,10 +188,15 @@ class Materialiser:
             raise Unfetched("its address is not a public one")
         return url
 
-    def _open(self) -> aiohttp.ClientSession:
+    async def _open(self) -> aiohttp.ClientSession:
+        tls = await asyncio.to_thread(_tls)
         if self._session is None:
             connector = aiohttp.TCPConnector(
-                resolver=_Guard(self._allowed), use_dns_cache=False, limit=_AT_ONCE, force_close=True
+                resolver=_Guard(self._allowed),
+                use_dns_cache=False,
+                limit=_AT_ONCE,
+                force_close=True,
+                ssl=tls,
             )
             self._session = aiohttp.ClientSession(
                 connector=connector,
@@ -198,6 +206,11 @@ class Materialiser:
                 headers={"user-agent": "nexeon"},
             )
         return self._session
+
+
+@lru_cache(maxsize=1)
+def _tls() -> ssl.SSLContext:
+    return ssl.create_default_context()
 
 
 def addresses(

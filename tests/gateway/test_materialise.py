@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import datetime
+import ssl
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from scripts import says
 from shipped import shipped
 from upstream import Call, Script, Upstream
 
 from nexeon.config.model import Materialise
+from nexeon.gateway import materialise
 from nexeon.gateway.materialise import Fetched, Materialiser, Unfetched, addresses, filled, public
 from tests.patience import PATIENCE
 
 PDF = b"%PDF-1.7\nhello"
+DAY = datetime.timedelta(days=1)
 PNG = b"\x89PNG\r\n\x1a\n" + b"0" * 16
 CHAT = {
     "id": "c", "created": 1, "model": "m", "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
@@ -26,6 +33,55 @@ CHAT = {
 
 def anywhere(address: str, port: int) -> bool:
     return True
+
+
+def certificate(folder: Path, host: str) -> Path:
+    """Of a host that vouches for itself, with its key."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now - DAY, now + DAY)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    file = folder / "host.pem"
+    file.write_bytes(
+        made.public_bytes(serialization.Encoding.PEM) + key.private_bytes(serialization.Encoding.PEM, *form)
+    )
+    return file
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_only_a_host_that_can_prove_its_name_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    file = certificate(tmp_path, "localhost")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b" % (len(PDF), PDF))
+        writer.close()
+
+    if known:
+        monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    materialise._tls.cache_clear()
+    server = await asyncio.start_server(answer, "localhost", 0, ssl=context)
+    materialiser = Materialiser(Materialise(timeout=PATIENCE), anywhere)
+    try:
+        url = f"https://localhost:{server.sockets[0].getsockname()[1]}/a"
+        if known:
+            assert (await materialiser.fetch("document", url)).data == PDF
+        else:
+            with pytest.raises(Unfetched):
+                await materialiser.fetch("document", url)
+    finally:
+        await materialiser.aclose()
+        server.close()
+        materialise._tls.cache_clear()
 
 
 def serving(files: dict[str, Script]) -> Script:
