@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -30,6 +31,9 @@ CREATE INDEX IF NOT EXISTS changes_method ON changes (method, number);
 _COLUMNS: Final = "number, made, actor, method, subject, params, before, after"
 _LIKE: Final = str.maketrans({"\\": "\\\\", "%": "\\%", "_": "\\_"})
 _MOST_NAMED: Final = 100
+_DELETIONS: Final = ("accounts.delete", "keys.delete", "provider_keys.delete")
+_MOST_DELETED: Final = 10_000
+"""The newest deletions, among which a name is looked for."""
 
 
 class AuditLog:
@@ -61,6 +65,18 @@ class AuditLog:
         rows = await self._database.run(lambda connection: connection.execute(query, given).fetchall())
         return [_view(*row) for row in rows]
 
+    async def deleted(self, name: str) -> list[str]:
+        """The ids of what was called so when it was deleted, whatever the case, the newest first."""
+        query = "SELECT subject, before FROM changes WHERE method IN (?, ?, ?) ORDER BY number DESC LIMIT ?"
+        given = (*_DELETIONS, _MOST_DELETED)
+        wanted = name.casefold()
+
+        def find(connection: sqlite3.Connection) -> list[str]:
+            rows = connection.execute(query, given).fetchall()
+            return [subject for subject, before in rows if _called(orjson.loads(before) or {}, wanted)]
+
+        return await self._database.run(find)
+
     async def close(self) -> None:
         await self._database.close()
 
@@ -83,7 +99,7 @@ class Audit:
     ) -> View:
         """A page, newest first: who (`actor`) did what (`method`, `params`) to which record (`subject`, with its
         `name`), `before` and `after`. With `search`, those with that text in actor, method or subject, and those of
-        accounts and keys that are called so now."""
+        accounts and keys that are called so, or were when they were deleted."""
         size = values.count("limit", limit, least=1)
         conditions: dict[str, Sequence[Any]] = {}
         for column, value in (("subject", subject), ("actor", actor), ("method", method)):
@@ -106,7 +122,13 @@ class Audit:
         wanted = name.casefold()
         accounts, keys = await self._store.accounts(), await self._store.api_keys()
         found = [each.id for each in accounts if each.name.casefold() == wanted]
-        return [*found, *(each.id for each in keys if each.name.casefold() == wanted)][:_MOST_NAMED]
+        found += [each.id for each in keys if each.name.casefold() == wanted]
+        found += [each.id for each in await self._store.all_provider_keys() if each.label.casefold() == wanted]
+        return [*found, *await self._log.deleted(name)][:_MOST_NAMED]
+
+
+def _called(record: View, wanted: str) -> bool:
+    return any(isinstance(name := record.get(of), str) and name.casefold() == wanted for of in ("name", "label"))
 
 
 def _number(change: str) -> int:

@@ -62,6 +62,21 @@ async def test_changes_are_found_by_who_what_and_which(service: AdminService) ->
     assert await changes(service, search="bob", after=first["next"]) == [grant]
     await service.call("keys.delete", {"key": key["id"]}, actor="bob (cli)")
     assert (await changes(service))[0] == ("keys.delete", "100%_ci")
+    assert await changes(service, search="100%_CI") == [("keys.delete", "100%_ci"), updated, created]
+
+
+async def test_changes_of_a_provider_key_are_found_by_its_label(
+    service: AdminService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEXEON_SECRET_KEY", "of every gateway of this database")
+    given = {"provider": "p", "secret": "sk-secret", "label": "Spare"}
+    added = await service.call("provider_keys.add", given, actor="ada (tui)")
+    assert await changes(service, search="spare") == [("provider_keys.add", "Spare")]
+    await service.call("provider_keys.delete", {"key": added["id"]}, actor="ada (tui)")
+    assert [method for method, _ in await changes(service, search="SPARE")] == [
+        "provider_keys.delete",
+        "provider_keys.add",
+    ]
 
 
 async def test_keys_tell_their_account_and_when_they_were_used(service: AdminService) -> None:
