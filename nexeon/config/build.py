@@ -192,10 +192,17 @@ def _model(name: str, value: Mapping[str, Any], root: Mapping[str, Any]) -> out.
 
 def _terms(model: Mapping[str, Any], root: Mapping[str, Any], provider: str | None = None) -> dict[str, Any]:
     """Markup and whose word counts for the cost: the model's, else the provider's, else the deployment's."""
-    places = [model, root.get("providers", {}).get(provider) or {} if provider else {}, root]
-    markup = next((place["markup"] for place in places if place.get("markup") is not None), 1)
-    source = next((place["cost"] for place in places[:2] if place.get("cost") is not None), "price")
-    return {"markup": round(Decimal(str(markup)) * out.NANO), "reported": source == "reported"}
+    there: Mapping[str, Any] = root.get("providers", {}).get(provider) or {} if provider else {}
+    markup = _first("markup", model, there, root)
+    return {"markup": _nano(1 if markup is None else markup), "reported": _first("cost", model, there) == "reported"}
+
+
+def _first(name: str, *places: Mapping[str, Any]) -> Any:
+    """What the first of them says that says anything."""
+    for place in places:
+        if (value := place.get(name)) is not None:
+            return value
+    return None
 
 
 def _price(value: Mapping[str, Any], **terms: Any) -> out.Price:
@@ -206,7 +213,10 @@ def _price(value: Mapping[str, Any], **terms: Any) -> out.Price:
 
 def _flat(value: Mapping[str, Any], **more: Any) -> out.Price:
     def nano(*names: str) -> int:
-        return next((_nano(value[name]) for name in names if name in value), 0)
+        for name in names:
+            if name in value:
+                return _nano(value[name])
+        return 0
 
     return out.Price(
         input=nano("input"),

@@ -27,14 +27,14 @@ class Place:
 
 @dataclass(slots=True)
 class Tree:
-    """The merged value with the place of every path.
+    """The merged value with the file that every path was written in last.
 
     `variables` are the environment variables that texts were made of, the first one of each; `from_environment` are
     the paths whose text was substituted, `unresolved` those where that failed.
     """
 
     value: dict[str, Any] = field(default_factory=dict)
-    places: dict[YamlPath, Place] = field(default_factory=dict)
+    layers: dict[YamlPath, _Layer] = field(default_factory=dict)
     from_environment: set[YamlPath] = field(default_factory=set)
     variables: dict[YamlPath, str] = field(default_factory=dict)
     unresolved: set[YamlPath] = field(default_factory=set)
@@ -42,9 +42,10 @@ class Tree:
 
     def place(self, path: YamlPath) -> Place | None:
         """The place of `path`, or of the nearest ancestor that was written."""
-        while path and path not in self.places:
+        while path and path not in self.layers:
             path = path[:-1]
-        return self.places.get(path)
+        layer = self.layers.get(path)
+        return layer.place(path) if layer is not None else None
 
     def report(self, path: YamlPath, message: str, *, within: YamlPath | None = None) -> None:
         """Add a problem at the line of `path`; `within` is the part that the message speaks of, where it is another.
@@ -91,26 +92,30 @@ def read_files(files: Sequence[Path], environ: Mapping[str, str]) -> tuple[Tree,
 
 
 def _merge(tree: Tree, file: Path, document: Document) -> None:
-    layer = _Layer(tree, file.absolute(), document)
-    tree.places[()] = Place(layer.file, document.name, 1)
+    layer = _Layer(tree.layers, file.absolute(), document)
+    tree.layers[()] = layer
     layer.merge(tree.value, document.value, ())
 
 
 class _Layer:
     """One file, laid over those before it. No closures: they would hold each other, and all that was read, for ever."""
 
-    def __init__(self, tree: Tree, file: Path, document: Document) -> None:
-        self.file = file
-        self._tree = tree
+    def __init__(self, layers: dict[YamlPath, _Layer], file: Path, document: Document) -> None:
+        self._layers = layers
+        self._file = file
         self._name = document.name
         self._positions: Positions = document.positions
+
+    def place(self, path: YamlPath) -> Place:
+        """Where this file has `path`."""
+        return Place(self._file, self._name, self._positions.line(path) if path else 1)
 
     def merge(self, base: dict[str, Any], over: dict[str, Any], path: YamlPath) -> None:
         for key, value in over.items():
             below = (*path, key)
             old = base.get(key)
             if isinstance(old, dict) and isinstance(value, dict):
-                self._place(below)
+                self._layers[below] = self
                 self.merge(old, value, below)
                 continue
             if key in base:
@@ -119,16 +124,13 @@ class _Layer:
             if value is not None:
                 base[key] = self._lay(value, below)
 
-    def _place(self, path: YamlPath) -> None:
-        self._tree.places[path] = Place(self.file, self._name, self._positions.line(path))
-
     def _forget(self, path: YamlPath) -> None:
         depth = len(path)
-        for known in [known for known in self._tree.places if known[:depth] == path]:
-            del self._tree.places[known]
+        for known in [known for known in self._layers if known[:depth] == path]:
+            del self._layers[known]
 
     def _lay(self, value: Any, path: YamlPath) -> Any:
-        self._place(path)
+        self._layers[path] = self
         if isinstance(value, dict):
             return {key: self._lay(item, (*path, key)) for key, item in value.items() if item is not None}
         if isinstance(value, list):

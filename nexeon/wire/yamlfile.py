@@ -19,6 +19,7 @@ from nexeon.errors import LoadError, Problem
 YamlPath = tuple[str | int, ...]
 
 _TAG: Final = "tag:yaml.org,2002:"
+_TEXT: Final = _TAG + "str"
 _KINDS: Final[dict[str, tuple[type, ...]]] = {
     "null": (type(None),),
     "bool": (bool,),
@@ -179,9 +180,10 @@ class _Builder:
 
     def build(self, node: yaml.Node, path: YamlPath) -> Any:
         line = node.start_mark.line + 1
-        self.lines.setdefault(path, line)
+        if path not in self.lines:  # as a key has it
+            self.lines[path] = line
         if isinstance(node, yaml.ScalarNode):
-            return self._scalar(node, line)
+            return node.value if node.tag == _TEXT else self._scalar(node, line)
         if id(node) in self.open:
             self._problem("an alias stands inside what it names", line)
             return None
@@ -196,6 +198,7 @@ class _Builder:
     def _map(self, node: yaml.Node, path: YamlPath) -> dict[str, Any]:
         result: dict[str, Any] = {}
         first: dict[str, int] = {}
+        lines = self.lines
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
             if not isinstance(key_node, yaml.ScalarNode):
@@ -207,13 +210,17 @@ class _Builder:
                 self._problem(f"duplicate key `{key}`: first on line {first[key]}", line)
                 continue
             first[key] = line
-            self.lines[(*path, key)] = line
-            result[key] = self.build(value_node, (*path, key))
+            below = (*path, key)
+            lines[below] = line
+            if value_node.tag == _TEXT and isinstance(value_node, yaml.ScalarNode):
+                result[key] = value_node.value
+            else:
+                result[key] = self.build(value_node, below)
         return result
 
     def _scalar(self, node: yaml.ScalarNode, line: int) -> Any:
         kind = node.tag.removeprefix(_TAG)
-        if kind in ("str", "!"):
+        if kind == "!":
             return node.value
         if kind in _KINDS:
             try:
