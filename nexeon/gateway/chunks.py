@@ -45,34 +45,50 @@ class Chunks:
             return data
         return self._joined(data, missing)
 
+    def body(self, data: bytes) -> bytes | None:
+        """What `data` holds, where it is whole chunks and nothing else. The answer stands where it stood before it."""
+        if self._missing != 0:
+            return None
+        line = data.find(b"\r\n", 0, _LONGEST_SIZE + 2)
+        length = _length(data[:line]) if line > 0 else 0
+        if length and line + length + 4 == len(data):
+            return data[line + 2 : -2] if data.endswith(b"\r\n") else None
+        bodies, end, missing = _whole(data, 0)
+        return b"".join(bodies) if end == len(data) and missing == 0 else None
+
     def _joined(self, data: bytes, start: int) -> bytes:
-        self._missing = _AS_IT_IS
-        size = len(data)
-        bodies: list[bytes] = []
-        position = start
-        digits = 1
-        while position < size:
-            line = position + digits
-            if data[line : line + 2] != b"\r\n":  # sizes have mostly as many digits as the one before
-                line = data.find(b"\r\n", position, position + _LONGEST_SIZE + 2)
-                digits = line - position
-            length = _length(data[position:line]) if digits > 0 else 0
-            if not length:  # the last chunk, half of a size, or what is odd
-                break
-            end = line + length + 4
-            if end > size:
-                self._missing = end - size
-                break
-            if data[end - 2 : end] != b"\r\n":
-                break
-            bodies.append(data[line + 2 : end - 2])
-            position = end
-        else:
-            self._missing = 0
+        bodies, end, self._missing = _whole(data, start)
         if len(bodies) < 2:
             return data
-        body = b"".join(bodies)
-        return b"%b%x\r\n%b\r\n%b" % (data[:start], len(body), body, data[position:])
+        return data[:start] + chunk(b"".join(bodies)) + data[end:]
+
+
+def chunk(body: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(body), body)
+
+
+def _whole(data: bytes, start: int) -> tuple[list[bytes], int, int]:
+    """What the chunks hold that are whole, where they end, and how the answer stands then."""
+    size = len(data)
+    bodies: list[bytes] = []
+    position = start
+    digits = 1
+    while position < size:
+        line = position + digits
+        if data[line : line + 2] != b"\r\n":  # sizes have mostly as many digits as the one before
+            line = data.find(b"\r\n", position, position + _LONGEST_SIZE + 2)
+            digits = line - position
+        length = _length(data[position:line]) if digits > 0 else 0
+        if not length:  # the last chunk, half of a size, or what is odd
+            return bodies, position, _AS_IT_IS
+        end = line + length + 4
+        if end > size:
+            return bodies, position, end - size
+        if data[end - 2 : end] != b"\r\n":
+            return bodies, position, _AS_IT_IS
+        bodies.append(data[line + 2 : end - 2])
+        position = end
+    return bodies, position, 0
 
 
 def _is_chunked(head: bytes) -> bool:
@@ -85,20 +101,20 @@ def _length(digits: bytes) -> int:
     return int(digits, 16) if _SIZE.fullmatch(digits) else 0
 
 
-class _Handler(ResponseHandler):
-    """A connection of the client library whose answers' chunks are joined."""
+class Handler(ResponseHandler):
+    """A connection of the client library whose answers' chunks are joined. `chunks` are those of the last request's."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
-        self._chunks = Chunks()
+        self.chunks = Chunks()
 
     def set_response_params(self, **params: Any) -> None:
         """Comes with every request."""
-        self._chunks = Chunks()
+        self.chunks = Chunks()
         super().set_response_params(**params)
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(self._chunks.join(data))
+        super().data_received(self.chunks.join(data))
 
 
 class Connector(aiohttp.TCPConnector):
@@ -106,5 +122,5 @@ class Connector(aiohttp.TCPConnector):
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
-        make: Any = partial(_Handler, self._loop)
+        make: Any = partial(Handler, self._loop)
         self._factory = make

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from nexeon.errors import NexeonError
 from nexeon.gateway.deadline import Deadline, Late
-from nexeon.gateway.transport import TRANSPORT_ERRORS, Answer, close
+from nexeon.gateway.transport import TRANSPORT_ERRORS, Answer, Listener, close
 from nexeon.gateway.upstream import Upstream
 
 _LAST_WORDS: Final = 2.0
@@ -26,8 +26,8 @@ class Reader:
     """
 
     __slots__ = (
-        "_answer", "_ended", "_failure", "_idle", "_keepalive", "_leaving", "_loop", "_silence", "_since", "_tap",
-        "_timer", "_upstream", "_waiting", "_woken",
+        "_answer", "_ended", "_failure", "_idle", "_keepalive", "_leaving", "_listener", "_loop", "_silence", "_since",
+        "_tap", "_timer", "_upstream", "_waiting", "_woken",
     )  # fmt: skip
 
     def __init__(
@@ -47,6 +47,7 @@ class Reader:
         self._keepalive = keepalive or float("inf")
         self._ended = self._woken = False
         self._failure: NexeonError | None = None
+        self._listener: Listener | None = None
         self._waiting: asyncio.Task[Any] | None = None
         self._leaving: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -88,8 +89,15 @@ class Reader:
         """The client was given something: its silence begins anew."""
         self._silence = self._loop.time()
 
+    def listen(self, listener: Listener) -> None:
+        """What comes while `read` waits is the listener's first, which must not raise: `read` gives only what it leaves
+        of that."""
+        self._listener = listener
+        self._answer.listen(self._heard)
+
     def stop(self) -> None:
         """Ends the reading and closes the connection."""
+        self._deaf()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -107,6 +115,7 @@ class Reader:
         if self._ended or self._answer.is_over():
             self.stop()
             return
+        self._deaf()
         self._ended = True
         self._leaving = self._loop.create_task(self._leave())
 
@@ -129,6 +138,21 @@ class Reader:
         finally:
             self._waiting = None
             self._woken = False
+
+    def _heard(self, data: bytes) -> int:
+        if self._listener is None or self._waiting is None or self._woken or self._failure is not None:
+            return 0
+        taken = self._listener(data)
+        if taken:
+            self._since = self._loop.time()
+            if self._tap is not None:
+                self._tap(data[:taken])
+        return taken
+
+    def _deaf(self) -> None:
+        if self._listener is not None:
+            self._listener = None
+            self._answer.listen(None)
 
     async def _leave(self) -> None:
         try:

@@ -173,6 +173,17 @@ class Relay:
         self.note()
         return b"".join(out)
 
+    def take_steady(self, data: bytes, parser: SSEParser) -> tuple[int, bytes]:
+        """How much of what has come are events like those before, and what the client gets for these. All else is
+        `take`'s."""
+        lane = self._lane
+        if lane is None or not parser.between or (self.unsaid is not None and self.unsaid.heard(data)):
+            return 0, b""
+        taken, told = lane.run(data, 0)
+        if taken:
+            self.note()
+        return taken, told
+
     def _one_by_one(self) -> None:
         """From here on no events are told together."""
         self._lane = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator
+from typing import Protocol
 
 from nexeon.errors import RequestError, StoreError
 from nexeon.gateway.attempt import StreamAnswer
@@ -14,6 +15,16 @@ from nexeon.gateway.upstream import UpstreamFailure
 from nexeon.wire.sse import SSEError
 
 _log = logging.getLogger("nexeon.gateway")
+
+
+class Writer(Protocol):
+    """A client's connection, for bytes of a stream's body that need not wait."""
+
+    def has_room(self) -> bool:
+        """Whether `write` may be called: the answer has begun, and the client takes what it is sent."""
+        ...
+
+    def write(self, data: bytes) -> None: ...
 
 
 class ClientStream:
@@ -41,6 +52,24 @@ class ClientStream:
             turn.left(partial, self._answer.relay.decoder.open_calls)
         if not turn.background:
             turn.end("cancelled", maker=self._exchange.maker)
+
+    def write_to(self, writer: Writer) -> None:
+        """Events that are like those before are written as they come, where they come one by one: to wake whoever
+        iterates takes longer than all else that is done for one. Everything else is iterated still."""
+        reader, relay, parser = self._answer.reader, self._answer.relay, self._answer.parser
+        exchange = self._exchange
+
+        def listen(data: bytes) -> int:
+            if not writer.has_room():
+                return 0
+            taken, out = relay.take_steady(data, parser)
+            if out:
+                exchange.keep(out)
+                writer.write(out)
+                reader.spoke()
+            return taken
+
+        reader.listen(listen)
 
     def cut(self, error: RequestError) -> None:
         """Ends the stream with an error event."""

@@ -16,9 +16,12 @@ from httpx_aiohttp import AiohttpTransport
 from yarl import URL
 
 from nexeon.config import Provider
-from nexeon.gateway.chunks import Connector
+from nexeon.gateway.chunks import Connector, Handler, chunk
 
 TransportFactory = Callable[[Provider], httpx.AsyncBaseTransport]
+
+Listener = Callable[[bytes], int]
+"""Is given what comes of an answer while somebody waits for it, and says how many bytes of it are done with."""
 
 _KEEP_ALIVE: Final = 60.0
 _PIECE: Final = 256 * 1024
@@ -64,6 +67,11 @@ class Answer(Protocol):
 
     def sip(self) -> None:
         """Takes little at a time from here on: what has come is held for as long as nobody reads it."""
+        ...
+
+    def listen(self, listener: Listener | None) -> None:
+        """Lets what comes while `read` waits be taken as it comes, where the transport can tell. Whoever waits gets
+        what is left of it, and goes on waiting where that is nothing."""
         ...
 
     async def aclose(self) -> None:
@@ -119,13 +127,15 @@ class DirectLine:
 class DirectAnswer:
     """Implements `Answer`."""
 
-    __slots__ = ("_content", "_cup", "_response", "headers", "status_code")
+    __slots__ = ("_content", "_cup", "_listener", "_response", "_sips", "headers", "status_code")
 
     def __init__(self, response: aiohttp.ClientResponse, cup: memoryview) -> None:
         """What is read little by little goes through `cup`, which all answers of a loop may share."""
         self._response = response
         self._cup = cup
         self._content = response.content
+        self._sips: _Sips | None = None
+        self._listener: Listener | None = None
         self.status_code = response.status
         self.headers: Mapping[str, str] = response.headers
 
@@ -133,6 +143,10 @@ class DirectAnswer:
         content = self._content
         error = content.exception()
         if error is None:
+            if self._listener is not None and self._sips is not None:
+                if (data := content.read_nowait()) or content.at_eof():
+                    return data
+                self._sips.listener = self._listener
             return await content.readany()
         if rest := self.rest():
             return rest
@@ -157,25 +171,42 @@ class DirectAnswer:
     def sip(self) -> None:
         connection = self._response.connection
         transport = connection.transport if connection is not None else None
-        if connection is None or transport is None or type(transport.get_protocol()) is _Sips:
+        if connection is None or transport is None:
+            return
+        before: Any = transport.get_protocol()
+        if type(before) is _Sips:
+            self._sips = before
             return
         sock = transport.get_extra_info("socket")
         if sock is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _ARRIVED)
         if hasattr(transport, "set_read_buffer_limits"):  # TLS has a buffer of its own
             transport.set_read_buffer_limits(high=_SIP)
-        transport.set_protocol(_Sips(connection.protocol, self._cup))
+        protocol: Any = connection.protocol
+        self._sips = _Sips(protocol, self._cup)
+        transport.set_protocol(self._sips)
+
+    def listen(self, listener: Listener | None) -> None:
+        if self.headers.get("content-encoding", "identity") == "identity":
+            self._listener = listener
+        if self._sips is not None and listener is None:
+            self._sips.listener = None
 
     async def aclose(self) -> None:
         self._response.release()
 
 
 class _Sips(asyncio.BufferedProtocol):
-    """A connection whose reads are small. A read brings all that fits, and what comes of one is held together."""
+    """A connection whose reads are small. A read brings all that fits, and what comes of one is held together.
 
-    def __init__(self, behind: Any, cup: memoryview) -> None:
-        self._data_received = behind.data_received
+    `listener` is given whole chunks, until one is not wholly taken: what is left of that, and all that comes after it,
+    goes the way of whoever waits.
+    """
+
+    def __init__(self, behind: Handler, cup: memoryview) -> None:
+        self._behind = behind
         self._cup = cup
+        self.listener: Listener | None = None
         self.connection_lost = behind.connection_lost  # type: ignore[method-assign]
         self.eof_received = behind.eof_received  # type: ignore[method-assign]
         self.pause_writing = behind.pause_writing  # type: ignore[method-assign]
@@ -185,7 +216,18 @@ class _Sips(asyncio.BufferedProtocol):
         return self._cup
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._data_received(self._cup[:nbytes].tobytes())
+        data = self._cup[:nbytes].tobytes()
+        listener = self.listener
+        if listener is not None:
+            body = self._behind.chunks.body(data)
+            if body is not None:
+                taken = listener(body)
+                if taken == len(body):
+                    return
+                if taken:
+                    data = chunk(body[taken:])
+            self.listener = None
+        self._behind.data_received(data)
 
 
 class HTTPXLine:
@@ -245,6 +287,9 @@ class HTTPXAnswer:
 
     def sip(self) -> None:
         return  # as much as the session reads ahead is held
+
+    def listen(self, listener: Listener | None) -> None:
+        return
 
     def drop(self) -> None:
         task = asyncio.ensure_future(close(self))

@@ -23,7 +23,7 @@ from nexeon.gateway.repeats.keeping import Keeping
 from nexeon.gateway.repeats.owed import collect
 from nexeon.gateway.repeats.replay import Tape, unfolded
 from nexeon.gateway.server.router import Endpoint
-from nexeon.gateway.stream import ClientStream
+from nexeon.gateway.stream import ClientStream, Writer
 from nexeon.gateway.target import Preparer
 from nexeon.gateway.validate import check_objects, invalid
 from nexeon.mapping import new_context
@@ -58,7 +58,7 @@ class Incoming:
 @dataclass(slots=True)
 class Reply:
     """What goes back: bytes, or a stream whose `close` must be called however it ends; `blame` before that, where there
-    is more to say than that its client left."""
+    is more to say than that its client left. `write_to` may be given a writer before the stream is iterated."""
 
     status: int
     body: bytes | AsyncIterator[bytes]
@@ -66,6 +66,7 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
     close: Callable[[], None] | None = None
     blame: Callable[[RequestError], None] | None = None
+    write_to: Callable[[Writer], None] | None = None
 
 
 async def generate(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path: Mapping[str, str]) -> Reply:
@@ -159,7 +160,7 @@ async def _once(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, path: 
         if close is not None:
             close()
 
-    return replace(reply, body=taped(), close=leave)
+    return replace(reply, body=taped(), close=leave, write_to=None)
 
 
 async def _promised(gateway: Gateway, incoming: Incoming, endpoint: Endpoint, kept: Kept, id: str) -> Reply:
@@ -316,7 +317,7 @@ async def _stream_reply(gateway: Gateway, exchange: Exchange, answer: StreamAnsw
     def blame(error: RequestError) -> None:
         exchange.failure = error
 
-    return Reply(200, stream.__aiter__(), kind, headers, close, blame)
+    return Reply(200, stream.__aiter__(), kind, headers, close, blame, stream.write_to)
 
 
 async def settle_answer(gateway: Gateway, exchange: Exchange) -> None:

@@ -74,6 +74,11 @@ class SSEParser:
             self._grow(len(rest))
         return [event for block in blocks if (event := _parse(block)) is not None]
 
+    @property
+    def between(self) -> bool:
+        """Whether the next byte begins an event."""
+        return not (self._parts or self._after_cr or self._start)
+
     def take(self) -> bytes | None:
         """Gives back what has come of an event that is not whole yet; None where that is not the very bytes."""
         if self._after_cr or self._start:

@@ -13,6 +13,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from nexeon.errors import RequestError
 from nexeon.gateway.deadline import Deadline, Late
+from nexeon.gateway.server.plain import WRITER
 from nexeon.gateway.server.stall import stalled
 from nexeon.gateway.way import Incoming, Reply
 
@@ -191,6 +192,9 @@ class Call:
         assert not isinstance(body, bytes)
         try:
             await self._send(start)
+            writer = self._scope.get("extensions", {}).get(WRITER)
+            if writer is not None and reply.write_to is not None:
+                reply.write_to(writer)
             await self._stream(body)
         except BaseException:
             if reply.blame is not None and (why := stalled(self._scope)) is not None:

@@ -34,6 +34,9 @@ _HELD: Final = 64 * 1024
 UNSENT: Final = 16 * 1024
 """Bytes of an answer that may wait for the client."""
 
+WRITER: Final = "nexeon.writer"
+"""The extension of a scope: who writes the answer's body at once, a `nexeon.gateway.stream.Writer`."""
+
 _REQUEST: Final = "http.request"
 _LEFT: Final[Message] = {"type": "http.disconnect"}
 
@@ -234,8 +237,9 @@ class PlainCall:
 
     async def run(self) -> None:
         connection = self._connection
+        scope = {**self._scope, "extensions": {WRITER: self}}  # kept here, it would be a cycle
         try:
-            await connection.call(self._scope, self.receive, self.send)
+            await connection.call(scope, self.receive, self.send)
         finally:
             if self._start is None and not self._left:
                 self._begin(500, [(b"content-length", b"0"), (b"connection", b"close")])
@@ -257,6 +261,16 @@ class PlainCall:
             self._begin(message["status"], message.get("headers", ()))
         else:
             raise RuntimeError(f"`{kind}` out of its order")
+
+    def has_room(self) -> bool:
+        """As a `Writer` has it."""
+        if self._start != b"" or self._ended or self._left or not self._chunked:
+            return False
+        return self._connection.writer.transport.get_write_buffer_size() <= UNSENT
+
+    def write(self, data: bytes) -> None:
+        """As a `Writer` has it; `data` is not empty."""
+        self._connection.write(b"%x\r\n%b\r\n" % (len(data), data))
 
     def _begin(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """The head waits for what comes first of the body."""
