@@ -201,11 +201,10 @@ async def run(
             if seat is not None:
                 seat.watch_parent(ending.gently)
         stack.push_async_callback(watcher.stop)
-        watcher.switch(on=config.server.watch)
         gc.collect()
         gc.freeze()
         gc.enable()
-        await _answer(app, services, listener, ending, overlay, seat)
+        await _answer(app, services, listener, ending, overlay, seat, watcher)
 
 
 def _anew(config: Config, loaded: Config, load: Callable[[], Config]) -> tuple[Config, Config]:
@@ -237,6 +236,7 @@ async def _answer(
     ending: Ending,
     overlay: Overlay | None,
     seat: Seat | None,
+    watcher: Watcher,
 ) -> None:
     """Until the end, and the drain after it."""
     host, port = sock.getsockname()[:2]
@@ -244,6 +244,7 @@ async def _answer(
     patience = Patience(lambda: services.current.config.server.send_wait, services.metrics.stalled)
     listener = Listener(app, hypercorn_config(services.current.config), sock, patience)
     await listener.start()
+    watcher.switch(on=services.current.config.server.watch)  # its library would hold up what comes first
     try:
         if overlay is not None:
             await overlay.listening(url)
