@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any, ClassVar
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
+from textual.events import Event, InputEvent
 from textual.filter import LineFilter, Monochrome
 from textual.message import Message
 from textual.reactive import reactive
@@ -20,6 +20,7 @@ from textual.screen import Screen
 from nexeon.errors import NexeonError
 from tui.commands import AdminCommands
 from tui.filters import NoColour, NoControl
+from tui.garbage import Sweeper
 from tui.link import Connect, Link
 from tui.places import PLACES
 from tui.screens.base import PAUSE, AdminScreen
@@ -75,14 +76,17 @@ class AdminApp(App[None]):
         welcome: bool = True,
         ahead: bool = False,
         settled: Callable[[], object] = lambda: None,
+        heard: Callable[[], object] = lambda: None,
     ) -> None:
         """`welcome`: where there is no account yet, the first steps are shown. `ahead`: once the first screen shows
         what was asked for it, the others are made, too, so that their keys open what is there. `settled` is called
-        whenever one of the screens that stay shows for the first time what was asked for it."""
+        whenever one of the screens that stay shows for the first time what was asked for it; `heard` with every key,
+        and whatever else somebody does."""
         super().__init__()
         self._welcome = welcome
         self._ahead = list(PLACES) if ahead else []
         self._when_settled = settled
+        self._when_heard = heard
         self.clock = clock
         self.register_theme(DARK)
         self.register_theme(LIGHT)
@@ -119,6 +123,11 @@ class AdminApp(App[None]):
 
     async def on_unmount(self) -> None:
         await self.link.close()
+
+    async def on_event(self, event: Event) -> None:
+        if isinstance(event, InputEvent):
+            self._when_heard()
+        await super().on_event(event)
 
     def settled(self) -> None:
         """One of the screens that stay shows for the first time what was asked for it."""
@@ -231,12 +240,5 @@ class AdminApp(App[None]):
 
 def run(connect: Connect) -> None:
     """Opens the terminal; `connect` makes the client it works through."""
-    # Looking through all that an app consists of for garbage takes 0.1 s, in which no key is heard: it is done for what
-    # came after the start only.
-    gc.disable()
-    AdminApp(connect, ahead=True, settled=_calm).run()
-
-
-def _calm() -> None:
-    gc.freeze()
-    gc.enable()
+    sweeper = Sweeper()
+    AdminApp(connect, ahead=True, settled=sweeper.settled, heard=sweeper.heard).run()
