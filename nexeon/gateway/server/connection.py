@@ -165,23 +165,28 @@ class Connection(TCPServer):
                 self.writer.write(data)
 
     async def _drained(self) -> bool:
-        """The same as `drain`: whether the client is there still. One that takes nothing for too long is cut off."""
-        seconds = self._patience.seconds()
+        """The same as `drain`: whether the client is there still."""
         try:
-            if not seconds:
-                await self.writer.drain()
-                return True
-            self._taken.begin(self.loop.time())
-            while True:
-                try:
-                    with Deadline(seconds / LOOKS):
-                        await self.writer.drain()
-                    return True
-                except Late:
-                    if self._looked(seconds):
-                        return False
+            return await self._waited(self.writer.drain)
         except (ConnectionError, RuntimeError):
             return False
+
+    async def _waited(self, wait: Callable[[], Awaitable[object]]) -> bool:
+        """Waits, now and then anew, for what ends once the client takes something. One that takes nothing for too long
+        is cut off: False."""
+        seconds = self._patience.seconds()
+        if not seconds:
+            await wait()
+            return True
+        self._taken.begin(self.loop.time())
+        while True:
+            try:
+                with Deadline(seconds / LOOKS):
+                    await wait()
+                return True
+            except Late:
+                if self._looked(seconds):
+                    return False
 
     def _looked(self, seconds: float) -> bool:
         """Cuts off a client that has taken nothing for as long. Whether it was."""
@@ -205,15 +210,10 @@ class Connection(TCPServer):
 
     async def _left(self) -> None:
         """Waits until a connection that closes has got rid of its last bytes, which a client may never take."""
-        seconds = self._patience.seconds()
-        if not seconds or not self.writer.transport.get_write_buffer_size():
+        if not self._patience.seconds() or not self.writer.transport.get_write_buffer_size():
             return
-        self._taken.begin(self.loop.time())
         closed = asyncio.ensure_future(self.writer.wait_closed())
-        while not closed.done():
-            await asyncio.wait({closed}, timeout=seconds / LOOKS)
-            if not closed.done() and self._looked(seconds):
-                break
+        await self._waited(lambda: asyncio.wait({closed}))
         await asyncio.gather(closed, return_exceptions=True)
 
 
