@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,20 @@ async def test_no_change_is_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         replace(each, "0")
     files = [file]
     told: list[str] = []
+    look, looks = changes._state, 0
+
+    def state(files: Callable[[], Iterable[Path]]) -> changes.State:
+        nonlocal looks
+        found = look(files)
+        looks += 1
+        return found
+
+    async def looked() -> None:
+        """What was told is known, and has been compared with."""
+        after = looks + 2
+        await until(lambda: looks >= after)
+
+    monkeypatch.setattr(changes, "_state", state)
 
     async def changed() -> None:
         told.append(file.read_text() + other.read_text())
@@ -41,10 +56,11 @@ async def test_no_change_is_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         await until(lambda: len(told) == 2)
         replace(other, "three")
         await until(lambda: told[-1] == "twothree")
+        await looked()
         files.remove(other)
         before = len(told)
         await until(lambda: len(told) > before)
-        await asyncio.sleep(0.2)
+        await looked()
         assert len(told) == before + 1, "what stays as it is is not told again"
     finally:
         watching.cancel()
