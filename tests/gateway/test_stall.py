@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import socket
 from collections.abc import AsyncIterator
@@ -19,6 +20,7 @@ from hypercorn.asyncio.worker_context import EventWrapper
 from scripts import SAID, says
 from upstream import Call
 
+from nexeon.gateway.server.plain import UNSENT, PlainCall
 from nexeon.gateway.server.stall import Taken
 from nexeon.gateway.server.windows import Buffer
 from tests.patience import PATIENCE, until
@@ -96,6 +98,36 @@ async def test_a_client_that_takes_nothing_is_cut_off(opened: Opener, way: str, 
         assert (gate.gateway.admission.running, len(gate.gateway.streams)) == (0, 0)
         if taking is not None:
             assert h2.events.StreamReset in {type(event) for event in await asyncio.wait_for(taking, PATIENCE)}
+
+
+async def test_what_is_written_as_it_comes_is_held_back_by_a_client_that_takes_nothing(
+    opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = await opened(lambda value: value["server"].update(SOON))
+
+    async def trickles(call: Call) -> None:
+        await call.begin_stream()
+        for event in itertools.cycle([json.dumps({"text": f"some {text}" * 100}).encode() for text in "xy"]):
+            await call.event(event)
+            await asyncio.sleep(0)
+            if call.left.is_set():
+                break
+
+    waiting: list[int] = []
+    write = PlainCall.write
+
+    def spied(self: PlainCall, data: bytes) -> None:
+        waiting.append(self._connection.writer.transport.get_write_buffer_size())
+        write(self, data)
+
+    monkeypatch.setattr(PlainCall, "write", spied)
+    gate.upstream.plays(trickles)
+    async with connected(gate) as client:
+        await asyncio.get_running_loop().sock_sendall(client, request(gate, "plain"))
+        await until(lambda: gate.upstream.calls and gate.upstream.calls[0].left.is_set())
+        assert (await recorded(gate))["error"] == "the client took nothing for 0.2 s"
+    assert len(waiting) > 10
+    assert 0 < max(waiting) <= UNSENT
 
 
 async def reads(client: socket.socket) -> list[Any]:
