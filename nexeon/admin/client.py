@@ -171,6 +171,11 @@ class HTTPClient:
                 f"{self.place} answered {answer.status_code}, and not as an admin service: "
                 "is `admin.http.token` set there?"
             ) from None
+        if answer.status_code == 401:
+            raise AdminError(
+                f"{self.place} takes another admin token: give its `admin.http.token` in NEXEON_ADMIN_TOKEN, or with "
+                "--token"
+            )
         raise _error(refusal)
 
     async def close(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from nexeon.admin import values
+from nexeon.admin.names import account_id, key_id
 from nexeon.admin.values import iso
 from nexeon.admin.views import View, page
 from nexeon.errors import AdminError, NotFound
@@ -39,8 +40,8 @@ class Requests:
     ) -> View:
         """A page, newest first. `account` and `key` are ids or names, `status` is the HTTP status of the answer;
         `failed`: those of status 400 and more, or the others."""
-        owner = None if account is None else await self._account_id(values.text("account", account))
-        used = None if key is None else await self._key_id(values.text("key", key))
+        owner = None if account is None else await account_id(self._store, values.text("account", account))
+        used = None if key is None else await key_id(self._store, values.text("key", key))
         names = {"account": owner, "key": used, "model": model, "provider": provider}
         filters: dict[str, Any] = {name: values.text(name, value) for name, value in names.items() if value is not None}
         if status is not None:
@@ -75,22 +76,6 @@ class Requests:
             if key not in keys:
                 keys[key] = await _name_of(self._store.api_key, key)
             row["account_name"], row["key_name"] = accounts[account], keys[key]
-
-    async def _account_id(self, account: str) -> str:
-        """What is not known may have been deleted: it is an id then."""
-        try:
-            return (await self._store.account(account)).id
-        except NotFound:
-            return account
-
-    async def _key_id(self, key: str) -> str:
-        try:
-            return (await self._store.api_key(key)).id
-        except NotFound:
-            named = [each.id for each in await self._store.api_keys() if each.name == key]
-        if len(named) > 1:
-            raise AdminError(f"{len(named)} keys are named `{key}`: use an id")
-        return named[0] if named else key
 
     def _kept(self) -> RequestLog:
         if self._log is None or not self._log.enabled:

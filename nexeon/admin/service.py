@@ -105,7 +105,7 @@ class AdminService:
         self._pool: Pool | KeptPool = KeptPool(self._rests) if pool is None else pool
         self.provider_keys = ProviderKeys(store, config.providers if config else {}, probe, self._pool)
         self._books = open_books(store, store.place)
-        self.usage = Usage(self._books)
+        self.usage = Usage(self._books, store)
         self.requests = Requests(requests, store)
         self._audit = AuditLog(store.place)
         self.audit = Audit(self._audit, store)

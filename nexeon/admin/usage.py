@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, Final
 
 from nexeon.admin import values
+from nexeon.admin.names import account_id, key_id
 from nexeon.admin.views import View, page
 from nexeon.errors import AdminError, NotFound
 from nexeon.store.guests import GuestStore
@@ -50,8 +51,10 @@ Conditions = dict[str, tuple[Any, ...]]
 
 
 class Usage:
-    def __init__(self, books: Sequence[UsageBook]) -> None:
+    def __init__(self, books: Sequence[UsageBook], store: Store) -> None:
+        """The store knows the names of accounts and keys."""
         self._books = books
+        self._store = store
 
     async def list(
         self,
@@ -68,18 +71,19 @@ class Usage:
     ) -> View:
         """A page of sums by some of day, account, key, model and provider; tokens by class, `cost` in USD.
 
-        `account` and `key` are ids, `account` one or several; days are UTC's, from `since` to before `until`.
+        `account` and `key` are ids or names, `account` one or several; days are UTC's, from `since` to before `until`.
         """
         asked = values.names("by", by)
         groups: Names = [name for name in GROUPS if name in asked]
         if len(groups) != len(asked) or not groups:
             raise AdminError(f"by: give some of {', '.join(GROUPS)}")
-        filters = {"key": key, "model": model, "provider": provider}
+        used = None if key is None else await key_id(self._store, values.text("key", key))
+        filters = {"key": used, "model": model, "provider": provider}
         conditions: Conditions = {
             f"{name} = ?": (values.text(name, value),) for name, value in filters.items() if value is not None
         }
         if account is not None:
-            accounts = values.names("account", account)
+            accounts = tuple([await account_id(self._store, each) for each in values.names("account", account)])
             if not accounts:
                 return page([], None)
             conditions[f"account IN ({', '.join('?' * len(accounts))})"] = accounts

@@ -39,4 +39,4 @@ def list_(limit: int, **given: Any) -> None:
     """
     filters = {name: value for name, value in given.items() if value is not None}
     rows = listing("audit.list", most=limit, limit=min(limit, 1000), **filters)
-    show_rows(rows, COLUMNS, empty="nothing was changed yet")
+    show_rows(rows, COLUMNS, empty="no such change" if filters else "nothing was changed yet")

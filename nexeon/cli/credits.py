@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from nexeon.cli.options import shared_options
-from nexeon.cli.output import show, show_rows
+from nexeon.cli.output import show, show_rows, tell
 from nexeon.cli.session import call, listing
 
 COLUMNS = ("id", "created", "kind", "amount", "balance", "uncollected", "model", "key", "request", "reason")
@@ -26,7 +26,11 @@ def command() -> None:
     """
 
 
-@command.command()
+# A negative amount looks like an option.
+_SIGNED = {"ignore_unknown_options": True}
+
+
+@command.command(context_settings=_SIGNED)
 @click.argument("account")
 @click.argument("usd")
 @click.option("--reason", default="", help="Written to the ledger.")
@@ -38,14 +42,15 @@ def add(account: str, usd: str, reason: str, expires: str | None) -> None:
     \b
     nexeon credits add acme 5 --expires 2030-12-31 --reason trial
     """
+    _above_zero(account, usd)
     _show(call("credits.add", account=account, usd=usd, reason=reason, expires=expires))
 
 
-@command.command()
+@command.command(context_settings=_SIGNED)
 @click.argument("account")
 @click.argument("usd")
 @click.option("--reason", default="", help="Written to the ledger.")
-@click.option("--request", default="", help="The id of the call that it is for.")
+@click.option("--request", default="", help="The id of the call that it is for, whose key gets its budget back, too.")
 @shared_options
 def refund(account: str, usd: str, reason: str, request: str) -> None:
     """Give credit back for a call.
@@ -53,11 +58,14 @@ def refund(account: str, usd: str, reason: str, request: str) -> None:
     \b
     nexeon credits refund acme 0.02 --request req_0123456789abcdef --reason "cut short"
     """
-    _show(call("credits.refund", account=account, usd=usd, reason=reason, request=request))
+    _above_zero(account, usd)
+    entry = call("credits.refund", account=account, usd=usd, reason=reason, request=request)
+    _show(entry)
+    if request and not entry["key"]:
+        tell(f"no request `{request}` is known: no key got its budget back")
 
 
-# A negative amount looks like an option.
-@command.command(context_settings={"ignore_unknown_options": True})
+@command.command(context_settings=_SIGNED)
 @click.argument("account")
 @click.argument("usd")
 @click.option("--reason", default="", help="Written to the ledger.")
@@ -83,6 +91,11 @@ def ledger(account: str, limit: int | None) -> None:
     """
     rows = listing("credits.ledger", most=limit, account=account, limit=min(limit or 1000, 1000))
     show_rows(rows, COLUMNS, empty=f"no entries yet: nexeon credits add {account} USD")
+
+
+def _above_zero(account: str, usd: str) -> None:
+    if usd.startswith("-"):
+        raise click.UsageError(f"USD must be above zero; to take some back: nexeon credits adjust {account} {usd}")
 
 
 def _show(entry: dict[str, Any]) -> None:

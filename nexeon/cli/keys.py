@@ -15,7 +15,7 @@ from nexeon.cli.session import call, listing
 
 COLUMNS = (
     "id", "account", "name", "last4", "state", "models", "scopes", "rpm", "tpm", "rpd", "tpd", "concurrency", "budget",
-    "period", "spent", "expires",
+    "period", "spent", "expires", "last_used",
 )  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -87,7 +87,8 @@ def list_(account: str | None, search: str | None, limit: int | None) -> None:
     """
     rows = listing("keys.list", most=limit, account=account, search=search)
     words = "no such key" if search else "no keys yet: nexeon keys create --account ACCOUNT --name NAME"
-    show_rows(rows, COLUMNS, empty=words)
+    shown = [row | {"account": row.get("account_name") or row["account"]} for row in rows]
+    show_rows(rows, COLUMNS, shown=shown, empty=words)
 
 
 @command.command("show")

@@ -17,7 +17,7 @@ def command() -> None:
     """Configured models: their prices, and how a running gateway finds their targets.
 
     \b
-    nexeon models list --search sonnet
+    nexeon models list --search mini
     """
 
 

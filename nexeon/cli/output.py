@@ -61,8 +61,10 @@ def word(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
-        return ",".join(map(word, value))
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value)
+        return (" | " if any(isinstance(each, dict) for each in value) else ",").join(map(word, value))
+    if isinstance(value, dict):
+        return " ".join(f"{name}={word(each)}" for name, each in value.items() if word(each) != "-") or "-"
+    return str(value)
 
 
 _NUMBERS = frozenset(

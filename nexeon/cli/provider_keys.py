@@ -12,6 +12,7 @@ from nexeon.cli.limits import limit_options, limit_values
 from nexeon.cli.options import complete_providers, shared_options
 from nexeon.cli.output import confirmed, show, show_record, show_rows, tell
 from nexeon.cli.session import call, listing, with_client
+from nexeon.errors import AdminError
 
 if TYPE_CHECKING:
     from nexeon.admin.provider_keys import Probe
@@ -46,6 +47,8 @@ def add(provider: str, **given: Any) -> None:
     pass show provider | nexeon provider-keys add PROVIDER --weight 3 --rpm 500
     """
     secret = click.prompt("Secret", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.read()
+    if not secret.strip():
+        raise AdminError("no secret came from stdin: pipe it in, or type it at the prompt of a terminal")
     made = call("provider_keys.add", provider=provider, secret=secret, **limit_values(given))
     show({"id": made["id"]}, made["id"])
     tell(f"a key of `{provider}` was added; try it: nexeon provider-keys test {made['id']}")

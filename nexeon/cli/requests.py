@@ -25,8 +25,8 @@ def command() -> None:
 
 
 @command.command("list")
-@click.option("--account", metavar="ID", help="Of one account only.")
-@click.option("--key", metavar="ID", help="Of one key only.")
+@click.option("--account", help="Of one account only, by id or name.")
+@click.option("--key", help="Of one key only, by id or name.")
 @click.option("--model", help="Of one model only.", shell_complete=complete_models)
 @click.option("--provider", help="Of one provider only.", shell_complete=complete_providers)
 @click.option("--status", type=int, help="With that HTTP status only.")
@@ -43,7 +43,8 @@ def list_(limit: int, **given: Any) -> None:
     """
     filters = {name: value for name, value in given.items() if value is not None}
     rows = listing("requests.list", most=limit, limit=min(limit, 1000), **filters)
-    show_rows([dict.fromkeys(COLUMNS) | row for row in rows], COLUMNS, empty="no requests yet")
+    words = "no such requests" if filters else "no requests yet"
+    show_rows([dict.fromkeys(COLUMNS) | row for row in rows], COLUMNS, empty=words)
 
 
 @command.command("show")

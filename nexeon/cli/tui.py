@@ -54,7 +54,14 @@ def command(web: bool, host: str, port: int) -> None:
         _open(given())
 
 
+def on_terminal() -> bool:
+    """Whether keys can be typed and screens shown: here, or in the browser that textual-serve shows this to."""
+    return os.environ.get("TERM_PROGRAM") == "textual" or (sys.stdin.isatty() and sys.stdout.isatty())
+
+
 def _open(options: Given) -> None:
+    if not on_terminal():
+        raise AdminError("the admin terminal needs a terminal: here are commands (nexeon --help), or --web")
     from nexeon.admin.client import AdminClient, connect, connect_http
 
     # what textual-serve starts is another one than what a person did

@@ -15,8 +15,8 @@ COLUMNS = ("requests", "input", "cached_input", "output", "reasoning", "estimate
 
 @click.command("usage")
 @click.option("--by", default="day", show_default=True, metavar="GROUP,…", help="day, account, key, model, provider.")
-@click.option("--account", metavar="ID", help="Of one account only.")
-@click.option("--key", metavar="ID", help="Of one key only.")
+@click.option("--account", help="Of one account only, by id or name.")
+@click.option("--key", help="Of one key only, by id or name.")
 @click.option("--model", help="Of one model only.", shell_complete=complete_models)
 @click.option("--provider", help="Of one provider only.", shell_complete=complete_providers)
 @click.option("--since", metavar="ISO", help="From that day (UTC) on.")

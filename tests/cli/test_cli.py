@@ -231,7 +231,7 @@ def test_a_provider_keys_life(config: Path) -> None:
 
 def test_what_is_wrong_is_said_on_stderr_with_the_status(config: Path) -> None:
     assert "did you mean `openai`?" in refusal("provider-keys", "add", "opnai", input="s")
-    assert "secret: it is empty" in refusal("provider-keys", "add", "openai", input="")
+    assert "no secret came from stdin" in refusal("provider-keys", "add", "openai", input="")
     assert refusal("keys", "create", "--account", "none", "--name", "k") == "nexeon: no account `none`\n"
     assert "'--rpm'" in refusal("keys", "create", "--account", "a", "--name", "k", "--rpm", "x", status=2)
     assert "did you mean `accounts`?" in refusal("acounts", status=2)
@@ -256,6 +256,8 @@ def test_the_terminal_is_opened_on_the_store_or_far_away(config: Path, monkeypat
         asyncio.run(look())
 
     monkeypatch.setattr("tui.app.run", run)
+    assert "needs a terminal" in refusal("tui")
+    monkeypatch.setattr("nexeon.cli.tui.on_terminal", lambda: True)
     words("tui")
     words("tui", "--url", "http://far/", "--token", "t")
     assert opened[0][0] == "store"
@@ -401,9 +403,14 @@ def test_usage_requests_audit_and_status(config: Path) -> None:
         "reasoning": 0,
         "web_searches": 0,
     }
+    assert (
+        data("usage", "--account", "acme", "--by", "key") == data("usage", "--account", made["id"], "--by", "key") != []
+    )
     assert words("usage").splitlines()[0].split()[:3] == ["DAY", "REQUESTS", "INPUT"]
     assert [row["id"] for row in data("requests", "list", "--model", "m", "--since", "2020-01-01")] == ["req_1"]
     assert data("requests", "list", "--status", "402") == []
+    assert "no such requests" in refusal("requests", "list", "--status", "402", status=0)
+    assert "no such change" in refusal("audit", "list", "--method", "keys.rotate", status=0)
     assert data("requests", "show", "req_1")["cost"] == "0.000000009"
     assert "no request `req_2` in the log" in refusal("requests", "show", "req_2")
     audited = data("audit", "list")
