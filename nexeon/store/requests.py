@@ -42,7 +42,12 @@ CREATE INDEX IF NOT EXISTS requests_account ON requests (account, number);
 CREATE INDEX IF NOT EXISTS requests_key ON requests (key, number);
 CREATE INDEX IF NOT EXISTS requests_model ON requests (model, number);
 CREATE INDEX IF NOT EXISTS requests_provider ON requests (provider, number);
+CREATE INDEX IF NOT EXISTS requests_status ON requests (status, number);
 CREATE INDEX IF NOT EXISTS requests_failed ON requests (number) WHERE status >= 400;
+CREATE INDEX IF NOT EXISTS requests_failed_account ON requests (account, number) WHERE status >= 400;
+CREATE INDEX IF NOT EXISTS requests_failed_key ON requests (key, number) WHERE status >= 400;
+CREATE INDEX IF NOT EXISTS requests_failed_model ON requests (model, number) WHERE status >= 400;
+CREATE INDEX IF NOT EXISTS requests_failed_provider ON requests (provider, number) WHERE status >= 400;
 CREATE TABLE IF NOT EXISTS bodies (number INTEGER PRIMARY KEY, request BLOB, response BLOB);
 CREATE TABLE IF NOT EXISTS upstream_bodies (number INTEGER PRIMARY KEY, request BLOB, response BLOB);
 """
@@ -51,6 +56,8 @@ _BATCH: Final = 1000
 _PRUNE_EVERY: Final = 600.0
 _PRUNE_AT_ONCE: Final = 5000
 _AT_ONCE: Final = 100
+_COUNTED: Final = 10_000
+"""Records after which a column is as bad to go by as any other."""
 
 
 Row = dict[str, Any]
@@ -123,23 +130,12 @@ class RequestLog:
         of status 400 and more); `before` is the id of the last one of the page before. Raises NotFound (no such id),
         StoreUnavailable."""
         await self.flush()
-        conditions: list[str] = []
-        values: list[Any] = []
-        for name, value in (filters or {}).items():
-            if name == "failed":
-                conditions.append("status >= 400" if value else "status < 400")
-                continue
-            if name in COLUMNS:
-                conditions.append(f"{name} = ?")
-                if name == "status" and value >= 400:
-                    conditions.append("status >= 400")  # what the index of failures needs to see
-            elif name in ("since", "until"):
-                conditions.append("started >= ?" if name == "since" else "started < ?")
-            else:
-                raise ValueError(f"no filter `{name}`")
-            values.append(value)
+        wanted = dict(filters or {})
+        if strange := wanted.keys() - {*COLUMNS, "failed", "since", "until"}:
+            raise ValueError(f"no filter `{min(strange)}`")
 
         def read(connection: sqlite3.Connection) -> Rows:
+            conditions, values = _conditions(wanted, _rarest(connection, wanted))
             if before is not None:
                 conditions.append("number < ?")
                 values.append(_number(connection, before))
@@ -281,6 +277,40 @@ class RequestLog:
                 pass
         except StoreError as error:
             log.error("old records of the request log cannot be deleted: %s", error)
+
+
+def _rarest(connection: sqlite3.Connection, wanted: Mapping[str, Any]) -> str:
+    """The column whose index leads to the fewest records, "" where none is looked at. (What a database guesses is the
+    same for every value.)"""
+    columns = [name for name in COLUMNS if name in wanted]
+    if len(columns) < 2:
+        return "".join(columns)
+
+    def records(name: str) -> int:
+        query = f"SELECT count(*) FROM (SELECT 1 FROM requests WHERE {name} = ? LIMIT ?) AS counted"
+        (count,) = connection.execute(query, (wanted[name], _COUNTED)).fetchone()
+        return int(count)
+
+    return min(columns, key=records)
+
+
+def _conditions(wanted: Mapping[str, Any], led: str) -> tuple[list[str], list[Any]]:
+    """The conditions, which keep to the index of the column `led`, and what they compare with."""
+    conditions: list[str] = []
+    values: list[Any] = []
+    for name, value in wanted.items():
+        if name == "failed":
+            conditions.append("status >= 400" if value else "status < 400")
+            continue
+        if name in COLUMNS:
+            plain = {"status": "status + 0"}.get(name, f"{name} || ''")  # which no index knows
+            conditions.append(f"{name if name == led else plain} = ?")
+            if name == "status" and name != led and value >= 400:
+                conditions.append("status >= 400")  # what the indices of failures need to see
+        else:
+            conditions.append("started >= ?" if name == "since" else "started < ?")
+        values.append(value)
+    return conditions, values
 
 
 def _number(connection: sqlite3.Connection, request: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,18 @@ async def test_records_are_listed_newest_first_in_pages(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "filters", [{"account": "a"}, {"key": "k"}, {"model": "m"}, {"provider": "p"}, {"status": 502}, {"failed": True}]
+    "filters",
+    [
+        {"account": "a"},
+        {"key": "k"},
+        {"model": "m"},
+        {"provider": "p"},
+        {"status": 502},
+        {"status": 201},
+        {"failed": True},
+        {"model": "m", "failed": True},
+        {"provider": "p", "status": 418},
+    ],
 )
 async def test_no_filter_reads_the_whole_log(tmp_path: Path, filters: dict[str, object]) -> None:
     """A file of before there was an index for each of them gets it when it is opened."""
@@ -45,7 +57,8 @@ async def test_no_filter_reads_the_whole_log(tmp_path: Path, filters: dict[str, 
     await log.list()
     await log.close()
     with sqlite3.connect(tmp_path / FILE) as connection:
-        connection.execute("DROP INDEX requests_provider")
+        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE sql LIKE 'CREATE INDEX%'").fetchall():
+            connection.execute(f"DROP INDEX {name}")
     connection.close()
     log = RequestLog(tmp_path)
     asked: list[str] = []
@@ -54,6 +67,33 @@ async def test_no_filter_reads_the_whole_log(tmp_path: Path, filters: dict[str, 
     (query,) = (each for each in asked if each.startswith("SELECT facts"))
     plan = await log._database.run(lambda connection: connection.execute(f"EXPLAIN QUERY PLAN {query}").fetchall())
     assert all("INDEX" in step[-1] and "TEMP" not in step[-1] for step in plan), plan
+    await log.close()
+
+
+def _explained(connection: sqlite3.Connection, query: str) -> list[str]:
+    return [step[-1] for step in connection.execute(f"EXPLAIN QUERY PLAN {query}")]
+
+
+async def test_of_several_filters_the_rarest_leads_to_the_records(tmp_path: Path) -> None:
+    log = RequestLog(tmp_path)
+    for number in range(50):
+        facts = {"id": f"req_{number}", "model": "rare" if number == 7 else "often", "provider": "p", "status": 200}
+        log.record({**facts, "key": f"key_{number % 2}"})
+    asked: list[str] = []
+    await log.list()
+    await log._database.run(lambda connection: connection.set_trace_callback(asked.append))
+    for filters, index, ids in (
+        ({"provider": "p", "model": "rare", "status": 200}, "requests_model", ["req_7"]),
+        ({"key": "key_0", "model": "rare"}, "requests_model", []),
+        ({"provider": "p", "key": "key_1", "model": "often"}, "requests_key", ["req_49", "req_47"]),
+        ({"status": 201, "provider": "p"}, "requests_status", []),
+        ({"provider": "p", "failed": False}, "requests_provider", ["req_49", "req_48"]),
+    ):
+        asked.clear()
+        assert [each["id"] for each in await log.list(filters, limit=2)] == ids
+        query = next(each for each in asked if each.startswith("SELECT facts"))
+        steps = await log._database.run(partial(_explained, query=query))
+        assert index in " ".join(steps)
     await log.close()
 
 

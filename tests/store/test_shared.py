@@ -86,6 +86,7 @@ async def test_requests(pair: Pair) -> None:
         "req_0",
     ]
     assert [each["id"] for each in await other.list({"status": 200})] == ["req_2", "req_1", "req_0"]
+    assert [each["id"] for each in await other.list({"status": 200, "account": "acc_1"}, limit=1)] == ["req_2"]
     assert (await other.show("req_b"))["response"] == "{}"
     assert one.dropped == other.dropped == 0
     await one.close()
