@@ -22,7 +22,7 @@ Anything else is an `AdminScreen`:
   any other becomes a toast.
 - What the screen can do is a binding with an `action_…`; `acts()` adds what only the command palette has.
 - What destroys goes through `self.confirm("Delete", "key `ci` of acme", then)`: the thing is named, and asked once.
-  What needs values goes through `self.fill(FormScreen(…), then)`.
+  What needs values goes through `self.fill(Form(…), then)`.
 - Text that came from elsewhere is never markup: use `rich.text.Text`, or `Static(…, markup=False)`.
 
 Tests stand in `tests/tui`: the fixture `open_app` opens the app over a `FakeService`, for a screen's own behaviour,

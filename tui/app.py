@@ -6,7 +6,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final, TypeVar
 
 from textual.app import App
 from textual.binding import Binding, BindingType
@@ -24,9 +24,18 @@ from tui.garbage import Sweeper
 from tui.link import Connect, Link
 from tui.places import PLACES
 from tui.screens.base import PAUSE, AdminScreen
+from tui.screens.confirm import ConfirmScreen
+from tui.screens.form import FormScreen
+from tui.screens.help import HelpScreen
+from tui.screens.pick import PickScreen
+from tui.screens.quick import Dialog
 from tui.themes import DARK, LIGHT
 
+D = TypeVar("D", bound=Dialog[Any])
 _NO_CONTROL, _NO_COLOUR = NoControl(), NoColour()
+DIALOGS: Final = (ConfirmScreen, FormScreen, HelpScreen, PickScreen)
+"""Those that are made ahead."""
+
 _RETRY = 2.0
 """Seconds between two attempts to find a gateway again."""
 
@@ -84,6 +93,7 @@ class AdminApp(App[None]):
         and whatever else somebody does."""
         super().__init__()
         self._welcome = welcome
+        self._ahead_too = ahead
         self._ahead = list(PLACES) if ahead else []
         self._when_settled = settled
         self._when_heard = heard
@@ -93,6 +103,7 @@ class AdminApp(App[None]):
         self.theme = theme
         self.link = Link(connect, self._link_changed)
         self._visited: list[str] = []
+        self._dialogs: dict[type[Dialog[Any]], Dialog[Any]] = {}
         self.known: dict[str, list[str]] = {}
         """What dialogs offer to pick of: names by kind, as they were last heard of."""
 
@@ -132,7 +143,7 @@ class AdminApp(App[None]):
     def settled(self) -> None:
         """One of the screens that stay shows for the first time what was asked for it."""
         self._when_settled()
-        if self._ahead:
+        if self._ahead_too:
             self.set_timer(PAUSE, self._make_next)
 
     def _make_next(self) -> None:
@@ -142,6 +153,11 @@ class AdminApp(App[None]):
             if place.mode not in self._screen_stacks:
                 self._init_mode(place.mode)
                 return
+        for kind in DIALOGS:
+            if kind not in self._dialogs:
+                self._get_screen(self.dialog(kind))
+                self.set_timer(PAUSE, self._make_next)
+                return
 
     def delay_update(self, delay: float = 0.0) -> None:
         """Textual shows nothing for 50 ms when another screen comes in front; here that is ready sooner."""
@@ -149,13 +165,17 @@ class AdminApp(App[None]):
     def _restyle_next(self) -> None:
         """Gives a screen that is not in front its styles after the theme has changed: when it is opened, Textual would
         parse every style sheet again first."""
-        for stack in self._screen_stacks.values():
-            for screen in stack:
-                if screen._css_update_count != self._css_update_count:
-                    screen._css_update_count = self._css_update_count
-                    self.stylesheet.update(screen, animate=False)
-                    self.set_timer(PAUSE, self._restyle_next)
-                    return
+        stacks = (*self._screen_stacks.values(), self._dialogs.values())
+        if any(self._restyle(screen) for stack in stacks for screen in stack):
+            self.set_timer(PAUSE, self._restyle_next)
+
+    def _restyle(self, screen: Screen[Any]) -> bool:
+        """Whether it had the styles of another theme until now."""
+        stale = screen._css_update_count != self._css_update_count
+        if stale:
+            screen._css_update_count = self._css_update_count
+            self.stylesheet.update(screen, animate=False)
+        return stale
 
     def _link_changed(self) -> None:
         self.post_message(LinkChanged())
@@ -223,11 +243,23 @@ class AdminApp(App[None]):
             else:
                 self.set_timer(1 / 100, self.action_back_only)
 
-    def action_help(self) -> None:
-        from tui.screens.help import HelpScreen
+    def dialog(self, kind: type[D]) -> D:
+        """A dialog of that kind, to be asked and pushed: the one that is kept, unless that is open."""
+        kept = self._dialogs.get(kind)
+        if kept is None:
+            kept = self._dialogs[kind] = kind()
+            self.install_screen(kept, kind.__name__)
+        elif any(kept in stack for stack in self._screen_stacks.values()):
+            kept = kind()
+        assert isinstance(kept, kind)
+        self._restyle(kept)
+        return kept
 
+    def action_help(self) -> None:
         if not self.screen.is_modal:
-            self.push_screen(HelpScreen(self.screen))
+            help = self.dialog(HelpScreen)
+            help.ask(self.screen)
+            self.push_screen(help)
 
     def action_find(self) -> None:
         """Where there is no list to search: any screen, any act."""

@@ -41,7 +41,7 @@ async def call(pilot: Pilot[None], method: str, **params: Any) -> Any:
 def fill(pilot: Pilot[None], **values: str) -> None:
     """The fields of the form in front."""
     for name, value in values.items():
-        pilot.app.screen.query_one(f"#field-{name}").value = value  # type: ignore[attr-defined]
+        pilot.app.screen.line(name).answer = value  # type: ignore[attr-defined]
 
 
 @asynccontextmanager

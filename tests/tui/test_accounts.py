@@ -34,7 +34,8 @@ async def accounts(pilot: Pilot[None]) -> AccountsScreen:
 
 
 async def type_in(pilot: Pilot[None], name: str, text: str) -> None:
-    pilot.app.screen.query_one(f"#field-{name}").focus()
+    assert isinstance(pilot.app.screen, FormScreen)
+    pilot.app.screen.line(name).focus()
     await pilot.press(*(("minus" if char == "-" else "full_stop" if char == "." else char) for char in text))
 
 

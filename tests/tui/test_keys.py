@@ -17,6 +17,7 @@ from tui.screens.key import KeyScreen
 from tui.screens.keys import KeysScreen
 from tui.screens.pick import PickScreen
 from tui.screens.secret import SecretScreen
+from tui.widgets.field import FieldLine
 
 
 async def keys(pilot: Pilot[None], *names: str) -> KeysScreen:
@@ -154,7 +155,7 @@ async def test_models_are_picked_as_one_types(open_app: Open, fake: FakeService)
         form = pilot.app.screen
         assert isinstance(form, FormScreen)
         fill(pilot, models="own-*")
-        form.query_one("#field-models").focus()
+        form.line("models").focus()
         await pilot.press("ctrl+o")
         await settle(pilot)
         pick = pilot.app.screen
@@ -162,7 +163,7 @@ async def test_models_are_picked_as_one_types(open_app: Open, fake: FakeService)
         await pilot.press(*"-899", "down", "space", "ctrl+s")
         await settle(pilot)
         assert form.values()["models"] == "model-899, own-*"
-        form.query_one("#field-scopes").focus()
+        form.line("scopes").focus()
         await pilot.press("ctrl+o")
         await settle(pilot)
         assert [str(each.id) for each in pilot.app.screen.query_one("#options").options] == [  # type: ignore[attr-defined]
@@ -182,9 +183,9 @@ async def test_a_form_opens_at_once_where_its_choices_were_heard_of_before(fake:
         await until(lambda: isinstance(pilot.app.screen, FormScreen))
         form = pilot.app.screen
         assert isinstance(form, FormScreen)
-        assert form._fields[1].options
+        assert form.line("account").field.options
         await settle(pilot)  # and hears of what is new
-        assert "brand-new" in next(field for field in form._fields if field.name == "models").options
+        assert "brand-new" in form.line("models").field.options
 
 
 async def test_what_is_typed_while_a_form_opens_goes_where_it_would_later(open_app: Open) -> None:
@@ -213,5 +214,6 @@ async def test_arrow_keys_lead_from_field_to_field_in_a_form_that_scrolls(open_a
         seen = []
         for key in ("down", "down", "up"):
             await pilot.press(key)
-            seen.append(pilot.app.focused.id if pilot.app.focused else "")
-        assert seen == ["field-account", "field-models", "field-account"]
+            assert isinstance(pilot.app.focused, FieldLine)
+            seen.append(pilot.app.focused.field.name)
+        assert seen == ["account", "models", "account"]

@@ -50,7 +50,8 @@ async def test_a_prompt_in_every_format_over_a_real_gateway() -> None:
         await pilot.press("ctrl+s")
         await until(pilot, lambda: isinstance(pilot.app.screen, FormScreen))
         form = pilot.app.screen
-        form.query_one("#field-account", Select).value = "acme"
+        assert isinstance(form, FormScreen)
+        form.line("account").answer = "acme"
         await pilot.press("ctrl+s")
         await until(pilot, lambda: "USD" in said(screen, "#state") or "stop" in said(screen, "#state"))
         minted = (await link.call("keys.list", search="playground"))["items"]

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from fakes import FakeService
-from pilots import Open, call, settle, terminal
+from pilots import Open, call, fill, settle, terminal
 from textual.pilot import Pilot
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from nexeon.admin import AdminClient, AdminService
 from nexeon.admin.client import LocalClient
@@ -55,10 +55,10 @@ async def test_a_key_is_added_unseen_and_tested(good: bool) -> None:
         await settle(pilot)
         form = pilot.app.screen
         assert isinstance(form, FormScreen)
-        line = form.query_one("#field-secret", Input)
+        line = form.line("secret")
         assert line.password
         for name, value in {"provider": "alpine", "secret": SECRET, "label": "main", "rpm": "60"}.items():
-            form.query_one(f"#field-{name}", Input).value = value
+            form.line(name).value = value
         await settle(pilot)
         picture = pilot.app.export_screenshot()
         assert SECRET not in picture
@@ -82,7 +82,7 @@ async def test_a_key_is_tested_disabled_enabled_changed_and_deleted() -> None:
         await settle(pilot)
         assert [item["state"] for item in screen.table.items] == ["active", "active"]
         await pilot.press("e")
-        pilot.app.screen.query_one("#field-weight", Input).value = "3"
+        fill(pilot, weight="3")
         await pilot.press("ctrl+s")
         await settle(pilot)
         assert screen.table.items[0]["weight"] == 3

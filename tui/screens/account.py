@@ -23,10 +23,11 @@ from tui import show
 from tui.export import export_ledger
 from tui.screens.account_acts import AccountActs
 from tui.screens.base import LOAD
-from tui.screens.form import Field, FormScreen
+from tui.screens.form import Form
 from tui.screens.limits import LIMITS
 from tui.screens.record import RecordScreen
 from tui.widgets.columns import Column
+from tui.widgets.field import Field
 from tui.widgets.table import Cell, Item, RecordTable
 
 _PAGE = 100
@@ -204,7 +205,7 @@ class AccountScreen(AccountActs):
             return
         fields = (Field("path", "File", f"{safe}-ledger.csv", required=True),)
         words = "The whole ledger, oldest entry last. A file of that name is replaced once the new one is whole."
-        self.fill(FormScreen("Save the ledger as CSV", fields, act="Save", words=words), self._save)
+        self.fill(Form("Save the ledger as CSV", fields, act="Save", words=words), self._save)
 
     def _save(self, values: Mapping[str, str]) -> None:
         self.run_worker(self._export(Path(values["path"]).expanduser()), group="export", exclusive=True)

@@ -8,8 +8,9 @@ from textual.binding import Binding, BindingType
 
 from tui import checks, show
 from tui.screens.acts import ActScreen
-from tui.screens.form import Field, FormScreen
+from tui.screens.form import Form
 from tui.screens.limits import limit_fields, limit_values
+from tui.widgets.field import Field
 from tui.widgets.table import Item
 
 
@@ -77,7 +78,7 @@ class AccountActs(ActScreen):
 
     def _money_form(self, title: str, account: Item, fields: tuple[Field, ...], then: Any) -> None:
         words = f"{account['name']} has {show.exact(account['available'])} USD available."
-        self.fill(FormScreen(title, fields, act="Go on", words=words), then)
+        self.fill(Form(title, fields, act="Go on", words=words), then)
 
     def _ask_money(
         self, act: str, what: str, values: dict[str, str], done: str, method: str, params: dict[str, str]
@@ -108,9 +109,7 @@ class AccountActs(ActScreen):
             }
             self.do(f"Changed account `{values['name']}`", "accounts.update", account=account["id"], **params)
 
-        self.fill(
-            FormScreen(f"Account {account['name']}", fields, words="Limits are of all its keys together."), filled
-        )
+        self.fill(Form(f"Account {account['name']}", fields, words="Limits are of all its keys together."), filled)
 
     def action_switch(self) -> None:
         account = self.record()

@@ -12,9 +12,10 @@ from textual.binding import Binding, BindingType
 from tui import checks, show
 from tui.screens.account_acts import AccountActs
 from tui.screens.base import LOAD
-from tui.screens.form import Field, FormScreen
+from tui.screens.form import Form
 from tui.screens.listing import MORE, PAGE, ListScreen
 from tui.widgets.columns import Column
+from tui.widgets.field import Field
 from tui.widgets.table import Cell, Item
 
 _SPENT = "spent"
@@ -94,7 +95,7 @@ class AccountsScreen(AccountActs, ListScreen):
             params: dict[str, Any] = {"soft_limit": values["soft_limit"]} if values["soft_limit"] else {}
             self.ask("created", "accounts.create", name=values["name"], **params)
 
-        self.fill(FormScreen("New account", fields, act="Make"), filled)
+        self.fill(Form("New account", fields, act="Make"), filled)
 
     _grant = ""
 

@@ -7,8 +7,9 @@ from typing import Any, Final
 from nexeon.errors import NexeonError
 from tui import checks
 from tui.screens.base import AdminScreen, Answered
-from tui.screens.form import Field, FormScreen
+from tui.screens.form import Form, FormScreen
 from tui.screens.limits import limit_fields, limit_values
+from tui.widgets.field import Field
 
 _FORM: Final = "form"
 TESTED: Final = "tested:"
@@ -60,7 +61,7 @@ class AddsProviderKeys(AdminScreen[None]):
             self.ask(_ADDED + name, "provider_keys.add", **params, **limits)
 
         words = "The secret is kept encrypted and never shown. A test makes one cheap call upstream."
-        self.fill(FormScreen("Add a provider key", fields, act="Add", words=words), filled)
+        self.fill(Form("Add a provider key", fields, act="Add", words=words), filled)
 
     def try_key(self, name: str, id: str) -> None:
         self.ask(TESTED + name, "provider_keys.test", key=id)

@@ -6,12 +6,12 @@ A worker asks and posts what it was answered; only the handlers of that touch st
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.events import Resize, ScreenResume
+from textual.events import Resize, ScreenResume, ScreenSuspend
 from textual.message import Message
 from textual.timer import Timer
 from textual.widget import Widget
@@ -20,13 +20,10 @@ from textual.worker import Worker
 
 from nexeon.errors import AdminUnreachable, NexeonError, StoreLocked
 from tui.screens.confirm import ConfirmScreen
-from tui.screens.form import FormScreen
+from tui.screens.form import Form, FormScreen
 from tui.screens.quick import QuickScreen
 from tui.widgets.nav import Nav
 from tui.widgets.status import StatusBar
-
-if TYPE_CHECKING:
-    from tui.app import AdminApp
 
 R = TypeVar("R")
 LOAD = "load"
@@ -74,13 +71,6 @@ class AdminScreen(QuickScreen[R]):
         self._settled = False
         self.mode = ""
         """The app's mode whose first screen it is, and stays; "" where it comes and goes."""
-
-    @property
-    def admin(self) -> AdminApp:
-        from tui.app import AdminApp
-
-        assert isinstance(self.app, AdminApp)
-        return self.app
 
     def compose(self) -> ComposeResult:
         yield Nav(self.mode or self.admin.current_mode)
@@ -190,16 +180,20 @@ class AdminScreen(QuickScreen[R]):
             if yes:
                 then()
 
-        self.app.push_screen(ConfirmScreen(act, what, words), decided)
+        question = self.admin.dialog(ConfirmScreen)
+        question.ask(act, what, words)
+        self.app.push_screen(question, decided)
 
-    def fill(self, form: FormScreen, then: Callable[[dict[str, str]], None]) -> None:
+    def fill(self, form: Form, then: Callable[[dict[str, str]], None]) -> None:
         """Shows a form; `then` gets its values, unless it is left."""
 
         def filled(values: dict[str, str] | None) -> None:
             if values is not None:
                 then(values)
 
-        self.app.push_screen(form, filled)
+        screen = self.admin.dialog(FormScreen)
+        screen.ask(form)
+        self.app.push_screen(screen, filled)
 
     # Time
 
@@ -208,7 +202,8 @@ class AdminScreen(QuickScreen[R]):
         if self.every is not None:
             self._clock = self.set_interval(self.every, self.load, pause=not self.is_current)
 
-    def on_screen_suspend(self) -> None:
+    def on_screen_suspend(self, event: ScreenSuspend) -> None:
+        super().on_screen_suspend(event)
         if self._clock is not None:
             self._clock.pause()
 

@@ -19,27 +19,36 @@ class ConfirmScreen(Dialog[bool]):
         Binding("h,left,l,right", "other", "Other button", show=False),
     ]
 
-    def __init__(self, act: str, what: str, words: str = "") -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._act = act
-        self._what = what
-        self._words = words
+        self._act = self._what = self._words = ""
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog danger") as dialog:
-            dialog.border_title = self._act
-            yield Static(f"{self._act} {self._what}?", markup=False, classes="question")
-            if self._words:
-                yield Static(self._words, markup=False, classes="words")
+        with Vertical(classes="dialog danger"):
+            yield Static(markup=False, classes="question")
+            yield Static(markup=False, classes="words")
             with Horizontal(classes="buttons"):
-                yield Button(f"{self._act} (y)", variant="error", id="yes", compact=True)
+                yield Button("", variant="error", id="yes", compact=True)
                 yield Button("Keep (n)", variant="primary", id="no", compact=True)
+
+    def ask(self, act: str, what: str, words: str = "") -> None:
+        self._act, self._what, self._words = act, what, words
+        self.renew()
+
+    def show(self) -> None:
+        self.query_one(".dialog").border_title = self._act
+        self.query_one(".question", Static).update(f"{self._act} {self._what}?")
+        words = self.query_one(".words", Static)
+        words.display = bool(self._words)
+        words.update(self._words)
+        self.query_one("#yes", Button).label = f"{self._act} (y)"
 
     @on(Button.Pressed)
     def _pressed(self, event: Button.Pressed) -> None:
-        self.dismiss(event.button.id == "yes")
+        self.action_answer(event.button.id == "yes")
 
     def action_answer(self, yes: bool) -> None:
+        self.set_focus(None)
         self.dismiss(yes)
 
     def action_other(self) -> None:

@@ -20,8 +20,9 @@ from tui import checks, show
 from tui.asking import Began, Ended, Heard, ask
 from tui.screens.adding import AddsProviderKeys
 from tui.screens.base import LOAD, Answered
-from tui.screens.form import Field, FormScreen
+from tui.screens.form import Form
 from tui.screens.secret import SecretScreen
+from tui.widgets.field import Field
 
 _STEPS: Final = (
     ("account", "An account", "It holds the credit that requests are paid from."),
@@ -190,7 +191,7 @@ class FirstScreen(AddsProviderKeys):
             self._grant = values["usd"]
             self.ask("account", "accounts.create", name=values["name"])
 
-        self.fill(FormScreen("1 An account", fields, act="Make", words=_STEPS[0][2]), filled)
+        self.fill(Form("1 An account", fields, act="Make", words=_STEPS[0][2]), filled)
 
     def _key(self) -> None:
         accounts = [each["name"] for each in self._found.get("accounts", ())]
@@ -205,7 +206,7 @@ class FirstScreen(AddsProviderKeys):
         def filled(values: dict[str, str]) -> None:
             self.ask("made", "keys.create", name=values["name"], account=values["account"])
 
-        self.fill(FormScreen("2 A key", fields, act="Make", words=_STEPS[1][2]), filled)
+        self.fill(Form("2 A key", fields, act="Make", words=_STEPS[1][2]), filled)
 
     def _made(self, secret: str) -> None:
         self._secret = secret
@@ -249,7 +250,7 @@ class FirstScreen(AddsProviderKeys):
             self._asked = _request(formats[0]["id"], values["model"], values["prompt"])
             self.ask("compose", "playground.compose", **self._asked)
 
-        self.fill(FormScreen("4 A test call", fields, act="Send", words="It is charged like any client's."), filled)
+        self.fill(Form("4 A test call", fields, act="Send", words="It is charged like any client's."), filled)
 
     def _reachable(self, request: dict[str, Any]) -> dict[str, Any]:
         """A gateway far away is called at the address where it is administered."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
@@ -34,22 +36,35 @@ class HelpScreen(Dialog[None]):
         Binding("k", "scroll(-1)", "Up", show=False),
     ]
 
-    def __init__(self, below: Screen[object]) -> None:
+    def __init__(self) -> None:
         super().__init__()
+        self._below: Screen[Any] = self
+        self._keys: list[tuple[str, str]] = []
+
+    def ask(self, below: Screen[Any]) -> None:
+        """For the keys of that screen."""
         self._below = below
         shown = [active.binding for active in below.active_bindings.values() if active.binding.show]
         self._keys = [
             (below.app.get_key_display(binding), binding.description) for binding in shown if binding.description
         ]
+        self.renew()
 
     def compose(self) -> ComposeResult:
-        place = next((place for place in PLACES if place.mode == self.app.current_mode), PLACES[0])
-        with VerticalScroll(classes="dialog help") as dialog:
-            dialog.border_title = f"{place.title}: {place.words}"
-            if words := " ".join((type(self._below).__doc__ or "").split()):
-                yield Static(words + "\n", markup=False)
-            yield Static(self._table("Here", self._keys))
+        with VerticalScroll(classes="dialog help"):
+            yield Static(id="about", markup=False)
+            yield Static(id="here")
             yield Static(self._table("Everywhere", list(_HABITS)))
+
+    def show(self) -> None:
+        place = next((place for place in PLACES if place.mode == self.app.current_mode), PLACES[0])
+        self.query_one(".dialog").border_title = f"{place.title}: {place.words}"
+        words = " ".join((type(self._below).__doc__ or "").split())
+        about = self.query_one("#about", Static)
+        about.display = bool(words)
+        about.update(words + "\n")
+        self.query_one("#here", Static).update(self._table("Here", self._keys))
+        self.query_one(VerticalScroll).scroll_home(animate=False)
 
     def _table(self, title: str, rows: list[tuple[str, str]]) -> Table:
         table = Table.grid(padding=(0, 2))

@@ -11,9 +11,10 @@ from nexeon.errors import NexeonError
 from tui import checks, show
 from tui.screens.acts import ActScreen
 from tui.screens.base import Answered
-from tui.screens.form import Field, FormScreen
+from tui.screens.form import Form, FormScreen
 from tui.screens.limits import limit_fields, limit_values
 from tui.screens.secret import SecretScreen
+from tui.widgets.field import Field
 from tui.widgets.table import Item
 
 _FORM: Final = "form"
@@ -115,7 +116,7 @@ class KeyActs(ActScreen):
             title = f"Key {values['name']}"
             self.ask(_SECRET + title, "keys.create", name=values["name"], account=values["account"], **params)
 
-        self.fill(FormScreen("New key", fields, act="Make", words="What is left empty is not limited."), filled)
+        self.fill(Form("New key", fields, act="Make", words="What is left empty is not limited."), filled)
 
     def action_edit(self) -> None:
         self._open_form(self._edit)
@@ -128,7 +129,7 @@ class KeyActs(ActScreen):
             params = {"name": values["name"], **_values(values)}
             self.do(f"Changed key `{values['name']}`", "keys.update", key=key["id"], **params)
 
-        self.fill(FormScreen(f"Key {key['name']}", fields, words="What is left empty is not limited."), filled)
+        self.fill(Form(f"Key {key['name']}", fields, words="What is left empty is not limited."), filled)
 
     def action_rotate(self) -> None:
         key = self.record()
@@ -147,7 +148,7 @@ class KeyActs(ActScreen):
             )
             self.confirm("Rotate", f"key `{key['name']}`", rotate, words=meaning)
 
-        self.fill(FormScreen("Rotate a key", fields, act="Go on", words=words), filled)
+        self.fill(Form("Rotate a key", fields, act="Go on", words=words), filled)
 
     def action_switch(self) -> None:
         key = self.record()

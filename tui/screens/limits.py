@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tui import checks
-from tui.screens.form import Field
+from tui.widgets.field import Field
 from tui.widgets.table import Item
 
 LIMITS: Final = (

@@ -28,22 +28,32 @@ class PickScreen(Dialog[list[str]]):
         Binding("ctrl+s", "take", "Take"),
     ]
 
-    def __init__(self, title: str, options: Sequence[str], chosen: Sequence[str] = (), *, many: bool = True) -> None:
+    def __init__(self) -> None:
         super().__init__()
+        self._title = ""
+        self._every: tuple[str, ...] = ()
+        self._chosen: dict[str, None] = {}
+        self._many = True
+
+    def ask(self, title: str, options: Sequence[str], chosen: Sequence[str] = (), *, many: bool = True) -> None:
         self._title = title
         self._every = tuple(options)
         self._chosen = dict.fromkeys(chosen)
         self._many = many
+        self.renew()
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog pick") as dialog:
-            dialog.border_title = self._title
-            dialog.border_subtitle = "space marks · ctrl+s takes · esc leaves" if self._many else "enter takes"
+        with Vertical(classes="dialog pick"):
             yield Input(placeholder="type to narrow", id="narrow", compact=True)
             yield OptionList(id="options", compact=True, markup=False)
             yield Static(id="picked", markup=False)
 
-    def on_mount(self) -> None:
+    def show(self) -> None:
+        dialog = self.query_one(".dialog")
+        dialog.border_title = self._title
+        dialog.border_subtitle = "space marks · ctrl+s takes · esc leaves" if self._many else "enter takes"
+        with self.prevent(Input.Changed):
+            self.query_one("#narrow", Input).value = ""
         self._show()
 
     @property
@@ -77,13 +87,13 @@ class PickScreen(Dialog[list[str]]):
         if self._many:
             self.action_to_list()
         elif option is not None:
-            self.dismiss([str(option.id)])
+            self._close([str(option.id)])
 
     @on(OptionList.OptionSelected)
     def _selected(self, event: OptionList.OptionSelected) -> None:
         option = str(event.option.id)
         if not self._many:
-            self.dismiss([option])
+            self._close([option])
             return
         self._mark(option)
 
@@ -109,9 +119,13 @@ class PickScreen(Dialog[list[str]]):
     def action_take(self) -> None:
         if self._many:
             known = [each for each in self._every if each in self._chosen]
-            self.dismiss([*known, *(each for each in self._chosen if each not in known)])
+            self._close([*known, *(each for each in self._chosen if each not in known)])
         elif (option := self.options.highlighted_option) is not None:
-            self.dismiss([str(option.id)])
+            self._close([str(option.id)])
+
+    def _close(self, found: list[str] | None) -> None:
+        self.set_focus(None)
+        self.dismiss(found)
 
     def action_leave(self) -> None:
-        self.dismiss(None)
+        self._close(None)

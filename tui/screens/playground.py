@@ -20,7 +20,8 @@ from nexeon.errors import NexeonError
 from tui import show
 from tui.asking import Began, Ended, Heard, ask
 from tui.screens.base import LOAD, AdminScreen
-from tui.screens.form import Field, FormScreen
+from tui.screens.form import Form
+from tui.widgets.field import Field
 
 LIFE: Final = 3600
 """Seconds that a key made for the playground is good for."""
@@ -156,7 +157,7 @@ class PlaygroundScreen(AdminScreen[None]):
             choices = [("no: use the key above", ""), *((name, name) for name in accounts)]
             fields.append(Field("account", "Make one for an hour", kind="choice", choices=choices, value=accounts[0]))
         words = "The playground pays like any client. A key that is made here is in the audit log, and ends by itself."
-        self.fill(FormScreen("Whose key?", fields, act="Use it", words=words), self._take_key)
+        self.fill(Form("Whose key?", fields, act="Use it", words=words), self._take_key)
 
     def _take_key(self, given: dict[str, str]) -> None:
         if given["key"]:

@@ -11,11 +11,12 @@ from textual.binding import Binding, BindingType
 from tui import checks, show
 from tui.screens.acts import ActScreen
 from tui.screens.adding import AddsProviderKeys
-from tui.screens.form import Field, FormScreen
+from tui.screens.form import Form
 from tui.screens.limits import limit_fields, limit_values
 from tui.screens.listing import ListScreen
 from tui.screens.record import RecordScreen
 from tui.widgets.columns import Column
+from tui.widgets.field import Field
 from tui.widgets.table import Cell, Item
 
 _TINTS = {"active": "success", "cooling": "warning", "removed": "error", "disabled": "text-muted"}
@@ -119,7 +120,7 @@ class ProviderKeysScreen(AddsProviderKeys, ActScreen, ListScreen):
             params |= {"weight": int(values["weight"]), **limit_values(values)}
             self.do(f"Changed {name_of(key)}", "provider_keys.update", key=key["id"], **params)
 
-        self.fill(FormScreen(f"Provider key {name_of(key)}", fields), filled)
+        self.fill(Form(f"Provider key {name_of(key)}", fields), filled)
 
     def action_switch(self) -> None:
         key = self.record()

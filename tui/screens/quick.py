@@ -1,11 +1,19 @@
-"""Screens that open quickly: their styles are worked out once, where Textual does so four times."""
+"""Screens that open quickly: their styles are worked out once, where Textual does so four times; dialogs are kept."""
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from textual.events import ScreenResume
+from rich.console import RenderableType
+from textual.events import ScreenResume, ScreenSuspend
+from textual.geometry import Size
+from textual.renderables.background_screen import BackgroundScreen
 from textual.screen import ModalScreen, Screen
+
+from tui.widgets.beneath import Beneath
+
+if TYPE_CHECKING:
+    from tui.app import AdminApp
 
 R = TypeVar("R")
 
@@ -23,9 +31,45 @@ class QuickScreen(Screen[R]):
         ):
             self.add_class(*[name for least, name in sorted(breakpoints or ()) if size >= least][-1:])
 
+    @property
+    def admin(self) -> AdminApp:
+        from tui.app import AdminApp
+
+        assert isinstance(self.app, AdminApp)
+        return self.app
+
     def on_screen_resume(self, event: ScreenResume) -> None:
         event.refresh_styles = False  # they change with the theme only, which refreshes those of all screens
 
+    def _screen_resized(self, size: Size) -> None:
+        """A new screen hears the size that it was just laid out for, and has those below it hear it, too: Textual would
+        lay out all of them once more."""
+        if size != self._compositor.size:
+            super()._screen_resized(size)
+
+    def on_screen_suspend(self, event: ScreenSuspend) -> None:
+        self._repaint_required = False  # Textual has it drawn anew below the dialog, and the dialog with it
+
 
 class Dialog(ModalScreen[R], QuickScreen[R]):
-    """Over the screen that asks. (The styles are those of the first base.)"""
+    """Over the screen that asks. (The styles are those of the first base.)
+
+    The app keeps one of each kind (`AdminApp.dialog`), since making one takes longer than all else: `ask`, which each
+    kind has, takes what is asked, and calls `renew`; `show` puts it into the widgets.
+    """
+
+    auto_links = False
+
+    def show(self) -> None:
+        """Shows what is asked now, instead of what was asked before."""
+
+    def renew(self) -> None:
+        if self.is_mounted:
+            self.show()
+
+    def on_mount(self) -> None:
+        self.show()
+
+    def render(self) -> RenderableType | Beneath:  # type: ignore[override]
+        drawn = super().render()
+        return Beneath(drawn) if isinstance(drawn, BackgroundScreen) else drawn
