@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from nexeon.cli.completing import complete_accounts
 from nexeon.cli.limits import limit_options, limit_values
 from nexeon.cli.options import list_options, shared_options
 from nexeon.cli.output import confirmed, show, show_record, show_rows, tell
@@ -58,7 +59,7 @@ def list_(search: str | None, limit: int | None) -> None:
 
 
 @command.command("show")
-@click.argument("account")
+@click.argument("account", shell_complete=complete_accounts)
 @shared_options
 def show_(account: str) -> None:
     """Show one account.
@@ -70,7 +71,7 @@ def show_(account: str) -> None:
 
 
 @command.command()
-@click.argument("account")
+@click.argument("account", shell_complete=complete_accounts)
 @click.option("--name", help="A new name.")
 @click.option("--overdraft", metavar="USD", help="How far below zero its balance may go.")
 @click.option("--soft-limit", metavar="USD", help="Warn when less than this is available; `none` for no more warning.")
@@ -90,7 +91,7 @@ def update(account: str, **given: Any) -> None:
 
 
 @command.command()
-@click.argument("account")
+@click.argument("account", shell_complete=complete_accounts)
 @shared_options
 def disable(account: str) -> None:
     """Refuse all keys of an account.
@@ -102,7 +103,7 @@ def disable(account: str) -> None:
 
 
 @command.command()
-@click.argument("account")
+@click.argument("account", shell_complete=complete_accounts)
 @shared_options
 def enable(account: str) -> None:
     """Accept the keys of an account again.
@@ -114,7 +115,7 @@ def enable(account: str) -> None:
 
 
 @command.command()
-@click.argument("account")
+@click.argument("account", shell_complete=complete_accounts)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @shared_options
 def delete(account: str, yes: bool) -> None:

@@ -12,7 +12,7 @@ SHELLS = ("bash", "zsh", "fish")
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context
 def command(ctx: click.Context, shell: str) -> None:
-    """Print what makes a shell complete commands, options, models and providers.
+    """Print what makes a shell complete commands, options and names: of models, accounts, keys …
 
     \b
     nexeon completion bash > ~/.local/share/bash-completion/completions/nexeon

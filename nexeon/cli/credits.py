@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from nexeon.cli.completing import complete_accounts
 from nexeon.cli.options import shared_options
 from nexeon.cli.output import show, show_rows, tell
 from nexeon.cli.session import call, listing
@@ -31,7 +32,7 @@ _SIGNED = {"ignore_unknown_options": True}
 
 
 @command.command(context_settings=_SIGNED)
-@click.argument("account")
+@click.argument("account", shell_complete=complete_accounts)
 @click.argument("usd")
 @click.option("--reason", default="", help="Written to the ledger.")
 @click.option("--expires", metavar="ISO", help="When what is left of it is taken back: 2030-12-31T18:00:00Z.")
@@ -47,7 +48,7 @@ def add(account: str, usd: str, reason: str, expires: str | None) -> None:
 
 
 @command.command(context_settings=_SIGNED)
-@click.argument("account")
+@click.argument("account", shell_complete=complete_accounts)
 @click.argument("usd")
 @click.option("--reason", default="", help="Written to the ledger.")
 @click.option("--request", default="", help="The id of the call that it is for, whose key gets its budget back, too.")
@@ -66,7 +67,7 @@ def refund(account: str, usd: str, reason: str, request: str) -> None:
 
 
 @command.command(context_settings=_SIGNED)
-@click.argument("account")
+@click.argument("account", shell_complete=complete_accounts)
 @click.argument("usd")
 @click.option("--reason", default="", help="Written to the ledger.")
 @shared_options
@@ -80,7 +81,7 @@ def adjust(account: str, usd: str, reason: str) -> None:
 
 
 @command.command()
-@click.argument("account")
+@click.argument("account", shell_complete=complete_accounts)
 @click.option("--limit", type=click.IntRange(1), help="The newest N entries; all without this.", metavar="N")
 @shared_options
 def ledger(account: str, limit: int | None) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nexeon.cli.completing import complete_formats, complete_models, complete_providers
 from nexeon.cli.options import config_option, given, json_option
 from nexeon.errors import ConfigError, Problem
 
@@ -23,10 +24,23 @@ _FILE = click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True, 
 @click.command("explain")
 @click.argument("request", metavar="[REQUEST.json]", type=_FILE, required=False)
 @click.option(
-    "--model", "models", multiple=True, metavar="M", help="A model of the configuration; several may be given."
+    "--model",
+    "models",
+    multiple=True,
+    metavar="M",
+    help="A model of the configuration; several may be given.",
+    shell_complete=complete_models,
 )
-@click.option("--from", "source", required=True, metavar="FORMAT", help="The client's format.")
-@click.option("--to", multiple=True, metavar="NAME", help="Only targets at this provider, or spoken to in this format.")
+@click.option(
+    "--from", "source", required=True, metavar="FORMAT", help="The client's format.", shell_complete=complete_formats
+)
+@click.option(
+    "--to",
+    multiple=True,
+    metavar="NAME",
+    help="Only targets at this provider, or spoken to in this format.",
+    shell_complete=complete_providers,
+)
 @click.option("--all-targets", is_flag=True, help="Every provider of the configuration, by each format that it speaks.")
 @click.option("--response", type=_FILE, metavar="FILE", help="The way back: a provider's answer (JSON).")
 @click.option("--stream", type=_FILE, metavar="FILE", help="The way back: a provider's stream (SSE, or JSON lines).")

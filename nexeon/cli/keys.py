@@ -8,6 +8,13 @@ from typing import Any, TypeVar
 import click
 
 from nexeon.cli.accounts import changes
+from nexeon.cli.completing import (
+    complete_accounts,
+    complete_keys,
+    complete_models,
+    complete_periods,
+    complete_scopes,
+)
 from nexeon.cli.limits import limit_options
 from nexeon.cli.options import list_options, shared_options
 from nexeon.cli.output import confirmed, show, show_record, show_rows, tell
@@ -23,14 +30,25 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def _limits(function: F) -> F:
     options = [
-        click.option("--models", metavar="GLOB,…", help="Models it may use; all without this."),
+        click.option(
+            "--models",
+            metavar="GLOB,…",
+            help="Models it may use; all without this.",
+            shell_complete=complete_models,
+        ),
         click.option(
             "--scopes",
             metavar="SCOPE,…",
             help="What narrows it: read, endpoint:GLOB, provider:GLOB, ip:RANGE; everything without this.",
+            shell_complete=complete_scopes,
         ),
         click.option("--budget", metavar="USD", help="What it may spend in a period, or in all; or `none`."),
-        click.option("--period", metavar="day|week|month", help="Of the budget, in UTC; or `none`."),
+        click.option(
+            "--period",
+            metavar="day|week|month",
+            help="Of the budget, in UTC; or `none`.",
+            shell_complete=complete_periods,
+        ),
         click.option("--expires", metavar="ISO", help="When it ends: 2030-12-31 or 2030-12-31T18:00:00Z; or `none`."),
     ]
     for option in reversed(options):
@@ -60,7 +78,12 @@ def command() -> None:
 
 
 @command.command()
-@click.option("--account", required=True, help="The account that pays, by id or name.")
+@click.option(
+    "--account",
+    required=True,
+    help="The account that pays, by id or name.",
+    shell_complete=complete_accounts,
+)
 @click.option("--name", required=True, help="What the key is for.")
 @_limits
 @shared_options
@@ -76,7 +99,7 @@ def create(account: str, name: str, **given: Any) -> None:
 
 
 @command.command("list")
-@click.option("--account", help="Of one account only, by id or name.")
+@click.option("--account", help="Of one account only, by id or name.", shell_complete=complete_accounts)
 @list_options("their name, their id or their secret's last characters")
 @shared_options
 def list_(account: str | None, search: str | None, limit: int | None) -> None:
@@ -92,7 +115,7 @@ def list_(account: str | None, search: str | None, limit: int | None) -> None:
 
 
 @command.command("show")
-@click.argument("key")
+@click.argument("key", shell_complete=complete_keys)
 @shared_options
 def show_(key: str) -> None:
     """Show one key.
@@ -104,7 +127,7 @@ def show_(key: str) -> None:
 
 
 @command.command()
-@click.argument("key")
+@click.argument("key", shell_complete=complete_keys)
 @click.option("--name", help="A new name.")
 @_limits
 @click.option("--disable/--enable", "disabled", default=None, help="Refuse or accept it.")
@@ -119,7 +142,7 @@ def update(key: str, **given: Any) -> None:
 
 
 @command.command()
-@click.argument("key")
+@click.argument("key", shell_complete=complete_keys)
 @shared_options
 def disable(key: str) -> None:
     """Refuse a key.
@@ -131,7 +154,7 @@ def disable(key: str) -> None:
 
 
 @command.command()
-@click.argument("key")
+@click.argument("key", shell_complete=complete_keys)
 @shared_options
 def enable(key: str) -> None:
     """Accept a key again.
@@ -143,7 +166,7 @@ def enable(key: str) -> None:
 
 
 @command.command()
-@click.argument("key")
+@click.argument("key", shell_complete=complete_keys)
 @click.option("--overlap", type=float, default=0.0, metavar="SECONDS", help="How long the old secret stays good.")
 @shared_options
 def rotate(key: str, overlap: float) -> None:
@@ -156,7 +179,7 @@ def rotate(key: str, overlap: float) -> None:
 
 
 @command.command()
-@click.argument("key")
+@click.argument("key", shell_complete=complete_keys)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @shared_options
 def delete(key: str, yes: bool) -> None:

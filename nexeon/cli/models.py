@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from nexeon.cli.completing import complete_models
 from nexeon.cli.options import list_options, shared_options
 from nexeon.cli.output import show_record, show_rows
 from nexeon.cli.session import call, listing
@@ -36,7 +37,7 @@ def list_(search: str | None, limit: int | None) -> None:
 
 
 @command.command("show")
-@click.argument("model")
+@click.argument("model", shell_complete=complete_models)
 @shared_options
 def show_(model: str) -> None:
     """Show one model, by its id or an alias.

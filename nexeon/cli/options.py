@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from nexeon.errors import NexeonError
-
 if TYPE_CHECKING:
     from nexeon.config import Config
 
@@ -103,24 +101,6 @@ def list_options(where: str) -> Callable[[F], F]:
         return click.option("--search", metavar="TEXT", help=f"Those with that text in {where}.")(function)
 
     return add
-
-
-def complete_models(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """The models of the configuration, for a shell."""
-    return _complete(ctx, "models", incomplete)
-
-
-def complete_providers(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """The providers of the configuration, for a shell."""
-    return _complete(ctx, "providers", incomplete)
-
-
-def _complete(ctx: click.Context, section: str, incomplete: str) -> list[str]:
-    try:
-        names = getattr(given(ctx).config(), section)
-    except NexeonError:
-        return []
-    return [name for name in names if name.startswith(incomplete)]
 
 
 def shared_options(function: F) -> F:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nexeon.cli.accounts import changes
+from nexeon.cli.completing import complete_provider_keys, complete_providers
 from nexeon.cli.limits import limit_options, limit_values
-from nexeon.cli.options import complete_providers, shared_options
+from nexeon.cli.options import shared_options
 from nexeon.cli.output import confirmed, show, show_record, show_rows, tell
 from nexeon.cli.session import call, listing, with_client
 from nexeon.errors import AdminError
@@ -68,7 +69,7 @@ def list_(provider: str | None) -> None:
 
 
 @command.command("show")
-@click.argument("key")
+@click.argument("key", shell_complete=complete_provider_keys)
 @shared_options
 def show_(key: str) -> None:
     """Show one key, and why it rests.
@@ -80,7 +81,7 @@ def show_(key: str) -> None:
 
 
 @command.command()
-@click.argument("key")
+@click.argument("key", shell_complete=complete_provider_keys)
 @shared_options
 def test(key: str) -> None:
     """Try a key with one cheap call to the provider.
@@ -95,7 +96,7 @@ def test(key: str) -> None:
 
 
 @command.command()
-@click.argument("key")
+@click.argument("key", shell_complete=complete_provider_keys)
 @click.option("--account", help="The organisation at the provider.")
 @click.option("--label", help="A name for people.")
 @click.option("--weight", type=int, help="Its share among the provider's keys.")
@@ -112,7 +113,7 @@ def update(key: str, **given: Any) -> None:
 
 
 @command.command()
-@click.argument("key")
+@click.argument("key", shell_complete=complete_provider_keys)
 @shared_options
 def enable(key: str) -> None:
     """Use a key again, also where its provider has limited or refused it.
@@ -124,7 +125,7 @@ def enable(key: str) -> None:
 
 
 @command.command()
-@click.argument("key")
+@click.argument("key", shell_complete=complete_provider_keys)
 @shared_options
 def disable(key: str) -> None:
     """Do not use a key.
@@ -136,7 +137,7 @@ def disable(key: str) -> None:
 
 
 @command.command()
-@click.argument("key")
+@click.argument("key", shell_complete=complete_provider_keys)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @shared_options
 def delete(key: str, yes: bool) -> None:

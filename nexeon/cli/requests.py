@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from nexeon.cli.options import complete_models, complete_providers, shared_options
+from nexeon.cli.completing import complete_accounts, complete_keys, complete_models, complete_providers
+from nexeon.cli.options import shared_options
 from nexeon.cli.output import show_record, show_rows
 from nexeon.cli.session import call, listing
 
@@ -25,8 +26,8 @@ def command() -> None:
 
 
 @command.command("list")
-@click.option("--account", help="Of one account only, by id or name.")
-@click.option("--key", help="Of one key only, by id or name.")
+@click.option("--account", help="Of one account only, by id or name.", shell_complete=complete_accounts)
+@click.option("--key", help="Of one key only, by id or name.", shell_complete=complete_keys)
 @click.option("--model", help="Of one model only.", shell_complete=complete_models)
 @click.option("--provider", help="Of one provider only.", shell_complete=complete_providers)
 @click.option("--status", type=int, help="With that HTTP status only.")

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from nexeon.cli.options import complete_models, complete_providers, shared_options
+from nexeon.cli.completing import complete_accounts, complete_groups, complete_keys, complete_models, complete_providers
+from nexeon.cli.options import shared_options
 from nexeon.cli.output import show_rows
 from nexeon.cli.session import listing
 
@@ -14,9 +15,16 @@ COLUMNS = ("requests", "input", "cached_input", "output", "reasoning", "estimate
 
 
 @click.command("usage")
-@click.option("--by", default="day", show_default=True, metavar="GROUP,…", help="day, account, key, model, provider.")
-@click.option("--account", help="Of one account only, by id or name.")
-@click.option("--key", help="Of one key only, by id or name.")
+@click.option(
+    "--by",
+    default="day",
+    show_default=True,
+    metavar="GROUP,…",
+    help="day, account, key, model, provider.",
+    shell_complete=complete_groups,
+)
+@click.option("--account", help="Of one account only, by id or name.", shell_complete=complete_accounts)
+@click.option("--key", help="Of one key only, by id or name.", shell_complete=complete_keys)
 @click.option("--model", help="Of one model only.", shell_complete=complete_models)
 @click.option("--provider", help="Of one provider only.", shell_complete=complete_providers)
 @click.option("--since", metavar="ISO", help="From that day (UTC) on.")

@@ -96,7 +96,7 @@ def complete(*words: str, cwd: Path) -> set[str]:
         **os.environ,
         "PYTHONPATH": str(ROOT),
         "_NEXEON_COMPLETE": "fish_complete",
-        "COMP_WORDS": shlex.join(("nexeon", *words)),
+        "COMP_WORDS": shlex.join(("nexeon", *filter(None, words))),
         "COMP_CWORD": words[-1],
     }
     code = "from nexeon.cli import main; main(prog_name='nexeon')"
@@ -110,7 +110,7 @@ def complete(*words: str, cwd: Path) -> set[str]:
         check=False,
     )
     assert done.stderr == ""
-    return {line.partition(",")[2].partition("\t")[0] for line in done.stdout.splitlines()}
+    return {line.partition(",")[2].partition("\t")[0] for line in done.stdout.splitlines() if "," in line}
 
 
 def test_commands_options_and_names_of_the_configuration_are_completed(tmp_path: Path) -> None:
@@ -121,6 +121,26 @@ def test_commands_options_and_names_of_the_configuration_are_completed(tmp_path:
     assert "rotate" in complete("keys", "r", cwd=tmp_path)
     assert "--overlap" in complete("keys", "rotate", "--o", cwd=tmp_path)
     assert complete("provider-keys", "add", "op", cwd=tmp_path) == {"openai"}
+    assert complete("keys", "create", "--period", "", cwd=tmp_path) == {"day", "week", "month"}
+
+
+def test_names_of_accounts_and_keys_are_completed_and_nothing_is_made(tmp_path: Path) -> None:
+    (tmp_path / "gateway.yaml").write_text(json.dumps({"store": {"url": "tinydb:./store"}}))
+    assert complete("accounts", "show", "", cwd=tmp_path) == set()
+    assert not (tmp_path / "store").exists()
+    given = ["-c", str(tmp_path / "gateway.yaml")]
+    for words in (
+        ["accounts", "create", "--name", "acme"],
+        ["accounts", "create", "--name", "blue harbour"],
+        ["keys", "create", "--account", "acme", "--name", "laptop"],
+        ["keys", "create", "--account", "acme", "--name", "lamp"],
+    ):
+        assert CliRunner().invoke(main, [*words, *given], prog_name="nexeon").exit_code == 0
+    found = complete("credits", "add", "", cwd=tmp_path)
+    assert "acme" in found
+    assert [each[:4] for each in found - {"acme"}] == ["acc_"], "a name of two words is offered as its id"
+    assert complete("keys", "rotate", "la", cwd=tmp_path) == {"laptop", "lamp"}
+    assert complete("usage", "--account", "ac", cwd=tmp_path) > {"acme"}
 
 
 @pytest.mark.parametrize("variables", [{}, {"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=["colours", "NO_COLOR", "dumb"])
