@@ -4,8 +4,30 @@ from __future__ import annotations
 
 import ast
 
-from nexeon.mapping.pytree import Block, Names, assigned, at_line, called, clones, ends, is_name, mentions, reads
-from nexeon.mapping.statements import appended, begins, begun_with_map, new_key, only_put, put_under, subject
+from nexeon.mapping.pytree import (
+    Block,
+    Names,
+    assigned,
+    at_line,
+    called,
+    clones,
+    ends,
+    is_name,
+    mentions,
+    named,
+    reads,
+)
+from nexeon.mapping.statements import (
+    appended,
+    begins,
+    begun_with,
+    extended,
+    new_key,
+    only_added,
+    only_put,
+    put_under,
+    subject,
+)
 
 
 class Displays:
@@ -92,7 +114,7 @@ class Displays:
         if call is None or not isinstance(call.args[0], ast.Name) or not isinstance(call.args[1], ast.Name):
             return None
         target, part = call.args[0].id, call.args[1].id
-        begun = begun_with_map(out, part)
+        begun = begun_with(out, part, ast.Dict)
         if begun is None or not self.names.once(part):
             return None
         rest = out[begun + 1 :]
@@ -108,6 +130,31 @@ class Displays:
             puts.append(at_line(ast.Assign([place], one), out[begun]))
         del out[begun:]
         return [*puts, *fresh]
+
+    def joined(self, statement: ast.Expr, out: Block) -> Block | None:
+        """A list that another is extended by: what is put in it goes to the other at once."""
+        found = extended(statement)
+        if found is None:
+            return None
+        target, part = found
+        if isinstance(part, ast.List):
+            return [self._added(target, one, statement) for one in part.elts]
+        begun = begun_with(out, part.id, ast.List) if isinstance(part, ast.Name) else None
+        if begun is None or not isinstance(part, ast.Name) or not self.names.once(part.id):
+            return None
+        rest, name = out[begun + 1 :], part.id
+        if mentions(out[begun:], target) or self.names.loads[name] != reads(rest, name) + 1:
+            return None
+        if not only_added(rest, name):
+            return None
+        first = [self._added(target, one, out[begun]) for one in out[begun].__dict__["value"].elts]
+        fresh = clones(rest, {name: ast.Name(target, ast.Load())})
+        del out[begun:]
+        return [*first, *fresh]
+
+    def _added(self, target: str, value: ast.expr, at: ast.stmt) -> ast.stmt:
+        append = ast.Attribute(named(target, at), "append", ast.Load())
+        return at_line(ast.Expr(ast.Call(append, [value], [])), at)
 
 
 def _begins_list(statement: ast.stmt) -> bool:

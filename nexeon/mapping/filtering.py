@@ -10,6 +10,12 @@ from nexeon.mapping.pytree import at_line, called, clone, compared, is_missing, 
 
 OTHERWISE: Final = "other_"
 """Before the name of a filter that is called where the usual case is not."""
+KIND: Final = "kind_of_one"
+"""The call that gives what stands under a key of a list's only item, or SEVERAL."""
+LONE: Final = "lone_"
+"""Before the name of a filter of a list of whose only item, where it is one, that is known."""
+_GENERAL: Final = "general"
+"""Marks a lone filter's expression."""
 INLINED: Final = ("where", "reject", "pluck", "first", "last", "length", "trim", "fit_id")
 
 
@@ -17,6 +23,10 @@ def inlined(node: ast.Call, visited: Callable[[ast.expr], ast.expr], fresh: Call
     """The call of one of these filters as an expression; None where it stays a call."""
     if not isinstance(node.func, ast.Name):
         return None
+    if node.func.id == KIND:
+        return at_line(_kind_of_one(node, fresh), node)
+    if node.func.id.startswith(LONE):
+        return at_line(_lone(node, visited, fresh), node)
     name = node.func.id.removeprefix("filter_")
     if name not in INLINED or name == node.func.id or not all(isinstance(one, ast.Constant) for one in node.args[1:]):
         return None
@@ -35,6 +45,40 @@ def inlined(node: ast.Call, visited: Callable[[ast.expr], ast.expr], fresh: Call
         test = ast.BoolOp(ast.And(), [test, *_fits(value, node.args[1:])])
     other = ast.Call(ast.Name(OTHERWISE + name, ast.Load()), [clone(value), *node.args[1:]], [])
     return at_line(ast.IfExp(test, usual, other), node)
+
+
+def _kind_of_one(node: ast.Call, fresh: Callable[[], str]) -> ast.expr:
+    value, key = node.args
+    own = fresh()
+    size = ast.Call(ast.Name("len", ast.Load()), [clone(value)], [])
+    one = ast.NamedExpr(ast.Name(own, ast.Store()), ast.Subscript(clone(value), ast.Constant(0), ast.Load()))
+    is_map = ast.Compare(_type(one), [ast.Is()], [ast.Name("dict", ast.Load())])
+    read = ast.Call(ast.Attribute(ast.Name(own, ast.Load()), "get", ast.Load()), [key], [])
+    is_list = ast.Compare(_type(value), [ast.Is()], [ast.Name("list", ast.Load())])
+    alone = ast.BoolOp(ast.And(), [is_list, ast.Compare(size, [ast.Eq()], [ast.Constant(1)])])
+    nothing = ast.Name("MISSING", ast.Load())
+    return ast.IfExp(alone, ast.IfExp(is_map, read, nothing), ast.Name("SEVERAL", ast.Load()))
+
+
+def _lone(node: ast.Call, visited: Callable[[ast.expr], ast.expr], fresh: Callable[[], str]) -> ast.IfExp:
+    """`[l[0]] if kind == 'a' else … if kind is SEVERAL else []`."""
+    assert isinstance(node.func, ast.Name)
+    kind, value, _, *words = node.args
+    name = node.func.id.removeprefix(LONE)
+    wanted: ast.expr = words[0] if len(words) == 1 else ast.Tuple(list(words), ast.Load())
+    same = ast.Compare(kind, [ast.Eq() if len(words) == 1 else ast.In()], [clone(wanted)])
+    call = ast.Call(ast.Name("filter_" + name, ast.Load()), node.args[1:], [])
+    general = inlined(call, visited, fresh)
+    assert isinstance(general, ast.IfExp)
+    assert isinstance(general.body, ast.IfExp)
+    general.body = general.body.body  # that of several
+    several = ast.Compare(clone(kind), [ast.Is()], [ast.Name("SEVERAL", ast.Load())])
+    empty = ast.List([], ast.Load())
+    only = ast.List([ast.Subscript(clone(value), ast.Constant(0), ast.Load())], ast.Load())
+    yes, no = (only, empty) if name == "where" else (empty, only)
+    made = ast.IfExp(same, yes, ast.IfExp(several, general, no))
+    made.__dict__[_GENERAL] = True
+    return made
 
 
 def _usual(name: str, value: ast.Name, words: list[str], fresh: Callable[[], str]) -> ast.expr:
@@ -123,6 +167,10 @@ def usual_first(node: ast.IfExp) -> ast.expr:
     inner = node.orelse
     if not is_missing(node.body) or not isinstance(inner, ast.IfExp):
         return node
+    if _GENERAL in inner.__dict__:
+        assert isinstance(inner.orelse, ast.IfExp)
+        node.orelse, inner.orelse.body = inner.orelse.body, node
+        return inner
     asks = inner.test.values[0] if isinstance(inner.test, ast.BoolOp) else inner.test
     pair = compared(asks, ast.Is)
     call = called(pair[0], "type") if pair is not None and isinstance(pair[1], ast.Name) else None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
+from collections.abc import Collection
 from typing import Final
 
 from nexeon.mapping.pytree import (
@@ -21,6 +23,8 @@ from nexeon.mapping.pytree import (
 
 _SMALL: Final = 220
 """Nodes of a function that is put in place of its calls."""
+_ONCE: Final = 3000
+"""The same of one that is called in one place only, as the compiler wrote it."""
 _AGAIN: Final = "again"
 """Marks a call that stays a call."""
 _GROWTH: Final = 5000
@@ -30,7 +34,7 @@ _GROWTH: Final = 5000
 class Inliner:
     """The functions of one file, the called before their callers in `order`; each is told when it is `done`."""
 
-    def __init__(self, functions: dict[str, ast.FunctionDef]) -> None:
+    def __init__(self, functions: dict[str, ast.FunctionDef], wanted: Collection[str]) -> None:
         self._functions = functions
         self._calls = {
             name: {
@@ -43,7 +47,12 @@ class Inliner:
         self.order: list[str] = []
         for name in functions:
             self._visit(name, ())
+        self.within = self._within(wanted)
+        """Functions that there is no need to have: they stand where they were called."""
         self._small: dict[str, ast.FunctionDef] = {}
+        for name in self.within:
+            function = functions[name]
+            self._small[name] = ast.FunctionDef(name, function.args, function.body[:-1], [], None, None)
         self._grown = 0
         self._count = 0
 
@@ -53,6 +62,27 @@ class Inliner:
         for other in sorted(self._calls[name]):
             self._visit(other, (*around, name))
         self.order.append(name)
+
+    def _within(self, wanted: Collection[str]) -> set[str]:
+        """Those of one place, of which nobody asks for more."""
+        calls: Counter[str] = Counter()
+        for function in self._functions.values():
+            calls.update(
+                one.func.id
+                for one in walk_all(function.body)
+                if isinstance(one, ast.Call) and isinstance(one.func, ast.Name) and one.func.id in self._functions
+            )
+        return {
+            name
+            for name, count in calls.items()
+            if count == 1
+            and name.startswith("f_")
+            and name not in wanted
+            and name not in self._reached(name)
+            and _nothing(self._functions[name].body[-1])
+            and size(self._functions[name].body) <= _ONCE
+            and _at_ends(self._functions[name].body[:-1])
+        }
 
     def _reached(self, name: str) -> set[str]:
         """The functions that a call of one may lead to."""

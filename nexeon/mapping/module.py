@@ -46,6 +46,7 @@ class Module:
         self.source = source
         self.unit = Unit(source.name, problems=list(source.problems))
         self._pending: list[Callable[[], ast.stmt]] = []
+        self._wanted: set[str] = set()
         self._names: dict[str, Any] | None = None
         root = source.root if isinstance(source.root, Map) else Map([], 1)
         self._tables(root.get("tables"))
@@ -110,6 +111,7 @@ class Module:
 
     def function(self, name: str) -> Callable[[], Transform]:
         """A `define:` function of one parameter, as a transform."""
+        self._wanted.add("f_" + name)
 
         def transform() -> Transform:
             assert self._names is not None
@@ -146,7 +148,7 @@ class Module:
 
     def _faster(self, tree: ast.Module) -> ast.Module:
         """The optimised functions, which take the plain ones along for the day when they fail."""
-        made = optimised(tree)
+        made = optimised(tree, self._wanted)
         plain = ast.Constant(marshal.dumps(compile(tree, self.unit.file, "exec")))
         made.body.insert(0, ast.Assign([ast.Name(PLAIN, ast.Store())], plain))
         return ast.fix_missing_locations(made)

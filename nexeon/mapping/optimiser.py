@@ -12,6 +12,7 @@ The result gives what the plain functions give. Where they fail, and only then, 
 from __future__ import annotations
 
 import ast
+from collections.abc import Collection
 from typing import Final
 
 from nexeon.mapping.displays import Displays
@@ -38,11 +39,14 @@ from nexeon.mapping.pytree import (
     size,
     walk_all,
 )
-from nexeon.mapping.sharing import shared
+from nexeon.mapping.sharing import shared, shared_kinds
+from nexeon.mapping.slots import share_slots
 from nexeon.mapping.statements import (
     always,
     begins,
+    both_asked,
     branches,
+    extended,
     first_walrus,
     given_values,
     guarded_by,
@@ -62,15 +66,24 @@ _COPIES: Final = 60
 """A question is copied into the branches before it while all copies together have at most so many nodes."""
 
 
-def optimised(tree: ast.Module) -> ast.Module:
-    """A faster tree of the same functions; the tree given stays as it is."""
+def optimised(tree: ast.Module, wanted: Collection[str] = ()) -> ast.Module:
+    """A faster tree of the same functions (of the small ones that others call, those that are `wanted` are there for
+    sure); the tree given stays as it is."""
     functions = {one.name: clone(one) for one in tree.body if isinstance(one, ast.FunctionDef)}
     facts = returned(functions)
-    inliner = Inliner(functions)
-    for name in inliner.order:
+    inliner = Inliner(functions, wanted)
+    made: set[str] = set()
+    waiting = [name for name in inliner.order if name not in inliner.within]
+    for name in waiting:  # which grows by those whose call did not give way to them
         functions[name] = _Function(functions[name], facts, inliner).made()
         inliner.done(functions[name])
-    return ast.Module([functions[one.name] for one in tree.body if isinstance(one, ast.FunctionDef)], [])
+        made.add(name)
+        nodes = walk_all(functions[name].body)
+        left = {one.id for one in nodes if isinstance(one, ast.Name) and one.id in inliner.within}
+        waiting += sorted(left - made - set(waiting))
+    for name in made:
+        share_slots(functions[name])
+    return ast.Module([one for name, one in functions.items() if name in made], [])
 
 
 class _Function(Displays):
@@ -90,6 +103,7 @@ class _Function(Displays):
         self._rounds()
         shared(self.function, self.fresh)
         self._rounds()
+        shared_kinds(self.function, self.fresh)
         self.function.body = Peephole(Names(self.function, self.facts), self.fresh).block(self.function.body)
         self._rounds()
         read_for_sure(self.function.body)
@@ -153,7 +167,7 @@ class _Function(Displays):
                 if body is not None:
                     return [*body, at_line(ast.Return(named("MISSING", statement)), statement)]
         elif isinstance(statement, ast.Expr):
-            return self.merge(statement, out)
+            return self.joined(statement, out) if extended(statement) is not None else self.merge(statement, out)
         elif isinstance(statement, ast.Pass) and (out or waiting):
             return []
         return None
@@ -231,11 +245,16 @@ class _Function(Displays):
             for one in walk_all([question])
             if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store) and one.id != name
         }
-        if several and any(self.names.loads[one] != reads([question], one) for one in own):
+        own_only = all(self.names.loads[one] == reads([question], one) for one in own)
+        if several and not own_only:
             return None
 
+        copied = False
+
         def leaf(value: ast.expr) -> Block:
-            fresh: dict[str, ast.expr] = {one: ast.Name(self.fresh(), ast.Load()) for one in own} if several else {}
+            nonlocal copied
+            fresh: dict[str, ast.expr] = {one: ast.Name(self.fresh(), ast.Load()) for one in own} if copied else {}
+            copied = own_only
             return self._decided(clone(question, fresh), name, value)
 
         def go(part: Block, at: ast.stmt) -> Block:
@@ -362,6 +381,9 @@ class _Function(Displays):
     def _answered(self, name: str, statement: ast.Assign, question: ast.stmt) -> Block | None:
         value = statement.value
         if isinstance(value, ast.IfExp):
+            both = both_asked(name, value, question)
+            if both is not None:
+                return [both]
             return self._threaded(branches(name, value, statement), name, question, True)
         if isinstance(value, ast.Call):
             body = self.inliner.body(value, name)

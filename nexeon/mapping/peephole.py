@@ -317,6 +317,9 @@ class Peephole(ast.NodeTransformer):
             if found is not None and is_missing(found[2]) and isinstance(node.comparators[0], ast.Constant):
                 assert isinstance(node.left, ast.Call)
                 node.left = _bare(node.left)
+        there = self._there(node)
+        if there is not None:
+            return there
         if isinstance(node.ops[0], (ast.In, ast.NotIn)) and isinstance(options := node.comparators[0], ast.Tuple):
             names = [one.id for one in options.elts if isinstance(one, ast.Name)]
             if names == ["int", "float"]:
@@ -325,6 +328,15 @@ class Peephole(ast.NodeTransformer):
         if tested is not None:
             return tested
         return self.generic_visit(node)
+
+    def _there(self, node: ast.Compare) -> ast.expr | None:
+        """`m.get('k', MISSING) is MISSING`: there is no such key."""
+        pair = compared(node, ast.Is, ast.IsNot)
+        found = got(pair[0]) if pair is not None and is_missing(pair[1]) else None
+        if found is None or not is_missing(found[2]):
+            return None
+        operator = ast.NotIn() if isinstance(node.ops[0], ast.Is) else ast.In()
+        return at_line(ast.Compare(ast.Constant(found[1]), [operator], [ast.Name(found[0], ast.Load())]), node)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         made: ast.AST | None = None

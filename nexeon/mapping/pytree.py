@@ -28,6 +28,7 @@ _HELPERS: Final[dict[str, Kinds]] = {
     **dict.fromkeys(("filter_omit", "filter_pick", "filter_index", "present_fields", "without"), _DICT),
     **dict.fromkeys(("equal", "contains", "is_empty", "nothing", "less", "at_most", "more", "at_least"), _BOOL),
     "present_items": _LIST,
+    **dict.fromkeys(("lone_where", "lone_reject"), _LIST),
     "builtin_new_id": _STR,
     **dict.fromkeys(("other_where", "other_reject", "other_pluck"), _LIST),
     **dict.fromkeys(("filter_length", "other_length", "len"), _NUM),

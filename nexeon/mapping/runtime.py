@@ -78,6 +78,7 @@ def namespace() -> dict[str, Any]:
         "MISSING": MISSING,
         "EMPTY": EMPTY,
         "SIZED": (str, list, dict),
+        "SEVERAL": object(),
         "HOLDERS": (dict, list),
         "NUMBERS": (int, float),
         "Refusal": Refusal,

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from nexeon.mapping.filtering import KIND, LONE
 from nexeon.mapping.pytree import Block, at_line, called, compared, got, is_missing, is_name, walk_all
 
 _Part = tuple[str, str | int]
@@ -16,16 +17,27 @@ _FEWEST: Final = 2
 
 def shared(function: ast.FunctionDef, fresh: Callable[[], str], *, maps_only: bool = False) -> None:
     """Rewrites the function: first the maps in maps, then the values in maps."""
-    stores = Counter(argument.arg for argument in function.args.args)
-    for one in walk_all(function.body):
-        if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store):
-            stores[one.id] += 1
+    stores = _stores(function)
     while _Maps(stores, fresh).block(function.body):
         pass
     if not maps_only:
         _Values(stores, fresh).block(function.body)
         facts = _Facts(_Maps(stores, fresh))
         function.body = [facts.visit(one) for one in function.body]
+
+
+def shared_kinds(function: ast.FunctionDef, fresh: Callable[[], str]) -> None:
+    """The same for what filters ask of a list's only item."""
+    _Lone(_stores(function), fresh).block(function.body)
+
+
+def _stores(function: ast.FunctionDef) -> Counter[str]:
+    """How often each name is given a value."""
+    stores = Counter(argument.arg for argument in function.args.args)
+    for one in walk_all(function.body):
+        if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store):
+            stores[one.id] += 1
+    return stores
 
 
 class _Sharing:
@@ -212,6 +224,26 @@ class _Values(_Sharing):
         statement.test = at_line(ast.BoolOp(ast.And(), [there, first, *rest]), statement)
         statement.body = [replacing.visit(one) for one in statement.body]
         return True
+
+
+class _Lone(_Sharing):
+    """`where(l, 'key', 'a')` and `reject(l, 'key', 'b')`: of a list of one, as most are, the key is read once."""
+
+    def part(self, node: ast.AST) -> _Part | None:
+        call = called(node, "filter_where", "filter_reject") if type(node) is ast.Call else None
+        if call is None or len(call.args) < _FEWEST + 1 or not isinstance(call.args[0], ast.Name):
+            return None
+        words = [one.value for one in call.args[1:] if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+        return (call.args[0].id, words[0]) if len(words) == len(call.args) - 1 else None
+
+    def kept(self, part: _Part) -> ast.expr:
+        return ast.Call(ast.Name(KIND, ast.Load()), [ast.Name(part[0], ast.Load()), ast.Constant(part[1])], [])
+
+    def again(self, node: ast.expr, variable: str) -> ast.expr:
+        assert isinstance(node, ast.Call)
+        assert isinstance(node.func, ast.Name)
+        name = ast.Name(LONE + node.func.id.removeprefix("filter_"), ast.Load())
+        return at_line(ast.Call(name, [ast.Name(variable, ast.Load()), *node.args], []), node)
 
 
 class _Replacing(ast.NodeTransformer):

@@ -54,6 +54,18 @@ def branches(name: str, value: ast.expr, at: ast.AST) -> Block:
     return [at_line(ast.If(value.test, branches(name, value.body, at), branches(name, value.orelse, at)), at)]
 
 
+def both_asked(name: str, value: ast.expr, question: ast.stmt) -> ast.If | None:
+    """`x = MISSING if t else v` and `if x: …, else: …` become `if not t and (x := v): …, else: …`."""
+    if not isinstance(value, ast.IfExp) or not isinstance(question, ast.If) or not is_name(question.test, name):
+        return None
+    if not question.orelse or mentions(question.orelse, name) or is_missing(value.body) is is_missing(value.orelse):
+        return None
+    absent = is_missing(value.body)
+    test: ast.expr = ast.UnaryOp(ast.Not(), value.test) if absent else value.test
+    kept = ast.NamedExpr(ast.Name(name, ast.Store()), value.orelse if absent else value.body)
+    return at_line(ast.If(ast.BoolOp(ast.And(), [test, kept]), question.body, question.orelse), question)
+
+
 def resolved(instead: dict[str, ast.expr]) -> dict[str, ast.expr]:
     found: dict[str, ast.expr] = {}
     for name, value in instead.items():
@@ -222,6 +234,24 @@ def appended(statement: ast.stmt, name: str) -> ast.expr | None:
     return None
 
 
+def extended(statement: ast.stmt) -> tuple[str, ast.expr] | None:
+    """(list, what it is extended by) of `list.extend(…)`."""
+    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
+        function = statement.value.func
+        if isinstance(function, ast.Attribute) and function.attr == "extend" and isinstance(function.value, ast.Name):
+            return function.value.id, statement.value.args[0]
+    return None
+
+
+def only_added(block: Block, name: str) -> bool:
+    """Whether a list is only ever appended to and extended."""
+    places = 0
+    for one in walk_all(block):
+        if isinstance(one, ast.Expr) and isinstance(one.value, ast.Call) and isinstance(one.value.func, ast.Attribute):
+            places += is_name(one.value.func.value, name) and one.value.func.attr in ("append", "extend")
+    return places == reads(block, name)
+
+
 def only_put(block: Block, name: str) -> bool:
     """Whether a name is only ever `name[…] = …`."""
     places = 0
@@ -231,12 +261,12 @@ def only_put(block: Block, name: str) -> bool:
     return places == reads(block, name)
 
 
-def begun_with_map(out: Block, name: str) -> int | None:
-    """Where a name was last given a map, written out."""
+def begun_with(out: Block, name: str, kind: type[ast.expr]) -> int | None:
+    """Where a name was last given a map (or a list), written out."""
     for position in range(len(out) - 1, -1, -1):
         one = out[position]
         if isinstance(one, ast.Assign) and is_name(one.targets[0], name):
-            return position if isinstance(one.value, ast.Dict) else None
+            return position if isinstance(one.value, kind) else None
     return None
 
 
