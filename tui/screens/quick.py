@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+import time
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from rich.console import RenderableType
 from textual.events import ScreenResume, ScreenSuspend
@@ -17,10 +18,14 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
+_APART: Final = 1 / 240
+"""Seconds from one drawing to the next."""
+
 
 class QuickScreen(Screen[R]):
     def __init__(self, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(name, id, classes)
+        self._drawn = 0.0
         app = self.app
         # Mounting gives a new screen its styles. Textual takes them for stale, and would parse every style sheet again.
         self._css_update_count = app._css_update_count
@@ -40,6 +45,16 @@ class QuickScreen(Screen[R]):
 
     def on_screen_resume(self, event: ScreenResume) -> None:
         event.refresh_styles = False  # they change with the theme only, which refreshes those of all screens
+
+    def on_idle(self) -> None:
+        """Draws what has changed now, where Textual waits for the next tick of its clock."""
+        changed = self._layout_required or self._scroll_required or self._repaint_required or self._dirty_widgets
+        if not changed or not self.is_current or self.app._batch_count:
+            return
+        now = time.monotonic()
+        if now - self._drawn >= _APART:
+            self._on_timer_update()
+            self._drawn = time.monotonic()
 
     def _screen_resized(self, size: Size) -> None:
         """A new screen hears the size that it was just laid out for, and has those below it hear it, too: Textual would
