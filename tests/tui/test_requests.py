@@ -56,6 +56,23 @@ async def test_the_service_filters(open_app: Open, fake: FakeService) -> None:
         assert len(screen.table.items) == 20
 
 
+async def test_a_request_is_asked_for_once_and_again_when_somebody_comes_back(
+    open_app: Open, fake: FakeService
+) -> None:
+    async with open_app() as pilot:
+        await requests_screen(pilot)
+        fake.asked.clear()
+        await pilot.press("enter")
+        await settle(pilot)
+        assert fake.methods().count("requests.show") == 1
+        await pilot.press("1")
+        await settle(pilot)
+        await pilot.press("6")
+        await settle(pilot)
+        assert isinstance(pilot.app.screen, RequestScreen)
+        assert fake.methods().count("requests.show") == 2
+
+
 async def test_new_requests_come_at_the_top_unless_it_is_paused(open_app: Open, fake: FakeService) -> None:
     async with open_app() as pilot:
         screen = await requests_screen(pilot)

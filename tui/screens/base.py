@@ -69,6 +69,8 @@ class AdminScreen(QuickScreen[R]):
         self._clock: Timer | None = None
         self._acts: dict[str, tuple[str, bool]] = {}
         self._settled = False
+        self._fresh = False
+        """It was looked at when it asked for the first time, and not since."""
         self.mode = ""
         """The app's mode whose first screen it is, and stays; "" where it comes and goes."""
 
@@ -198,6 +200,7 @@ class AdminScreen(QuickScreen[R]):
     # Time
 
     def on_mount(self) -> None:
+        self._fresh = self.is_current
         self.load()
         if self.every is not None:
             self._clock = self.set_interval(self.every, self.load, pause=not self.is_current)
@@ -213,8 +216,9 @@ class AdminScreen(QuickScreen[R]):
             return
         if self._clock is not None:
             self._clock.resume()
-        if self._jobs:
+        if self._jobs and not self._fresh:
             self.load()
+        self._fresh = False
 
     def action_reload(self) -> None:
         self.load()
