@@ -61,7 +61,7 @@ def _process() -> list[Gauge]:
     ]
     try:
         pages = int((_PROC / "statm").read_bytes().split()[1])
-        files = len(os.listdir(_PROC / "fd"))
+        files = os.stat(_PROC / "fd").st_size or len(os.listdir(_PROC / "fd"))  # the size is 0 before Linux 6.2
     except OSError:
         return found
     return [
