@@ -47,26 +47,36 @@ class ExplainScreen(AdminScreen[None]):
                 asked.border_title = "A client's request"
                 with Horizontal(classes="line"):
                     yield Input(self._model, placeholder="model", id="model", compact=True)
-                    yield Select[str]([], prompt="format", id="format", compact=True)
+                    yield Static("format …", id="format-awaited", markup=False)
                 yield TextArea("", language="json", id="request", compact=True)
             with Vertical(id="becomes", classes="panel") as becomes:
                 becomes.border_title = "What each target would get"
                 yield Static("Press ctrl+s to see what becomes of the request.", id="hint", markup=False)
 
     def load(self) -> None:
-        if not self.query_one("#format", Select).is_blank():
+        if self.query("#format"):
             self.action_explain()
-            return
-        self.ask("formats", "playground.list")
+        else:
+            self.ask("formats", "playground.list")
+
+    def _offer(self, formats: list[str]) -> None:
+        """What formats there are; the list of them takes longer to make than all else that is shown at first."""
+        self.query_one("#format-awaited").display = False
+        first = {"value": formats[0]} if formats else {}
+        chosen = Select([(name, name) for name in formats], prompt="format", id="format", compact=True, **first)
+        self.query_one(".line").mount(chosen)
+
+    @property
+    def _format(self) -> str:
+        """The chosen one, "" for none."""
+        chosen = next(iter(self.query("#format").results(Select)), None)
+        return "" if chosen is None or chosen.is_blank() else str(chosen.value)
 
     def answered(self, job: str, result: Any) -> None:
         match job:
             case "formats":
-                names = [each["id"] for each in result["items"]]
-                chosen = self.query_one("#format", Select)
-                chosen.set_options([(name, name) for name in names])
-                if names:
-                    chosen.value = names[0]
+                if not self.query("#format"):
+                    self._offer([each["id"] for each in result["items"]])
             case "example":
                 self.query_one("#request", TextArea).text = json.dumps(result["body"], indent=2, ensure_ascii=False)
                 self.action_explain()
@@ -118,16 +128,16 @@ class ExplainScreen(AdminScreen[None]):
         return Content("\n").join([*lines, Content(""), highlight(body, language="json")])
 
     def action_explain(self) -> None:
-        model, chosen = self.query_one("#model", Input).value.strip(), self.query_one("#format", Select)
+        model, chosen = self.query_one("#model", Input).value.strip(), self._format
         try:
             request = json.loads(self.query_one("#request", TextArea).text)
         except ValueError as error:
             self.notify(f"The request is not JSON: {error}", severity="error", markup=False)
             return
-        if chosen.is_blank() or not model:
+        if not chosen or not model:
             self.notify("Name a model and a format first", severity="warning")
             return
-        self.ask("explain", "explain", model=model, format=str(chosen.value), request=request)
+        self.ask("explain", "explain", model=model, format=chosen, request=request)
 
     def action_edit(self) -> None:
         self.query_one("#request").focus()

@@ -16,13 +16,13 @@ from functools import partial
 from typing import Any, Final
 
 import hypercorn.config
-from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.utils import wrap_app
 from quart import Quart
 
 from nexeon.gateway.server.connection import Connection
 from nexeon.gateway.server.plain import Front
 from nexeon.gateway.server.stall import Patience
+from nexeon.gateway.server.waiting import ManyConnections
 
 _ATTACH_FILTER: Final = 26
 """SO_ATTACH_FILTER of Linux, which Python's socket module does not name."""
@@ -62,7 +62,7 @@ class Listener:
         self._settings = settings
         self._socket = sock
         hold_back(sock)
-        self._context = WorkerContext(None)
+        self._context = ManyConnections(None)
         self._wrapped = wrap_app(app, settings.wsgi_max_body_size, "asgi")
         self._server: asyncio.Server | None = None
         self._connections: dict[asyncio.Task[Any], asyncio.WriteTransport] = {}

@@ -34,6 +34,7 @@ from nexeon.gateway.server.changes import Watcher
 from nexeon.gateway.server.compiled import compile_folders
 from nexeon.gateway.server.drain import LAST_CALLS, Ending, drain
 from nexeon.gateway.server.files import open_many
+from nexeon.gateway.server.garbage import Sparing
 from nexeon.gateway.server.listener import Listener
 from nexeon.gateway.server.playground import ClientFormats
 from nexeon.gateway.server.reload import Reloader
@@ -204,6 +205,9 @@ async def run(
         gc.collect()
         gc.freeze()
         gc.enable()
+        sparing = Sparing(lambda: services.running)
+        sparing.begin()
+        stack.callback(sparing.end)
         await _answer(app, services, listener, ending, overlay, seat, watcher)
 
 
