@@ -24,7 +24,7 @@ def inlined(node: ast.Call, visited: Callable[[ast.expr], ast.expr], fresh: Call
     if not isinstance(node.func, ast.Name):
         return None
     if node.func.id == KIND:
-        return at_line(_kind_of_one(node, fresh), node)
+        return at_line(_kind_of_one(node), node)
     if node.func.id.startswith(LONE):
         return at_line(_lone(node, visited, fresh), node)
     name = node.func.id.removeprefix("filter_")
@@ -47,17 +47,14 @@ def inlined(node: ast.Call, visited: Callable[[ast.expr], ast.expr], fresh: Call
     return at_line(ast.IfExp(test, usual, other), node)
 
 
-def _kind_of_one(node: ast.Call, fresh: Callable[[], str]) -> ast.expr:
+def _kind_of_one(node: ast.Call) -> ast.expr:
     value, key = node.args
-    own = fresh()
     size = ast.Call(ast.Name("len", ast.Load()), [clone(value)], [])
-    one = ast.NamedExpr(ast.Name(own, ast.Store()), ast.Subscript(clone(value), ast.Constant(0), ast.Load()))
-    is_map = ast.Compare(_type(one), [ast.Is()], [ast.Name("dict", ast.Load())])
-    read = ast.Call(ast.Attribute(ast.Name(own, ast.Load()), "get", ast.Load()), [key], [])
+    one = ast.Subscript(clone(value), ast.Constant(0), ast.Load())
+    read = ast.Call(ast.Attribute(one, "get", ast.Load()), [key], [])
     is_list = ast.Compare(_type(value), [ast.Is()], [ast.Name("list", ast.Load())])
     alone = ast.BoolOp(ast.And(), [is_list, ast.Compare(size, [ast.Eq()], [ast.Constant(1)])])
-    nothing = ast.Name("MISSING", ast.Load())
-    return ast.IfExp(alone, ast.IfExp(is_map, read, nothing), ast.Name("SEVERAL", ast.Load()))
+    return ast.IfExp(alone, read, ast.Name("SEVERAL", ast.Load()))
 
 
 def _lone(node: ast.Call, visited: Callable[[ast.expr], ast.expr], fresh: Callable[[], str]) -> ast.IfExp:
@@ -97,19 +94,19 @@ def _usual(name: str, value: ast.Name, words: list[str], fresh: Callable[[], str
     there = ast.Compare(ast.Constant(words[0]), [ast.In()], [one])
     if name == "pluck":
         read: ast.expr = ast.Subscript(one, ast.Constant(words[0]), ast.Load())
-        return _listing(read, item, value, [_is_map(one), there], fresh)
+        return _listing(read, item, value, [there], fresh)  # the items are taken for maps, here and below
     tests: list[ast.expr]
     if len(words) == 1:
-        tests = [_is_map(one), there]
+        tests = [_is_map(one), there]  # of text, it could be a part
     else:
         got = ast.Call(ast.Attribute(one, "get", ast.Load()), [ast.Constant(words[0])], [])
         wanted: ast.expr = ast.Tuple([ast.Constant(word) for word in words[1:]], ast.Load())
         operator: ast.cmpop = ast.In()
         if len(words) == 2:
             wanted, operator = ast.Constant(words[1]), ast.Eq()
-        tests = [_is_map(one), ast.Compare(got, [operator], [wanted])]
+        tests = [ast.Compare(got, [operator], [wanted])]
     if name == "reject":
-        tests = [ast.UnaryOp(ast.Not(), ast.BoolOp(ast.And(), tests))]
+        tests = [ast.UnaryOp(ast.Not(), tests[0] if len(tests) == 1 else ast.BoolOp(ast.And(), tests))]
     return _listing(one, item, value, tests, fresh)
 
 
@@ -142,10 +139,18 @@ def _listing(
 
 
 def begin_with(test: ast.expr, value: ast.NamedExpr, name: str) -> None:
-    """Puts `(name := …)` where a test asks `type(name)` first."""
-    for one in ast.walk(test):
-        if isinstance(one, ast.Call) and isinstance(one.func, ast.Name) and one.func.id == "type":
+    """Puts `(name := …)` where a test reads the name first."""
+    nodes = list(ast.walk(test))
+    for one in nodes:  # whether it is a map is asked before anything else
+        if isinstance(one, ast.Call) and one.args and is_name(one.args[0], name):
             one.args = [value]
+            return
+    for one in nodes:
+        if isinstance(one, ast.Attribute) and is_name(one.value, name):
+            one.value = value
+            return
+        if isinstance(one, ast.Compare) and is_name(one.comparators[0], name):
+            one.comparators = [value]
             return
     raise AssertionError(name)
 

@@ -60,6 +60,7 @@ from nexeon.mapping.statements import (
     typed_test,
     without_walrus,
 )
+from nexeon.mapping.trusting import trust
 
 _ROUNDS: Final = 12
 _COPIES: Final = 60
@@ -70,6 +71,7 @@ def optimised(tree: ast.Module, wanted: Collection[str] = ()) -> ast.Module:
     """A faster tree of the same functions (of the small ones that others call, those that are `wanted` are there for
     sure); the tree given stays as it is."""
     functions = {one.name: clone(one) for one in tree.body if isinstance(one, ast.FunctionDef)}
+    trust(functions)
     facts = returned(functions)
     inliner = Inliner(functions, wanted)
     made: set[str] = set()

@@ -34,6 +34,8 @@ _HELPERS: Final[dict[str, Kinds]] = {
     **dict.fromkeys(("filter_length", "other_length", "len"), _NUM),
     "concat": _STR | _MISSING,
 }
+RUNS: Final = "runs_apart"
+"""The call that gives a list's items, runs of one kind among them as lists."""
 _LEAVES: Final = frozenset({"ctx", "op", "ops", "name", "type_comment", "type_params", "attr", "id", "arg", "kind"})
 _KINDS_OF_NODES: Final[list[type[ast.AST]]] = [*ast.expr.__subclasses__(), *ast.stmt.__subclasses__(), ast.keyword]
 _CHILDREN: Final[dict[type[ast.AST], tuple[str, ...]]] = {
@@ -182,6 +184,27 @@ def ends(block: Block) -> bool:
     return isinstance(last, (ast.Return, ast.Raise))
 
 
+def look_at(name: str, at: ast.AST) -> ast.stmt:
+    """`x.get`, which no value but a map has."""
+    return at_line(ast.Expr(ast.Attribute(ast.Name(name, ast.Load()), "get", ast.Load())), at)
+
+
+def looked_at(statement: ast.AST) -> str | None:
+    """The name of which it is made sure so that it is a map."""
+    value = statement.value if isinstance(statement, ast.Expr) else None
+    if isinstance(value, ast.Attribute) and isinstance(value.value, ast.Name):
+        return value.value.id
+    return None
+
+
+def _items(over: ast.expr) -> list[ast.expr | None]:
+    """What a loop goes over, as values of these kinds."""
+    calls = {one.func.id for one in walk_all([over]) if isinstance(one, ast.Call) and isinstance(one.func, ast.Name)}
+    if RUNS in calls:
+        return [ast.Dict([], []), ast.List([], ast.Load())]
+    return [ast.List([], ast.Load())] if "filter_chunk" in calls else [None]
+
+
 class Names:
     """What the names of one function stand for."""
 
@@ -194,6 +217,8 @@ class Names:
         self.values: dict[str, list[ast.expr | None]] = {argument.arg: [None] for argument in function.args.args}
         self.aliases: list[tuple[str, str]] = []
         """(t, v) of each `(t := v)`."""
+        self.looked_at: set[str] = set()
+        """What was made sure of to be a map."""
         self._kinds: dict[str, Kinds] = {}
         self.assumed: dict[str, Kinds] = {}
         """What a test has told, where it holds."""
@@ -213,9 +238,12 @@ class Names:
                 if isinstance(node.value, ast.Name):
                     self.aliases.append((node.target.id, node.value.id))
             elif kind is ast.For:
-                for one in walk_all([node.target]):  # type: ignore[attr-defined]
+                assert isinstance(node, ast.For)
+                for one in walk_all([node.target]):
                     if isinstance(one, ast.Name):
-                        self.values.setdefault(one.id, []).append(None)
+                        self.values.setdefault(one.id, []).extend(_items(node.iter))
+            elif kind is ast.Expr and (name := looked_at(node)) is not None:
+                self.looked_at.add(name)
 
     def forget(self) -> None:
         """Finds out kinds anew: the facts have changed."""
@@ -230,6 +258,8 @@ class Names:
             return _DICT
         if name == "MISSING":
             return _MISSING
+        if name in self.looked_at:
+            return _DICT
         if name in self.assumed:
             return self.assumed[name]
         if name not in self._kinds:

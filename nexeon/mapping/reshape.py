@@ -126,11 +126,31 @@ def chunk(value: Any, key: str, *together: Any) -> list[list[Any]]:
     return merged
 
 
+def runs_apart(value: Any, key: str, together: str) -> list[Any]:
+    """As `chunk` with one text, but the items of no run stand for themselves. Raises AttributeError for an item that
+    is no map."""
+    found: list[Any] = []
+    run: list[Any] | None = None
+    for item in need(value, list, "chunk"):
+        if item.get(key) != together:
+            run = None
+            found.append(item)
+        elif run is None:
+            run = [item]
+            found.append(run)
+        else:
+            run.append(item)
+    return found
+
+
 @filter_()
 def merge_adjacent(value: Any, key: str, parts: str) -> list[Any]:
     """Neighbours with an equal field become one (the first's other fields stay), their lists joined."""
     items = need(value, list, "merge_adjacent")
-    fields = [item.get(key, MISSING) if type(item) is dict else MISSING for item in items]
+    try:
+        fields = [item[key] for item in items]
+    except (TypeError, KeyError, IndexError):
+        fields = [item.get(key, MISSING) if type(item) is dict else MISSING for item in items]
     if not any(map(eq, fields, fields[1:])):  # as it mostly is
         return list(items)
     merged: list[Any] = []

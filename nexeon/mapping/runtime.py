@@ -8,10 +8,11 @@ from types import FunctionType, TracebackType
 from typing import Any, Final
 
 from nexeon.errors import MappingFailure
-from nexeon.mapping import functions, operators
+from nexeon.mapping import functions, operators, reshape
 from nexeon.mapping.filtering import INLINED, OTHERWISE
 from nexeon.mapping.missing import EMPTY, MISSING
 from nexeon.mapping.opaque import Touched, opaque
+from nexeon.mapping.pytree import RUNS
 from nexeon.wire.json import dumps
 
 PLAIN: Final = "plain_code"
@@ -92,6 +93,7 @@ def namespace() -> dict[str, Any]:
     helpers = ("concat", "text", "equal", "contains", "item", "lookup", "cut", "is_empty", "each", "pairs", "negate")
     sums = ("add", "subtract", "multiply", "divide", "floor_divide", "modulo", "less", "at_most", "more", "at_least")
     names |= {name: getattr(operators, name) for name in helpers + sums}
+    names[RUNS] = reshape.runs_apart
     names |= {f"filter_{name}": function for name, function in functions.FILTERS.items()}
     # the same, once what is usual has been tried
     names |= {"without": functions.FILTERS["omit"], "lookup_other": operators.lookup}
@@ -115,9 +117,12 @@ class Transform:
         self.root = root
 
     def __call__(self, value: Any, ctx: dict[str, Any]) -> Any:
+        ids, doubts = ctx["ids"], len(ctx["doubts"])
         try:
             result = self.function(value, ctx)
         except (Refusal, *_FAILURES) as error:
+            ctx["ids"] = ids
+            del ctx["doubts"][doubts:]
             result = self._plainly(error, value, ctx)
         if ctx["lost"]:
             dropped = ctx["dropped"]

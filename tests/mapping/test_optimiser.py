@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import pytest
@@ -68,6 +69,61 @@ def test_every_case_gives_the_same_with_functions_made_faster(monkeypatch: pytes
     assert calls > 500
 
 
+JUNK: tuple[Any, ...] = (
+    *(None, True, 0, 1.5, "", "x", "tool", {}, {"type": "text", "text": "q"}),
+    *([], [{}], ["x"], [[]], [{"type": "text", "text": "a"}], [{"role": "user"}]),
+)
+
+
+def places(value: Any) -> list[tuple[Any, Any]]:
+    """(map or list, key or position) of everything in a value."""
+    keys = list(value) if type(value) is dict else range(len(value)) if type(value) is list else ()
+    return [(value, key) for key in keys] + [place for key in keys for place in places(value[key])]
+
+
+def spoilt(value: Any, random: Random) -> Any:
+    """The value with something else, or nothing, in one or two places."""
+    value = copy.deepcopy(value)
+    for _ in range(random.randint(1, 2)):
+        found = places(value)
+        if found:
+            inside, key = random.choice(found)
+            if random.random() < 0.3:
+                del inside[key]
+            else:
+                inside[key] = copy.deepcopy(random.choice(JUNK))
+    return value
+
+
+def test_what_nobody_should_send_is_taken_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the faster functions take for granted and do not find makes the plain ones answer."""
+    schemas, library, random = Schemas(data_path("schemas")), load_library([data_path("mappings")]), Random(1)
+    usual = Transform.__call__
+    calls: list[tuple[Transform, Any, Any]] = []
+
+    def call(self: Transform, value: Any, ctx: dict[str, Any]) -> Any:
+        calls.append((self, spoilt(value, random), copy.deepcopy(ctx)))
+        return usual(self, value, ctx)
+
+    def told(transform: Transform, value: Any, ctx: dict[str, Any]) -> Any:
+        try:
+            result = transform(value, ctx)
+        except MappingFailure as error:
+            return error.path, error.line
+        return shown([result, ctx["dropped"], ctx["doubts"], ctx["ids"]])
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Transform, "__call__", call)
+        for case in read_cases(data_path("mappings") / "tests"):
+            assert isinstance(case, Case)
+            run_case(case, library, schemas)
+    for transform, value, ctx in calls:
+        plain = plain_function(transform.function)
+        assert plain is not None
+        expected = told(Transform(plain, transform.file, transform.root), *copy.deepcopy((value, ctx)))
+        assert told(transform, value, ctx) == expected
+
+
 def compiled(text: str) -> Transform:
     source = parse(text, "toy.yaml")
     assert isinstance(source.root, Map)
@@ -105,6 +161,9 @@ def test_what_is_lost_is_told_with_its_place() -> None:
     assert ctx["dropped"] == ["turns[0].parts[0]: nobody needs it"]
 
 
+RUNS = """[{$for: "r in body.l | chunk('t', 'x')", $if: "r[0].t == 'x'", n: "{{ r | length }}", $else: '"""
+
+
 @pytest.mark.parametrize(
     ("mapping", "given", "expected"),
     [
@@ -121,6 +180,19 @@ def test_what_is_lost_is_told_with_its_place() -> None:
         ("[{$for: x in body.l, v: \"{{ x.v | default('-') }}\"}]", {"l": [{"v": None}, 3]}, [{"v": "-"}, {"v": "-"}]),
         ("{rest?: \"{{ body | omit('a', 'b') }}\"}", {"a": 1, "c": 2}, {"rest": {"c": 2}}),
         ("{rest?: \"{{ body | omit('a', 'b') }}\"}", {"a": 1}, {}),
+        ("{n: \"{{ body.l | where('t') | length }}\"}", {"l": ["at", {"t": None}]}, {"n": 1}),
+        ("{n: \"{{ body.l | where('t', 'x') | length }}\"}", {"l": ["t", {"t": "x"}]}, {"n": 1}),
+        ('[{$for: x in body.l, t: "{{ x.t }}"}]', {"l": ["t", {"t": "x"}]}, [{}, {"t": "x"}]),
+        (
+            RUNS + "{{ r[0] }}'}]",
+            {"l": [{"t": "x"}, {"t": "x"}, {"t": "y"}, {"t": "x"}]},
+            [{"n": 2}, {"t": "y"}, {"n": 1}],
+        ),
+        (
+            RUNS + "{{ r[0].t }}'}]",
+            {"l": [["t"], {"t": "x"}, 3]},
+            [{"n": 1}],
+        ),
         ("{n: \"{{ body.l | where('t', 'x') | length == 1 }}\"}", {"l": [{"t": "x"}, {"t": True}]}, {"n": True}),
     ],
 )
