@@ -6,6 +6,7 @@ import time
 from typing import Any, Final, Literal
 
 from nexeon.admin import values
+from nexeon.admin.requests import kept
 from nexeon.admin.views import View, entry_view, page
 from nexeon.errors import AdminError, Conflict, InsufficientCredit, NotFound, StoreError
 from nexeon.store.money import to_usd
@@ -87,9 +88,8 @@ class Credits:
         return detail, ""
 
     async def _logged(self, request: str) -> View | None:
-        if self._log is None or not self._log.enabled:
-            return None
+        log = kept(self._log)
         try:
-            return await self._log.show(request)
+            return await log.show(request) if log is not None else None
         except StoreError:
             return None

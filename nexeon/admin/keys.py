@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from nexeon.admin import values
+from nexeon.admin.requests import kept
 from nexeon.admin.selection import select
 from nexeon.admin.values import KEEP, iso
 from nexeon.admin.views import View, key_view, page
@@ -137,9 +138,9 @@ class Keys:
     async def _views(self, keys: Sequence[ApiKey]) -> Views:
         """With what is known of each from elsewhere."""
         used: Mapping[str, float] = {}
-        if self._log is not None and self._log.enabled:
+        if (log := kept(self._log)) is not None:
             with contextlib.suppress(StoreError):  # keys are listed without it, too
-                used = await self._log.last_used([each.id for each in keys])
+                used = await log.last_used([each.id for each in keys])
         names: dict[str, str | None] = {}
         for owner in {each.account for each in keys}:
             try:

@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 
 from nexeon.admin import values
 from nexeon.admin.provider_keys import KeptPool, Pool
+from nexeon.admin.requests import kept
 from nexeon.admin.traffic import LONGEST, Traffic
 from nexeon.admin.usage import Usage
 from nexeon.admin.values import iso
@@ -74,8 +75,9 @@ class Live:
         self._count_in_background()
         if isinstance(self._pool, KeptPool):
             await self._pool.load()
-        kept = self._traffic is not None and self._log is not None and self._log.enabled
-        traffic = await self._traffic.figures(length, parts) if kept and self._traffic is not None else None
+        traffic = None
+        if self._traffic is not None and kept(self._log) is not None:
+            traffic = await self._traffic.figures(length, parts)
         return {
             "now": iso(time.time()),
             "url": self.watched.url if self.watched is not None else None,

@@ -18,6 +18,11 @@ from nexeon.store.requests import RequestLog
 Rows = list[dict[str, Any]]
 
 
+def kept(log: RequestLog | None) -> RequestLog | None:
+    """The log, where there is one and it is switched on."""
+    return log if log is not None and log.enabled else None
+
+
 class Requests:
     def __init__(self, log: RequestLog | None, store: Store) -> None:
         """Without a log every operation raises AdminError; the store knows the names of accounts and keys."""
@@ -78,9 +83,10 @@ class Requests:
             row["account_name"], row["key_name"] = accounts[account], keys[key]
 
     def _kept(self) -> RequestLog:
-        if self._log is None or not self._log.enabled:
+        log = kept(self._log)
+        if log is None:
             raise AdminError("no log of requests is kept: set log.enabled to true")
-        return self._log
+        return log
 
 
 async def _name_of(find: Callable[[str], Awaitable[Account | ApiKey]], id: str) -> str | None:
