@@ -129,9 +129,11 @@ class Gateway:
         self.calls.pop(exchange.id, None)
         self.settler.abandon(exchange)
 
-    def cut(self, error: RequestError) -> None:
-        """Ends what is running with an error."""
+    async def cut(self, error: RequestError, at_once: int) -> None:
+        """Ends what is running with an error, of streams so many in each turn of the loop."""
         for task in self.waiting:
             task.cancel()
-        for stream in list(self.streams):
+        for number, stream in enumerate(list(self.streams), 1):
             stream.cut(error)
+            if number % at_once == 0:
+                await asyncio.sleep(0)

@@ -49,6 +49,9 @@ _BEAT: Final = 0.25
 _LAST_SPANS: Final = 10.0
 """Seconds that charges of the last requests of an earlier configuration may take, whose traces are sent then."""
 
+_AT_ONCE: Final = 100
+"""Streams that are cut before others go on."""
+
 _log = logging.getLogger("nexeon.gateway")
 
 
@@ -164,11 +167,12 @@ class Services:
         for provider in self.current.config.providers:
             yield from (secret for _, secret in self.store.provider_keys(provider))
 
-    def cut(self) -> None:
-        """Ends what is running with an error: the server stops."""
+    async def cut(self) -> None:
+        """Ends what is running with an error: the server stops. Of streams some at a time, so that the first ones are
+        told and charged while others still wait."""
         self.ending = True
-        for gateway in self.gateways():
-            gateway.cut(shutting_down())
+        for gateway in list(self.gateways()):
+            await gateway.cut(shutting_down(), _AT_ONCE)
 
     @property
     def running(self) -> int:

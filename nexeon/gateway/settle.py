@@ -57,9 +57,10 @@ class Settler:
         task.add_done_callback(_report)
 
     async def drain(self, timeout: float) -> None:
-        """Waits for what is being settled."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=timeout)
+        """Waits for what is being settled, for as long as something is within `timeout` seconds."""
+        done: set[asyncio.Task[None]] = {*self._tasks}
+        while done and self._tasks:
+            done, _ = await asyncio.wait(self._tasks, timeout=timeout)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)

@@ -14,7 +14,7 @@ _ON_THE_WAY: Final = 0.5
 """Seconds in which the request of a connection that was just made should have come."""
 
 _LAST_WORDS: Final = 1.0
-"""Seconds after the drain for streams to tell their clients that they are cut."""
+"""Seconds after the drain for streams to tell their clients that they are cut, again after each in which one has."""
 
 LAST_CALLS: Final = 10.0
 """Seconds after the drain for charges that are still being made."""
@@ -60,10 +60,18 @@ async def drain(listener: Listener, services: Services, ending: Ending) -> None:
     await _first(listener.empty(), ending.hurry.wait(), timeout=server.drain)
     if services.running:
         _log.warning("%d requests are cut", services.running)
-    services.cut()
-    await _first(listener.empty(), timeout=_LAST_WORDS)
+    await services.cut()
+    await while_some_end(listener, _LAST_WORDS)
     listener.drop_unread()
-    await _first(listener.empty(), timeout=LAST_CALLS)
+    await while_some_end(listener, LAST_CALLS)
+
+
+async def while_some_end(listener: Listener, seconds: float) -> None:
+    """Until no connection is open, or none has ended for so many seconds: very many take longer than that."""
+    before = listener.open + 1
+    while listener.open < before:
+        before = listener.open
+        await _first(listener.empty(), timeout=seconds)
 
 
 async def _first(*waits: Awaitable[Any], timeout: float) -> None:

@@ -104,6 +104,11 @@ class Listener:
         """Connections end as soon as they have nothing to answer."""
         await self._context.terminated.set()
 
+    @property
+    def open(self) -> int:
+        """Connections."""
+        return len(self._connections)
+
     async def empty(self) -> None:
         """Returns when no connection is open any more."""
         while self._connections:
