@@ -19,7 +19,7 @@ async def listen(app: Quart, config: Config) -> tuple[Listener, str]:
     sock.setblocking(False)
     services = services_of(app)
     patience = Patience(lambda: services.current.config.server.send_wait, services.metrics.stalled)
-    serving = Listener(app, hypercorn_config(config), sock, patience)
+    serving = Listener(app, hypercorn_config(config), sock, patience, handshake=0)
     url = f"http://127.0.0.1:{sock.getsockname()[1]}"
     await serving.start()
     return serving, url

@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import re
 import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+import uvloop
 from hypercorn.config import Config
 from quart import Quart
 
@@ -48,7 +51,7 @@ async def served(handler: Handler) -> AsyncIterator[tuple[int, Listener]]:
     config = Config()
     config.accesslog = config.errorlog = None
     config.keep_alive_timeout = IDLE
-    listener = Listener(App(handler), config, sock)
+    listener = Listener(App(handler), config, sock, handshake=0)
     await listener.start()
     try:
         yield sock.getsockname()[1], listener
@@ -348,3 +351,67 @@ async def test_what_is_said_at_once_leaves_in_one_write(
         writer.close()
     assert [data[:12] for data in written] == [request_[:12], b"HTTP/1.1 200"]
     assert written[1].endswith(end)
+
+
+async def leaving(receive: Any) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def answered_or_left(scope: Any, receive: Any, send: Any) -> None:
+    if scope["path"] == "/waits":
+        await leaving(receive)
+        return
+    await whole_body(receive)
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+def talk(port: int, parts: list[bytes], *, reset: bool) -> None:
+    """In a thread, without a loop: what a client leaves behind is not to be counted."""
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as client:
+        for part in parts:
+            client.sendall(part)
+            if b"/waits" in part:
+                continue
+            got = b""
+            while not got.endswith(b"ok"):
+                got += client.recv(4096)
+        if reset:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+@pytest.mark.parametrize("reset", [False, True])
+@pytest.mark.parametrize(
+    "parts", [[], [PLAIN], [PLAIN] * 3, [CHUNKED, PLAIN], [PLAIN.replace(b"/", b"/waits", 1)]],
+    ids=["silent", "plain", "kept alive", "by Hypercorn", "left"],
+)  # fmt: skip
+def test_a_connection_leaves_no_garbage(parts: list[bytes], reset: bool) -> None:
+    """What is closed is gone at once: to look for it among all objects takes as long as many requests."""
+
+    async def garbage() -> list[str]:
+        async with served(answered_or_left) as (port, listener):
+
+            async def often(times: int) -> None:
+                for _ in range(times):
+                    await asyncio.to_thread(talk, port, parts, reset=reset)
+                await until(lambda: not listener._connections)
+                for _ in range(10):  # what the loop has still to do for them
+                    await asyncio.sleep(0)
+
+            await often(2)
+            gc.collect()
+            gc.set_debug(gc.DEBUG_SAVEALL)
+            await often(5)
+            gc.collect()
+            gc.set_debug(0)
+            found = [type(each).__qualname__ for each in gc.garbage]
+            gc.garbage.clear()
+            return found
+
+    try:
+        found = uvloop.run(garbage())
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+    assert found == []

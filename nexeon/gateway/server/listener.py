@@ -27,8 +27,8 @@ from nexeon.gateway.server.waiting import ManyConnections
 _ATTACH_FILTER: Final = 26
 """SO_ATTACH_FILTER of Linux, which Python's socket module does not name."""
 
-_HANDSHAKE: Final = 0.05
-"""Seconds in which connections that have begun are complete."""
+HANDSHAKE: Final = 0.05
+"""Seconds in which connections that have begun are complete; the system does not tell of those that are not."""
 
 _DEAF: Final = b"".join(
     struct.pack("HBBI", *step)
@@ -55,11 +55,15 @@ class Listener:
         settings: hypercorn.config.Config,
         sock: socket.socket,
         patience: Patience | None = None,
+        *,
+        handshake: float = HANDSHAKE,
     ) -> None:
-        """Without `patience` a client may read as late as it likes."""
+        """Without `patience` a client may read as late as it likes. `handshake`: seconds in which connections become
+        complete that have begun when the socket closes; 0 where no client comes from elsewhere."""
         self._app = app
         self._patience = patience or Patience()
         self._settings = settings
+        self._handshake = handshake
         self._socket = sock
         hold_back(sock)
         self._context = ManyConnections(None)
@@ -86,8 +90,9 @@ class Listener:
         self._socket.setblocking(False)
         try:
             self._empty_queue()
-            await asyncio.sleep(_HANDSHAKE)
-            self._empty_queue()
+            if self._handshake:
+                await asyncio.sleep(self._handshake)
+                self._empty_queue()
         finally:
             self._socket.close()
         if self._late:
@@ -135,9 +140,11 @@ class Listener:
             accepted.setblocking(False)
             await asyncio.get_running_loop().connect_accepted_socket(partial(Front, self._serve), accepted)
 
-    async def _serve(self, front: Front, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
+        front = writer.transport.get_protocol()
         assert task is not None
+        assert isinstance(front, Front)
         self._connections[task] = writer.transport
         try:
             await Connection(front, self._patience, self._wrapped, self._settings, self._context, reader, writer)
