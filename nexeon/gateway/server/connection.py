@@ -51,6 +51,16 @@ class Connection(TCPServer):
         self._unread = 0
         self.busy = False
 
+    async def run(self) -> None:
+        try:
+            await super().run()
+        finally:  # what refers to each other would stay until somebody looks for garbage
+            self._front.detach()
+            for name in ("protocol", "_idle", "idle_task"):
+                vars(self).pop(name, None)
+            if (error := self.reader.exception()) is not None:
+                error.__traceback__ = None
+
     # What Hypercorn answers
 
     async def _read_data(self) -> None:
@@ -245,6 +255,7 @@ class _Idle:
     def end(self) -> None:
         if self._task is not None:
             self._task.cancel()
+            self._task = None
 
     async def _watch(self) -> None:
         time = self._connection.loop.time

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
@@ -86,10 +85,10 @@ def read_head(data: bytes) -> tuple[Scope, int, int] | None:
 class Front(asyncio.Protocol):
     """Sees first what a connection's client sends: answers what is plain, and gives Hypercorn the rest."""
 
-    def __init__(self, serve: Callable[[Front, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]) -> None:
-        """`serve` is Hypercorn's side of the connection: it says `attach`, and reads what is not plain."""
+    def __init__(self, serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]) -> None:
+        """`serve` is Hypercorn's side of the connection: it says `attach`, reads what is not plain, says `detach`."""
         reader = asyncio.StreamReader()
-        self._behind = asyncio.StreamReaderProtocol(reader, partial(serve, self))
+        self._behind = asyncio.StreamReaderProtocol(reader, serve)
         self._connection: Connection | None = None
         self._transport: Any = None
         self._call: PlainCall | None = None
@@ -105,6 +104,11 @@ class Front(asyncio.Protocol):
         """Requests may be answered from here on."""
         self._connection = connection
         self._go_on()
+
+    def detach(self) -> None:
+        """The connection is over, and what it held is let go."""
+        self._connection = self._call = None
+        self._next.clear()
 
     def data_received(self, data: bytes) -> None:
         connection, call = self._connection, self._call
