@@ -12,9 +12,11 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.highlight import highlight
 from textual.message import Message
-from textual.widgets import Input, Select, Static, TabbedContent, TabPane, TextArea
+from textual.widgets import Input, Static, TabbedContent, TabPane, TextArea
 
 from tui.screens.base import AdminScreen
+from tui.screens.pick import PickScreen
+from tui.widgets.field import Field, FieldLine
 
 _PROMPT = "Name three rivers."
 
@@ -34,6 +36,7 @@ class ExplainScreen(AdminScreen[None]):
     BINDINGS = [
         Binding("ctrl+s", "explain", "Explain", priority=True),
         Binding("e", "edit", "Edit the request"),
+        Binding("ctrl+o", "pick", "Pick"),
         Binding("escape", "leave_editor", "Back", show=False),
     ]
 
@@ -47,54 +50,42 @@ class ExplainScreen(AdminScreen[None]):
                 asked.border_title = "A client's request"
                 with Horizontal(classes="line"):
                     yield Input(self._model, placeholder="model", id="model", compact=True)
-                    yield Static("format …", id="format-awaited", markup=False)
+                    format = FieldLine()
+                    format.id = "format"
+                    format.ask(Field("format", "Format", kind="choice"))
+                    yield format
                 yield TextArea("", language="json", id="request", compact=True)
             with Vertical(id="becomes", classes="panel") as becomes:
                 becomes.border_title = "What each target would get"
                 yield Static("Press ctrl+s to see what becomes of the request.", id="hint", markup=False)
 
     def load(self) -> None:
-        if self.query("#format"):
+        if self._format.answer:
             self.action_explain()
         else:
             self.ask("formats", "playground.list")
 
-    def _offer(self, formats: list[str]) -> None:
-        """What formats there are; the list of them takes longer to make than all else that is shown at first."""
-        self.query_one("#format-awaited").display = False
-        first = {"value": formats[0]} if formats else {}
-        chosen = Select([(name, name) for name in formats], prompt="format", id="format", compact=True, **first)
-        self.query_one(".line").mount(chosen)
-
     @property
-    def _format(self) -> str:
-        """The chosen one, "" for none."""
-        chosen = next(iter(self.query("#format").results(Select)), None)
-        return "" if chosen is None or chosen.is_blank() else str(chosen.value)
+    def _format(self) -> FieldLine:
+        return self.query_one("#format", FieldLine)
 
     def answered(self, job: str, result: Any) -> None:
         match job:
             case "formats":
-                if not self.query("#format"):
-                    self._offer([each["id"] for each in result["items"]])
+                choices = [(each["id"], each["id"]) for each in result["items"]]
+                self._format.ask(Field("format", "Format", kind="choice", choices=choices))
+                self._example()
             case "example":
                 self.query_one("#request", TextArea).text = json.dumps(result["body"], indent=2, ensure_ascii=False)
                 self.action_explain()
             case "explain":
                 self.post_message(Explained(result))
 
-    @on(Select.Changed, "#format")
-    def _another_format(self, event: Select.Changed) -> None:
+    @on(Input.Changed, "#format")
+    def _example(self) -> None:
         """The same prompt in that format, to begin with."""
-        if not event.select.is_blank() and self._model:
-            self.ask(
-                "example",
-                "playground.compose",
-                format=str(event.value),
-                model=self._model,
-                prompt=_PROMPT,
-                max_tokens=1000,
-            )
+        if (chosen := self._format.answer) and self._model:
+            self.ask("example", "playground.compose", format=chosen, model=self._model, prompt=_PROMPT, max_tokens=1000)
 
     @on(Explained)
     async def _show(self, message: Explained) -> None:
@@ -128,7 +119,7 @@ class ExplainScreen(AdminScreen[None]):
         return Content("\n").join([*lines, Content(""), highlight(body, language="json")])
 
     def action_explain(self) -> None:
-        model, chosen = self.query_one("#model", Input).value.strip(), self._format
+        model, chosen = self.query_one("#model", Input).value.strip(), self._format.answer
         try:
             request = json.loads(self.query_one("#request", TextArea).text)
         except ValueError as error:
@@ -142,8 +133,24 @@ class ExplainScreen(AdminScreen[None]):
     def action_edit(self) -> None:
         self.query_one("#request").focus()
 
+    def action_pick(self) -> None:
+        line = self._format
+
+        def picked(found: list[str] | None) -> None:
+            if found:
+                line.value = found[0]
+
+        pick = self.admin.dialog(PickScreen)
+        pick.ask(line.field.label, line.field.shown, many=False)
+        self.app.push_screen(pick, picked)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action == "pick":
+            return isinstance(self.focused, FieldLine)
+        return super().check_action(action, parameters)
+
     def action_leave_editor(self) -> None:
-        if isinstance(self.focused, Input | TextArea | Select):
+        if isinstance(self.focused, Input | TextArea):
             self.set_focus(None)
         else:
             self.admin.action_back_only()
