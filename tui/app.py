@@ -18,7 +18,7 @@ from textual.reactive import reactive
 from textual.screen import Screen
 
 from nexeon.errors import NexeonError
-from tui.commands import AdminCommands
+from tui.commands import commands
 from tui.filters import NoColour, NoControl
 from tui.garbage import Sweeper
 from tui.link import Connect, Link
@@ -27,13 +27,14 @@ from tui.screens.base import PAUSE, AdminScreen
 from tui.screens.confirm import ConfirmScreen
 from tui.screens.form import FormScreen
 from tui.screens.help import HelpScreen
+from tui.screens.palette import PaletteScreen
 from tui.screens.pick import PickScreen
 from tui.screens.quick import Dialog
 from tui.themes import DARK, LIGHT
 
 D = TypeVar("D", bound=Dialog[Any])
 _NO_CONTROL, _NO_COLOUR = NoControl(), NoColour()
-DIALOGS: Final = (ConfirmScreen, FormScreen, HelpScreen, PickScreen)
+DIALOGS: Final = (HelpScreen, FormScreen, ConfirmScreen, PaletteScreen, PickScreen)
 """Those that are made ahead."""
 
 _RETRY = 2.0
@@ -58,7 +59,6 @@ class AdminApp(App[None]):
     TITLE = "NeXeon"
     CSS_PATH = "nexeon.tcss"
     ENABLE_COMMAND_PALETTE = True
-    COMMANDS = {AdminCommands}
     MODES: ClassVar[Mapping[str, str | Callable[[], Screen[Any]]]] = {  # type: ignore[assignment]
         place.mode: place.make for place in PLACES
     }
@@ -263,8 +263,19 @@ class AdminApp(App[None]):
 
     def action_find(self) -> None:
         """Where there is no list to search: any screen, any act."""
-        if not self.screen.is_modal:
-            self.action_command_palette()
+        self.action_command_palette()
+
+    def action_command_palette(self) -> None:
+        if isinstance(self.screen, PaletteScreen):
+            self.screen.action_leave()
+        elif not self.screen.is_modal:
+            palette = self.dialog(PaletteScreen)
+            palette.ask(commands(self))
+            self.push_screen(palette, self._do)
+
+    def _do(self, act: Callable[[], Any] | None) -> None:
+        if act is not None:
+            self.call_later(act)
 
     def action_theme(self) -> None:
         self.theme = LIGHT.name if self.current_theme.dark else DARK.name

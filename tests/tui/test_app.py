@@ -9,7 +9,6 @@ import pytest
 from fakes import FakeService
 from pilots import Open, press, settle
 from textual.app import App
-from textual.command import CommandPalette
 from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.widgets import Input, Static
@@ -20,6 +19,7 @@ from tui.app import AdminApp
 from tui.places import PLACES
 from tui.screens.change import ChangeScreen
 from tui.screens.help import HelpScreen
+from tui.screens.palette import PaletteScreen
 from tui.themes import LIGHT
 from tui.widgets.nav import Nav
 from tui.widgets.table import RecordTable
@@ -111,11 +111,8 @@ async def test_the_palette_finds_a_screen(open_app: Open) -> None:
     async with open_app() as pilot:
         await pilot.press("ctrl+p")
         await pilot.pause()
-        assert isinstance(pilot.app.screen, CommandPalette)
+        assert isinstance(pilot.app.screen, PaletteScreen)
         await pilot.press(*"go audit")
-        await pilot.pause(0.3)
-        await pilot.press("enter")
-        await settle(pilot)
         await pilot.press("enter")
         await settle(pilot)
         assert pilot.app.current_mode == "audit"

@@ -146,7 +146,7 @@ async def test_vim_and_arrow_keys_scroll_what_is_read(open_app: Open, way: str) 
 async def test_a_slash_finds_a_screen_where_there_is_no_list(open_app: Open, way: str) -> None:
     async with open_app() as pilot:
         await press(pilot, *WAYS[way], "slash")
-        assert type(pilot.app.screen).__name__ == "CommandPalette"
+        assert type(pilot.app.screen).__name__ == "PaletteScreen"
 
 
 @pytest.mark.parametrize("key", ["2", "3", "4", "5", "6", "8"])

@@ -8,18 +8,16 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
-from textual.widgets import Input, OptionList, Static
-from textual.widgets.option_list import Option
+from textual.content import Content
+from textual.widgets import Input, Static
 
 from tui.screens.quick import Dialog
-
-_MOST = 500
-"""Options shown at once; typing narrows them."""
+from tui.widgets.choices import Choices
 
 
 class PickScreen(Dialog[list[str]]):
     """Gives what is picked, in the order of `options`, then what was chosen before and is not among them; None where it
-    is left. With `many`, space marks and enter takes all that is marked; else enter takes one."""
+    is left. With `many`, space marks and ctrl+s takes all that is marked; else enter takes one."""
 
     AUTO_FOCUS = "#narrow"
     BINDINGS = [
@@ -34,6 +32,8 @@ class PickScreen(Dialog[list[str]]):
         self._every: tuple[str, ...] = ()
         self._chosen: dict[str, None] = {}
         self._many = True
+        self.found: list[str] = []
+        """What is shown of the options."""
 
     def ask(self, title: str, options: Sequence[str], chosen: Sequence[str] = (), *, many: bool = True) -> None:
         self._title = title
@@ -45,7 +45,7 @@ class PickScreen(Dialog[list[str]]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog pick"):
             yield Input(placeholder="type to narrow", id="narrow", compact=True)
-            yield OptionList(id="options", compact=True, markup=False)
+            yield Choices(id="options")
             yield Static(id="picked", markup=False)
 
     def show(self) -> None:
@@ -54,28 +54,25 @@ class PickScreen(Dialog[list[str]]):
         dialog.border_subtitle = "space marks · ctrl+s takes · esc leaves" if self._many else "enter takes"
         with self.prevent(Input.Changed):
             self.query_one("#narrow", Input).value = ""
-        self._show()
-
-    @property
-    def options(self) -> OptionList:
-        return self.query_one("#options", OptionList)
-
-    @on(Input.Changed, "#narrow")
-    def _narrowed(self) -> None:
-        self._show()
-
-    def _show(self) -> None:
-        text = self.query_one("#narrow", Input).value.strip().casefold()
-        found = [each for each in self._every if text in each.casefold()][:_MOST]
-        options = self.options
-        options.clear_options()
-        options.add_options([Option(self._line(each), id=each) for each in found])
-        if found:
-            options.highlighted = 0
+        self.found = list(self._every)
+        self._choices.begin(self._lines())
         self._tell()
 
-    def _line(self, option: str) -> str:
-        return f"{'✓' if option in self._chosen else ' '} {option}" if self._many else option
+    @property
+    def _choices(self) -> Choices:
+        return self.query_one("#options", Choices)
+
+    @on(Input.Changed, "#narrow")
+    def _narrowed(self, event: Input.Changed) -> None:
+        text = event.value.strip().casefold()
+        self.found = [each for each in self._every if text in each.casefold()]
+        self._choices.show(self._lines())
+
+    def _lines(self) -> list[Content]:
+        return [self._line(each) for each in self.found]
+
+    def _line(self, option: str) -> Content:
+        return Content(f"{'✓' if option in self._chosen else ' '} {option}" if self._many else option)
 
     def _tell(self) -> None:
         words = f"{len(self._chosen)} marked" if self._chosen else "none marked"
@@ -83,45 +80,39 @@ class PickScreen(Dialog[list[str]]):
 
     @on(Input.Submitted, "#narrow")
     def _submitted(self) -> None:
-        option = self.options.highlighted_option
         if self._many:
             self.action_to_list()
-        elif option is not None:
-            self._close([str(option.id)])
+        else:
+            self.action_take()
 
-    @on(OptionList.OptionSelected)
-    def _selected(self, event: OptionList.OptionSelected) -> None:
-        option = str(event.option.id)
-        if not self._many:
-            self._close([option])
-            return
-        self._mark(option)
+    @on(Choices.Chosen)
+    def _picked(self, event: Choices.Chosen) -> None:
+        if self._many:
+            self._mark(event.at)
+        else:
+            self._close([self.found[event.at]])
 
-    def key_space(self) -> None:
-        option = self.options.highlighted_option
-        if self._many and self.options.has_focus and option is not None:
-            self._mark(str(option.id))
-
-    def _mark(self, option: str) -> None:
+    def _mark(self, at: int) -> None:
+        option = self.found[at]
         if option in self._chosen:
             del self._chosen[option]
         else:
             self._chosen[option] = None
-        self.options.replace_option_prompt(option, self._line(option))
+        self._choices.replace(at, self._line(option))
         self._tell()
 
     def action_to_list(self) -> None:
-        if not self.options.has_focus:
-            self.options.focus()
+        if self._choices.has_focus:
+            self._choices.action_move(1)
         else:
-            self.options.action_cursor_down()
+            self._choices.focus()
 
     def action_take(self) -> None:
         if self._many:
             known = [each for each in self._every if each in self._chosen]
             self._close([*known, *(each for each in self._chosen if each not in known)])
-        elif (option := self.options.highlighted_option) is not None:
-            self._close([str(option.id)])
+        elif self.found:
+            self._close([self.found[self._choices.cursor]])
 
     def _close(self, found: list[str] | None) -> None:
         self.set_focus(None)
