@@ -122,7 +122,12 @@ class AdminError(NexeonError):
 
 
 class AdminUnreachable(AdminError):
-    """There is no admin service where it was looked for, or it went away before it answered."""
+    """There is no admin service where it was looked for, or it went away before it answered: `sent` tells that it may
+    have heard what was asked."""
+
+    def __init__(self, message: str, *, sent: bool = True) -> None:
+        super().__init__(message)
+        self.sent = sent
 
 
 @dataclass(eq=False)

@@ -105,7 +105,8 @@ class SocketClient:
             line = await reader.readline()
             whole = line.endswith(b"\n")
         except (OSError, ValueError) as error:
-            raise AdminUnreachable(f"the gateway's admin socket failed: {error}") from error
+            sent = connection is not None
+            raise AdminUnreachable(f"the gateway's admin socket failed: {error}", sent=sent) from error
         finally:
             # A call that was cancelled leaves an answer behind that would be taken for the next call's.
             if connection is not None and whole:
@@ -160,7 +161,8 @@ class HTTPClient:
             else:
                 answer = await self._http.request(operation.verb, path, content=orjson.dumps(given))
         except httpx.HTTPError as error:
-            raise AdminUnreachable(f"the gateway at {self.place} cannot be reached: {error}") from error
+            sent = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+            raise AdminUnreachable(f"the gateway at {self.place} cannot be reached: {error}", sent=sent) from error
         try:
             body = orjson.loads(answer.content)
             if answer.is_success:

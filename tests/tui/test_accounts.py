@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from fakes import FakeService
-from pilots import Open, call, press, settle
+from pilots import Open, call, fill, press, settle
 from textual.geometry import Region
 from textual.pilot import Pilot
 from textual.widgets import Static
@@ -111,8 +111,14 @@ async def test_an_adjustment_below_what_is_there_is_refused_in_words(open_real: 
         await type_in(pilot, "reason", "mistake")
         await pilot.press("ctrl+s", "y")
         await settle(pilot)
-        told = [str(note.message) for note in pilot.app._notifications]
-        assert told == ["account `acme` has 10.00 USD available, less than 11.00"]
+        form = pilot.app.screen
+        assert isinstance(form, FormScreen)
+        assert "account `acme` has 10.00 USD available, less than 11.00" in str(form.query_one("#wrong").render())
+        assert form.values() == {"usd": "-11", "reason": "mistake"}
+        fill(pilot, usd="-9")
+        await press(pilot, "ctrl+s", "y")
+        assert (await call(pilot, "accounts.show", account="acme"))["balance"] == "1.00"
+        assert not isinstance(pilot.app.screen, FormScreen)
 
 
 async def test_an_account_is_disabled_enabled_and_deleted(open_real: Open) -> None:

@@ -102,12 +102,12 @@ class AccountsScreen(AccountActs, ListScreen):
     def answered(self, job: str, result: Any) -> None:
         if job == "created":
             made, grant = f"Made account `{result['name']}`", self._grant
+            self.load()
             if grant:
                 done = f"{made} with {show.exact(grant)} USD"
                 self.do(done, "credits.add", account=result["id"], usd=grant, reason="first grant")
             else:
                 self.notify(made, markup=False)
-                self.load()
         elif job == _SPENT:
             costs = dict.fromkeys(self._asked, "0") | {each["account"]: each["cost"] for each in result["items"]}
             if costs.items() - self._spent.items():

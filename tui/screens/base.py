@@ -6,6 +6,7 @@ A worker asks and posts what it was answered; only the handlers of that touch st
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeVar
 
 from textual.app import ComposeResult
@@ -26,6 +27,7 @@ from tui.widgets.nav import Nav
 from tui.widgets.status import StatusBar
 
 R = TypeVar("R")
+Then = Callable[[dict[str, str]], None]
 LOAD = "load"
 """The job whose refusal stands above the body until it works again."""
 
@@ -56,6 +58,14 @@ class Refused(Message):
         self.error = error
 
 
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A form as somebody filled it, and what is done with that."""
+
+    form: Form
+    then: Then
+
+
 class AdminScreen(QuickScreen[R]):
     """`every`: seconds between two loads while the screen is looked at, None for none but `r`."""
 
@@ -71,6 +81,11 @@ class AdminScreen(QuickScreen[R]):
         self._settled = False
         self._fresh = False
         """It was looked at when it asked for the first time, and not since."""
+        self._filled: Filled | None = None
+        """Whose values what is asked now consists of; and by job, until it is answered."""
+        self._sent: dict[str, Filled] = {}
+        self._loading: set[str] = set()
+        """Jobs that nobody waits for: those of a screen that shows what there is."""
         self.mode = ""
         """The app's mode whose first screen it is, and stays; "" where it comes and goes."""
 
@@ -122,6 +137,9 @@ class AdminScreen(QuickScreen[R]):
         running = self._jobs.get(job)
         if patient and running is not None and running.is_running:
             return
+        if self._filled is not None:
+            self._sent[job] = self._filled
+        (self._loading.add if patient or job == LOAD else self._loading.discard)(job)
         self._jobs[job] = self.run_worker(self._ask(job, method, params), name=job, group=job, exclusive=True)
 
     async def _ask(self, job: str, method: str, params: dict[str, Any]) -> None:
@@ -134,6 +152,7 @@ class AdminScreen(QuickScreen[R]):
 
     def on_answered(self, message: Answered) -> None:
         message.stop()
+        self._sent.pop(message.job, None)
         if message.job == LOAD:
             self.query_one("#problem").display = False
         self.answered(message.job, message.result)
@@ -142,16 +161,22 @@ class AdminScreen(QuickScreen[R]):
     def on_refused(self, message: Refused) -> None:
         message.stop()
         self._settle()
-        lost = isinstance(message.error, AdminUnreachable) and self.admin.link.where != ""
-        if lost:  # the line at the bottom says so
+        job, error = message.job, message.error
+        sent = self._sent.pop(job, None)
+        lost = isinstance(error, AdminUnreachable) and self.admin.link.where != ""
+        if lost and job in self._loading:  # the line at the bottom says so
             return
-        if message.job == LOAD:
+        if job == LOAD:
             problem = self.query_one("#problem", Static)
-            problem.update(f"✖ {message.error}{_LOCKED if isinstance(message.error, StoreLocked) else ''}")
+            problem.update(f"✖ {error}{_LOCKED if isinstance(error, StoreLocked) else ''}")
             problem.display = True
         else:
-            self.notify(str(message.error), title="Refused", severity="error", timeout=8, markup=False)
-        self.refused(message.job, message.error)
+            words = f"{error}{_doubt(error)}"
+            if sent is not None and self.is_current:  # with all that was typed
+                self.fill(replace(sent.form, wrong=words), sent.then)
+            else:
+                self.notify(words, title="No answer" if lost else "Refused", severity="error", timeout=8, markup=False)
+        self.refused(job, error)
 
     def refused(self, job: str, error: NexeonError) -> None:
         """After a refusal has been shown."""
@@ -176,26 +201,39 @@ class AdminScreen(QuickScreen[R]):
     # Dialogs
 
     def confirm(self, act: str, what: str, then: Callable[[], None], *, words: str = "") -> None:
-        """Asks once before `act` is done to `what`, which the question names; `words` say what it means."""
+        """Asks once before `act` is done to `what`, which the question names; `words` say what it means. Whoever came
+        from a form gets back to that with a no."""
+        filled = self._filled
 
         def decided(yes: bool | None) -> None:
             if yes:
-                then()
+                self._with(filled, then)
+            elif filled is not None:
+                self.fill(filled.form, filled.then)
 
         question = self.admin.dialog(ConfirmScreen)
         question.ask(act, what, words)
         self.app.push_screen(question, decided)
 
-    def fill(self, form: Form, then: Callable[[dict[str, str]], None]) -> None:
-        """Shows a form; `then` gets its values, unless it is left."""
+    def fill(self, form: Form, then: Then) -> None:
+        """Shows a form; `then` gets its values, unless it is left. Where what `then` asks is refused, the form comes
+        back as it was filled, and says why."""
 
         def filled(values: dict[str, str] | None) -> None:
             if values is not None:
-                then(values)
+                self._with(Filled(form.filled(values), then), lambda: then(values))
 
         screen = self.admin.dialog(FormScreen)
         screen.ask(form)
         self.app.push_screen(screen, filled)
+
+    def _with(self, filled: Filled | None, work: Callable[[], None]) -> None:
+        """Does what came of a form, if of any."""
+        self._filled = filled
+        try:
+            work()
+        finally:
+            self._filled = None
 
     # Time
 
@@ -222,3 +260,14 @@ class AdminScreen(QuickScreen[R]):
 
     def action_reload(self) -> None:
         self.load()
+
+
+def _doubt(error: NexeonError) -> str:
+    """What a gateway that did not answer may have done."""
+    if not isinstance(error, AdminUnreachable):
+        return ""
+    return (
+        ".\nIt may have been done all the same: look before you send it again."
+        if error.sent
+        else ".\nNothing was done."
+    )

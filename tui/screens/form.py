@@ -22,12 +22,18 @@ _LINES: Final = 12
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What is asked: `words` stand above the fields, and `act` on the button."""
+    """What is asked: `words` stand above the fields, `act` on the button, and below them what was `wrong` with what was
+    sent before."""
 
     title: str
     fields: Sequence[Field]
     act: str = "Save"
     words: str = ""
+    wrong: str = ""
+
+    def filled(self, values: Mapping[str, str]) -> Form:
+        """The same with those values in its fields."""
+        return replace(self, fields=[replace(field, value=values[field.name]) for field in self.fields], wrong="")
 
 
 class Fields(VerticalScroll, inherit_bindings=False):
@@ -86,7 +92,7 @@ class FormScreen(Dialog[dict[str, str]]):
         for number, line in enumerate(lines):
             line.ask(form.fields[number] if number < len(form.fields) else None)
         self.query_one(Fields).scroll_home(animate=False)
-        self.query_one("#wrong", Static).update("")
+        self.query_one("#wrong", Static).update(form.wrong)
         self.query_one("#send", Button).label = f"{form.act} (ctrl+s)"
 
     def offer(self, options: Mapping[str, Sequence[str]]) -> None:
