@@ -1,4 +1,4 @@
-"""What was typed is not lost: when it is refused, when the answer to a question is no, and when the gateway goes away."""
+"""What was typed is kept: when it is refused, when the answer to a question is no, and when the gateway goes away."""
 
 from __future__ import annotations
 
