@@ -100,16 +100,16 @@ class AccountActs(ActScreen):
             *limit_fields(account),
         )
 
-        def filled(values: dict[str, str]) -> None:
-            params = {
+        def asked(values: dict[str, str]) -> dict[str, Any]:
+            return {
                 "name": values["name"],
                 "soft_limit": values["soft_limit"] or None,
                 "overdraft": values["overdraft"] or "0",
                 **limit_values(values),
             }
-            self.do(f"Changed account `{values['name']}`", "accounts.update", account=account["id"], **params)
 
-        self.fill(Form(f"Account {account['name']}", fields, words="Limits are of all its keys together."), filled)
+        form = Form(f"Account {account['name']}", fields, words="Limits are of all its keys together.")
+        self.change(f"account `{account['name']}`", form, asked, "accounts", account=account["id"])
 
     def action_switch(self) -> None:
         account = self.record()

@@ -125,11 +125,12 @@ class KeyActs(ActScreen):
         key = self.record()
         fields = (Field("name", "Name", key["name"], required=True), *_fields(key, choices))
 
-        def filled(values: dict[str, str]) -> None:
-            params = {"name": values["name"], **_values(values)}
-            self.do(f"Changed key `{values['name']}`", "keys.update", key=key["id"], **params)
+        form = Form(f"Key {key['name']}", fields, words="What is left empty is not limited.")
 
-        self.fill(Form(f"Key {key['name']}", fields, words="What is left empty is not limited."), filled)
+        def asked(values: dict[str, str]) -> dict[str, Any]:
+            return {"name": values["name"], **_values(values)}
+
+        self.change(f"key `{key['name']}`", form, asked, "keys", key=key["id"])
 
     def action_rotate(self) -> None:
         key = self.record()

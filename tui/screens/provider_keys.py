@@ -115,12 +115,17 @@ class ProviderKeysScreen(AddsProviderKeys, ActScreen, ListScreen):
             *limit_fields(key),
         )
 
-        def filled(values: dict[str, str]) -> None:
+        def asked(values: dict[str, str]) -> dict[str, Any]:
             params: dict[str, Any] = {"label": values["label"], "account": values["account"]}
-            params |= {"weight": int(values["weight"]), **limit_values(values)}
-            self.do(f"Changed {name_of(key)}", "provider_keys.update", key=key["id"], **params)
+            return params | {"weight": int(values["weight"]), **limit_values(values)}
 
-        self.fill(Form(f"Provider key {name_of(key)}", fields), filled)
+        self.change(
+            f"provider key `{name_of(key)}`",
+            Form(f"Provider key {name_of(key)}", fields),
+            asked,
+            "provider_keys",
+            key=key["id"],
+        )
 
     def action_switch(self) -> None:
         key = self.record()
