@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final, TypeVar
 
 from textual.app import App
@@ -30,6 +30,7 @@ from tui.screens.help import HelpScreen
 from tui.screens.palette import PaletteScreen
 from tui.screens.pick import PickScreen
 from tui.screens.quick import Dialog
+from tui.sheets import Sheets
 from tui.themes import DARK, LIGHT
 
 D = TypeVar("D", bound=Dialog[Any])
@@ -39,6 +40,9 @@ DIALOGS: Final = (HelpScreen, FormScreen, ConfirmScreen, PaletteScreen, PickScre
 
 _RETRY = 2.0
 """Seconds between two attempts to find a gateway again."""
+
+_CALM = 0.2
+"""Seconds without a key after which something may be made ahead."""
 
 
 class LinkChanged(Message):
@@ -92,11 +96,14 @@ class AdminApp(App[None]):
         whenever one of the screens that stay shows for the first time what was asked for it; `heard` with every key,
         and whatever else somebody does."""
         super().__init__()
+        self.stylesheet = self._sheets = Sheets(variables=self.get_css_variables())
         self._welcome = welcome
         self._ahead_too = ahead
         self._ahead = list(PLACES) if ahead else []
         self._when_settled = settled
         self._when_heard = heard
+        self._heard_at = 0.0
+        self._preparing: Iterator[None] | None = None
         self.clock = clock
         self.register_theme(DARK)
         self.register_theme(LIGHT)
@@ -138,6 +145,7 @@ class AdminApp(App[None]):
     async def on_event(self, event: Event) -> None:
         if isinstance(event, InputEvent):
             self._when_heard()
+            self._heard_at = time.monotonic()
         await super().on_event(event)
 
     def settled(self) -> None:
@@ -147,7 +155,11 @@ class AdminApp(App[None]):
             self.set_timer(PAUSE, self._make_next)
 
     def _make_next(self) -> None:
-        """Makes a screen that nobody has opened yet, with nobody waiting for it."""
+        """Makes a screen that nobody has opened yet, with nobody waiting for it; then the dialogs, then the other
+        theme's styles."""
+        if (since := time.monotonic() - self._heard_at) < _CALM:
+            self.set_timer(_CALM - since, self._make_next)
+            return
         while self._ahead:
             place = self._ahead.pop(0)
             if place.mode not in self._screen_stacks:
@@ -158,6 +170,20 @@ class AdminApp(App[None]):
                 self._get_screen(self.dialog(kind))
                 self.set_timer(PAUSE, self._make_next)
                 return
+        if self._preparing is None:
+            self._preparing = self._sheets.prepare(self._other_variables())
+        if next(self._preparing, self) is None:
+            self.set_timer(PAUSE / 10, self._make_next)
+
+    def _other_variables(self) -> dict[str, str]:
+        """Those of the theme that is not shown."""
+        shown, variables = self.theme, self.theme_variables
+        self.set_reactive(AdminApp.theme, LIGHT.name if self.current_theme.dark else DARK.name)
+        try:
+            return self.get_css_variables()
+        finally:
+            self.set_reactive(AdminApp.theme, shown)
+            self.theme_variables = variables
 
     def delay_update(self, delay: float = 0.0) -> None:
         """Textual shows nothing for 50 ms when another screen comes in front; here that is ready sooner."""
