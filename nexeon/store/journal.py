@@ -13,12 +13,12 @@ import logging
 import os
 import re
 import zlib
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 from nexeon.errors import StoreCorrupt, StoreUnavailable
 from nexeon.store.files import reported, sync_folder, write_all
+from nexeon.store.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ class Journal:
             if os.fstat(self._file).st_size != length:
                 os.ftruncate(self._file, length)
                 os.fsync(self._file)
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="journal")
+        self._thread = Worker("journal")
         self._growing = asyncio.Lock()
         self._queue: list[bytes | None] = []
         self._queued = 0
@@ -144,7 +144,7 @@ class Journal:
             if not self.has_room(size):
                 wanted = -(-(self.length + size) // _STEP) * _STEP
                 with reported(f"the journal in {self._folder} cannot grow"):
-                    await asyncio.get_running_loop().run_in_executor(self._pool, self._allocate, wanted)
+                    await self._thread.did(partial(self._allocate, wanted))
 
     async def close(self) -> None:
         """Writes what is left and gives back what was allocated ahead. Raises StoreUnavailable."""
@@ -157,7 +157,7 @@ class Journal:
             self.closed = True
             if self._timer is not None:
                 self._timer.cancel()
-            self._pool.shutdown()
+            self._thread.close()
             with contextlib.suppress(OSError):
                 os.ftruncate(self._file, self._length)
             os.close(self._file)
@@ -182,12 +182,10 @@ class Journal:
         lines = [line for line in taken if line is not None]
         payload = b"\n".join([*lines, b""])
         work = partial(self._write, payload) if lines else self._next_segment
-        written = asyncio.get_running_loop().run_in_executor(self._pool, work)
-        written.add_done_callback(partial(self._stepped, taken, len(payload)))
+        self._thread.do(work, partial(self._stepped, taken, len(payload)))
 
-    def _stepped(self, taken: list[bytes | None], size: int, written: asyncio.Future[None]) -> None:
+    def _stepped(self, taken: list[bytes | None], size: int, error: BaseException | None) -> None:
         waiters, self._writing = self._writing or [], None
-        error = written.exception()
         if error is not None:
             self._queue[:0] = taken
             waiters += self._waiters
