@@ -160,7 +160,9 @@ async def test_models_are_picked_as_one_types(open_app: Open, fake: FakeService)
         await settle(pilot)
         pick = pilot.app.screen
         assert isinstance(pick, PickScreen)
-        await pilot.press(*"-899", "down", "space", "ctrl+s")
+        await pilot.press(*"-899", "space")  # marks where one types, too
+        assert str(pick.query_one("#picked").render()) == "2 marked: own-*, model-899"
+        await pilot.press("space", "down", "space", "ctrl+s")
         await settle(pilot)
         assert form.values()["models"] == "model-899, own-*"
         form.line("scopes").focus()

@@ -7,7 +7,7 @@ from typing import Any
 import fake_traffic
 import pytest
 from fakes import FakeService
-from pilots import Open, settle, terminal
+from pilots import Open, press, settle, terminal
 from textual.widgets import Static
 
 from nexeon.admin import AdminClient, AdminService
@@ -90,6 +90,20 @@ async def test_what_to_do_where_nothing_happens(open_app: Open, fake: FakeServic
             await settle(pilot)
             assert said in str(words.render())
         assert "Nothing needs attention" in str(screen.query_one("#fine", Static).render())
+
+
+async def test_nothing_is_said_to_be_fine_while_no_gateway_answers(open_app: Open, fake: FakeService) -> None:
+    async with open_app() as pilot:
+        table, fine = (pilot.app.screen.query_one(name) for name in ("#problems", "#fine"))
+        assert table.display
+        fake.gone = True
+        await press(pilot, "r")
+        assert not table.display
+        assert "No gateway answers. What is shown is of 17:46:40 UTC" in str(fine.render())
+        fake.gone = False
+        await press(pilot, "r")
+        assert table.display
+        assert not fine.display
 
 
 def test_bars_start_at_zero() -> None:

@@ -39,6 +39,7 @@ class OverviewScreen(AdminScreen[None]):
     def __init__(self) -> None:
         super().__init__()
         self._span = 0
+        self._seen = show.NONE
 
     def compose_body(self) -> ComposeResult:
         yield RecordTable(
@@ -76,12 +77,25 @@ class OverviewScreen(AdminScreen[None]):
                     )
         yield Static(id="nothing", markup=False)
 
+    def on_mount(self) -> None:
+        self.watch(self.app, "whereabouts", lambda: self._tell_lost(), init=False)
+
+    def _tell_lost(self) -> None:
+        """What was true may not be so any more, once nobody answers."""
+        if self.admin.link.state == "lost":
+            self.query_one("#problems").display = False
+            fine = self.query_one("#fine", Static)
+            fine.display = True
+            words = f"✖ No gateway answers. What is shown is of {self._seen}; it is looked for."
+            fine.update(Text(words, style=self.tint("error")))
+
     def load(self) -> None:
         span, points, _ = SPANS[self._span]
         self.ask(LOAD, "live.show", patient=True, span=span, points=points)
 
     def answered(self, job: str, result: Any) -> None:
         if job == LOAD:
+            self._seen = f"{show.clock(result['now'], self.admin.clock())} UTC"
             self._show_problems(result["problems"])
             traffic = result["traffic"]
             if traffic is None:

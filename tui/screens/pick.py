@@ -4,15 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Input, Static
 
+from tui import show
 from tui.screens.quick import Dialog
 from tui.widgets.choices import Choices
+
+_WORDS = 56
+"""Columns for the names of what is marked."""
+
+
+class Narrow(Input):
+    """Leaves the space to the screen where that marks with it."""
+
+    marking = False
+
+    def on_key(self, event: events.Key) -> None:
+        if self.marking and event.key == "space":
+            event.prevent_default()
 
 
 class PickScreen(Dialog[list[str]]):
@@ -44,7 +58,7 @@ class PickScreen(Dialog[list[str]]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog pick"):
-            yield Input(placeholder="type to narrow", id="narrow", compact=True)
+            yield Narrow(placeholder="type to narrow", id="narrow", compact=True)
             yield Choices(id="options")
             yield Static(id="picked", markup=False)
 
@@ -53,7 +67,8 @@ class PickScreen(Dialog[list[str]]):
         dialog.border_title = self._title
         dialog.border_subtitle = "space marks · ctrl+s takes · esc leaves" if self._many else "enter takes"
         with self.prevent(Input.Changed):
-            self.query_one("#narrow", Input).value = ""
+            narrow = self.query_one("#narrow", Narrow)
+            narrow.value, narrow.marking = "", self._many
         self.found = list(self._every)
         self._choices.begin(self._lines())
         self._tell()
@@ -75,7 +90,11 @@ class PickScreen(Dialog[list[str]]):
         return Content(f"{'✓' if option in self._chosen else ' '} {option}" if self._many else option)
 
     def _tell(self) -> None:
-        words = f"{len(self._chosen)} marked" if self._chosen else "none marked"
+        words = (
+            f"{len(self._chosen)} marked: {show.clip(', '.join(self._chosen), _WORDS)}"
+            if self._chosen
+            else "none marked"
+        )
         self.query_one("#picked", Static).update(words if self._many else "")
 
     @on(Input.Submitted, "#narrow")
@@ -100,6 +119,11 @@ class PickScreen(Dialog[list[str]]):
             self._chosen[option] = None
         self._choices.replace(at, self._line(option))
         self._tell()
+
+    def on_key(self, event: events.Key) -> None:
+        """Space marks where one types, too: what is picked with others has no space in it."""
+        if self._many and event.key == "space" and self.found and not self._choices.has_focus:
+            self._mark(self._choices.cursor)
 
     def action_to_list(self) -> None:
         if self._choices.has_focus:

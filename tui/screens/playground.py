@@ -155,7 +155,7 @@ class PlaygroundScreen(AdminScreen[None]):
         fields = [Field("key", "A client's key", kind="secret", hint="nex-sk-…  (or leave it, and make one below)")]
         if accounts:
             choices = [("no: use the key above", ""), *((name, name) for name in accounts)]
-            fields.append(Field("account", "Make one for an hour", kind="choice", choices=choices, value=accounts[0]))
+            fields.append(Field("account", "Or one for an hour", kind="choice", choices=choices, value=accounts[0]))
         words = "The playground pays like any client. A key that is made here is in the audit log, and ends by itself."
         self.fill(Form("Whose key?", fields, act="Use it", words=words), self._take_key)
 
