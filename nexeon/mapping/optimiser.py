@@ -60,7 +60,7 @@ from nexeon.mapping.statements import (
     typed_test,
     without_walrus,
 )
-from nexeon.mapping.trusting import trust
+from nexeon.mapping.trusting import trust, without_needless
 
 _ROUNDS: Final = 12
 _COPIES: Final = 60
@@ -109,6 +109,7 @@ class _Function(Displays):
         self.function.body = Peephole(Names(self.function, self.facts), self.fresh).block(self.function.body)
         self._rounds()
         read_for_sure(self.function.body)
+        without_needless(self.function.body)
         return self.function
 
     def _rounds(self) -> None:
@@ -222,8 +223,11 @@ class _Function(Displays):
             name = subject(statement.test)
         elif isinstance(statement, ast.Expr):
             call = called(statement.value, "merge_into")
+            added = extended(statement)
             if call is not None and isinstance(call.args[1], ast.Name):
                 name = call.args[1].id
+            elif added is not None and isinstance(added[1], ast.Name):
+                name = added[1].id
         elif isinstance(statement, (ast.Return, ast.Assign)) and isinstance(statement.value, ast.Name):
             name = statement.value.id
         if name is None or name not in self.names.loads or name == "MISSING" or name.startswith("table_"):
@@ -357,6 +361,12 @@ class _Function(Displays):
             if known_value and name in self.names.loads and reads(waiting, name) == self.names.loads[name]:
                 self.instead[name] = value
                 return []
+        question = waiting[-2] if len(waiting) > 1 and begins(follower) and not mentions([follower], name) else None
+        if isinstance(question, ast.If) and self._asks(question) == name:
+            made = same_test(question, name, value)
+            if made is not None:
+                del waiting[-2:]
+                return [follower, *made]
         again = isinstance(follower, ast.Assign) and is_name(follower.targets[0], name)
         if again and harmless(value) and not reads([follower], name):
             return []

@@ -19,8 +19,10 @@ from nexeon.mapping.pytree import (
     is_missing,
     is_name,
     look_at,
+    looked_at,
     mentions,
     named,
+    reads,
     walk_all,
 )
 from nexeon.mapping.statements import guarded_by
@@ -37,6 +39,47 @@ def trust(functions: dict[str, ast.FunctionDef]) -> None:
             targets = [one for one in walk_all([loop.target]) if isinstance(one, ast.Name)]
             looks: Block = [look_at(one.id, loop) for one in targets if reading.as_map(loop.body, one.id)]
             loop.body = [*looks, *loop.body]
+
+
+def without_needless(block: Block) -> None:
+    """Leaves out looks that what comes next does as well, and those at what is only handed on."""
+    for position in range(len(block) - 1, -1, -1):
+        statement = block[position]
+        for inner in (getattr(statement, "body", None), getattr(statement, "orelse", None)):
+            if isinstance(inner, list):
+                without_needless(inner)
+        name = looked_at(statement)
+        if name is not None and (_fails_first(block[position + 1 :], name) or _handed_on(block[position + 1 :], name)):
+            del block[position]
+
+
+def _fails_first(block: Block, name: str) -> bool:
+    """Whether the first statement begins with reading a field of it."""
+    node: ast.AST | None = block[0] if block else None
+    while node is not None:
+        found = got(node)
+        if found is not None and found[0] == name:
+            return True
+        if isinstance(node, ast.Subscript) and is_name(node.value, name):
+            return isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str)
+        if isinstance(node, (ast.If, ast.IfExp)):
+            node = node.test
+        elif isinstance(node, (ast.Assign, ast.NamedExpr)):
+            node = node.value
+        elif isinstance(node, ast.BoolOp):
+            node = node.values[0]
+        elif isinstance(node, ast.Compare):
+            node = node.left
+        else:
+            node = called(node, "type").args[0] if called(node, "type") else None  # type: ignore[union-attr]
+    return False
+
+
+def _handed_on(block: Block, name: str) -> bool:
+    """Whether it is only an argument of functions of the mapping, which look at it themselves."""
+    calls = [one for one in walk_all(block) if isinstance(one, ast.Call) and isinstance(one.func, ast.Name)]
+    given = sum(is_name(value, name) for one in calls if one.func.id.startswith("f_") for value in one.args)  # type: ignore[attr-defined]
+    return given == reads(block, name)
 
 
 class _Reading:
@@ -86,7 +129,7 @@ class _Reading:
         if pair is not None and isinstance(pair[1], ast.Name) and pair[1].id in maps:
             return True
         call = called(node, "type")
-        if call is not None and any(mentions(call.args, one) for one in names):
+        if call is not None and isinstance(call.args[0], ast.Name) and call.args[0].id in names:
             return False
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in self._functions:
             for value, is_map in zip(node.args, self._takes(node.func.id), strict=True):
