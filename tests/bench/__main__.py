@@ -143,8 +143,6 @@ def _tell(what: str, sizes: growth.Sizes) -> None:
     for size, one in sizes.items():
         ready = f", ready after {one.ready:.1f} s of CPU" if one.ready else ""
         print(f"{what:<42}{size:>9,}{one.cpu:>11.0f} µs/request, {one.memory:.0f} MB{ready}", flush=True)
-    if what == growth.OPEN and max(sizes) < max(growth.STREAMS):
-        print(f"  (more need more files than a process may open here: two for each of {max(sizes):,})", flush=True)
 
 
 def grown(asked: argparse.Namespace, seen: targets.Figures, where: Path, key: str, all: list[Peer]) -> None:

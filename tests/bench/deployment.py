@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ SHORT = {
     "anthropic.messages": "messages",
     "gemini.generate_content": "gemini",
 }
+KEEPALIVE = 60
+"""Seconds of silence after which streams get one that are held open."""
+
 PROMPT = "Say something that is fifty words long, please."
 
 
@@ -59,32 +63,37 @@ def configuration(
     provider_keys: int = 1,
     together: int = 4096,
     store: str | None = None,
+    held: Mapping[str, str] | None = None,
 ) -> Path:
     """A model for each format and way of answering, and so many more. Each provider has so many keys, and takes so many
-    calls at once; `store` is a URL, else in the folder."""
+    calls at once; `store` is a URL, else in the folder. `held` are further models
+    that answer that slowly, with the upstream of each."""
     providers: dict[str, Any] = {}
     entries: dict[str, Any] = {}
-    for way in WAYS:
-        for name, (base, _, header, value) in FORMATS.items():
-            provider = model(way, name)
-            providers[provider] = {
-                "base_url": f"{upstream}/{way}{base}",
-                "formats": [name],
-                "auth": {"header": header, "value": value},
-                "api_key": "a-provider-key",
-                "keys": [{"key": f"a-provider-key-{number}"} for number in range(1, provider_keys)],
-                "max_connections": together,
-            }
-            entries[provider] = _model(provider)
+    ways = [(model(way, name), upstream, way, name) for way in WAYS for name in FORMATS]
+    ways += [(name, url, "held", "openai.chat") for name, url in (held or {}).items()]
+    for provider, url, way, name in ways:
+        base, _, header, value = FORMATS[name]
+        providers[provider] = {
+            "base_url": f"{url}/{way}{base}",
+            "formats": [name],
+            "auth": {"header": header, "value": value},
+            "api_key": "a-provider-key",
+            "keys": [{"key": f"a-provider-key-{number}"} for number in range(1, provider_keys)],
+            "max_connections": together,
+        }
+        entries[provider] = _model(provider)
     for number in range(models):
         entries[f"more-{number}"] = _model(model("json", "openai.chat"))
     path = folder / "gateway.yaml"
-    value = {
+    value: dict[str, Any] = {
         "store": {"url": store or f"tinydb:{folder}/data"},
         "overload": {"running": together},
         "providers": providers,
         "models": entries,
     }
+    if held is not None:  # a keep-alive costs what an event does, and all else is to be told from it
+        value["server"] = {"keepalive": KEEPALIVE}
     path.write_text(json.dumps(value))
     return path
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import resource
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -22,17 +23,18 @@ from statistics import median
 
 import uvloop
 
-from tests.bench import deployment, paced, store
-from tests.bench.harness import cpu, memory, run_wrk
+from tests.bench import crowd, deployment, peers, store
+from tests.bench.harness import cpu, memory, piped, run_wrk
 from tests.bench.peers import NEXEON, Peer, nexeon
 from tests.bench.start import until_ready
+from tests.ports import free_port
 from tests.servers import PostgresServer, postgres_programs
 
 SIZES = (100, 1_000, 10_000, 100_000)
 FEWER = (1, 10, 100)
 """Keys of one provider."""
 
-STREAMS = (100, 1_000, 10_000)
+STREAMS = (100, 1_000, 10_000, 100_000)
 KEYS, MODELS, ENTRIES, SHARED, PROVIDER_KEYS, OPEN = (
     "keys", "models", "ledger entries", "ledger entries in PostgreSQL", "provider keys", "open streams"
 )  # fmt: skip
@@ -47,8 +49,14 @@ _ROUNDS = 5
 _SETTLED = 2
 """Seconds after which what the begin, or the end, of streams brings with it is over."""
 
-_OTHER_FILES = 500
-"""Files that a process may have open beside those of streams."""
+_IDLE = 4
+"""Seconds in which it is measured what the streams themselves take."""
+
+_STEP = 10_000
+"""Streams that are opened between two lines about it."""
+
+INSIDE = "held-inside"
+"""The model of streams within the gateway's process."""
 
 SCRIPT = """
 wrk.method, wrk.path = "POST", "{path}"
@@ -126,7 +134,9 @@ def measure(what: str, where: Path, upstream: int) -> dict[int, Size]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _deploy(home: Path, upstream: int, what: str, size: int, database: str | None) -> Path:
+def _deploy(
+    home: Path, upstream: int, what: str, size: int, database: str | None, held: Mapping[str, str] | None = None
+) -> Path:
     """The configuration, and a store in which every account has credit."""
     home.mkdir(parents=True)
     keys = size if what == KEYS else _ONE_ACCOUNT if what in (ENTRIES, SHARED) else _FEW
@@ -137,8 +147,9 @@ def _deploy(home: Path, upstream: int, what: str, size: int, database: str | Non
         f"http://127.0.0.1:{upstream}",
         models=size if what == MODELS else 0,
         provider_keys=size if what == PROVIDER_KEYS else 1,
-        together=100_000 if what == OPEN else 4096,
+        together=2 * max(STREAMS) if what == OPEN else 4096,
         store=database,
+        held=held,
     )
     if database is not None:
         command = [NEXEON, "store", "migrate", f"tinydb:{home}/data", database]
@@ -180,37 +191,97 @@ def _postgres(folder: Path) -> Iterator[PostgresServer]:
         server.stop(signal.SIGQUIT)
 
 
-def most_streams() -> int:
-    """That one process can have open: each has a client's connection and a provider's."""
-    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return (allowed - _OTHER_FILES) // 2
-
-
 def _beside_streams(home: Path, upstream: int) -> dict[int, Size]:
-    config = _deploy(home, upstream, OPEN, 0, None)
-    with nexeon(config) as peer:
-        until_ready(peer.port)
-        asked = _Asked(peer, 0.0)
-        asked.load(home, counted=False)
-        return uvloop.run(_with_streams(asked, home))
+    """By turns a gateway with a few streams and one with more and more. As many as the system lets a process have files
+    for are opened over the network, the others within that process."""
+    most = max(STREAMS)
+    with ExitStack() as stack:
+        files = stack.enter_context(crowd.many_files(2 * most + crowd.OTHER_FILES))
+        outside = min(most, (files - crowd.OTHER_FILES) // 2)
+        if outside < most:
+            print(
+                f"  {outside:,} of {most:,} streams are over the network: a process may have {files:,} files open here"
+            )
+        held = {f"held-{number}": crowd.address(number) for number in range(-(-outside // crowd.AN_ADDRESS))}
+        port = stack.enter_context(peers.upstream(free_port(), *held.values())).port
+        urls = {name: f"http://{address}:{port}" for name, address in (held | {INSIDE: crowd.INSIDE}).items()}
+        gateways = []
+        for name in ("few", "many"):
+            config = _deploy(home / name, upstream, OPEN, 0, None, urls)
+            gateways.append(stack.enter_context(_Crowded.started(config, outside)))
+        return uvloop.run(_with_streams(*gateways, home))
 
 
-async def _with_streams(asked: _Asked, home: Path) -> dict[int, Size]:
-    """By turns too: a few streams, many, and again."""
-    body = deployment.body(CHAT, deployment.model("held", CHAT), stream=True)
-    request = paced.post(deployment.path(CHAT, "", stream=True), body, "secret 1")
-    wanted = sorted({min(streams, most_streams()) for streams in STREAMS})
-    each = {streams: _Asked(asked.peer, 0.0) for streams in wanted}
-    taken: dict[int, float] = {}
-    for _ in range(2):
-        for streams in wanted:
-            async with paced.opened(asked.peer.port, request, streams):
-                await asyncio.sleep(_SETTLED)
-                before = cpu(asked.peer.pid)
-                await asyncio.sleep(_SECONDS)
-                each[streams].idle = (cpu(asked.peer.pid) - before) / _SECONDS
-                for _ in range(2):
-                    await asyncio.to_thread(each[streams].load, home)
-                taken.setdefault(streams, memory(asked.peer.pid))  # later what more streams took is still there
-            await asyncio.sleep(_SETTLED)
-    return {streams: Size(median(one.costs), 0.0, taken[streams]) for streams, one in each.items()}
+async def _with_streams(few: _Crowded, many: _Crowded, home: Path) -> dict[int, Size]:
+    found: dict[int, Size] = {}
+    least, *more = STREAMS
+    await few.grow(least)
+    fewest = _Asked(few.peer, 0.0)
+    taken = 0.0
+    for streams in more:
+        await many.grow(streams)
+        await asyncio.sleep(_SETTLED)
+        both = fewest, _Asked(many.peer, 0.0)
+        before = [cpu(asked.peer.pid) for asked in both]
+        await asyncio.sleep(_IDLE)
+        for asked, spent in zip(both, before, strict=True):
+            asked.idle = (cpu(asked.peer.pid) - spent) / _IDLE
+        for turn in range(_ROUNDS + 1):
+            for asked in both:
+                await asyncio.to_thread(asked.load, home, counted=turn > 0)
+        taken = taken or memory(few.peer.pid)
+        found[streams] = both[1].size()
+        for gateway in (few, many):
+            await gateway.check()
+    return {least: Size(median(fewest.costs), 0.0, taken), **found}
+
+
+@dataclass
+class _Crowded:
+    """A gateway with streams: `outside` are over the network at most, the others within it."""
+
+    peer: Peer
+    outside: int
+    process: subprocess.Popen[str]
+    crowd: crowd.Crowd
+    count: int = 0
+
+    @classmethod
+    @contextlib.contextmanager
+    def started(cls, config: Path, outside: int) -> Iterator[_Crowded]:
+        port = free_port()
+        command = [sys.executable, "-m", "tests.bench.crowded", str(config), str(port), INSIDE]
+        with piped(*command, port=port) as process:
+            clients = crowd.Crowd(port, lambda number: crowd.held(f"held-{number // crowd.AN_ADDRESS}", number))
+            yield cls(Peer("nexeon", port, process.pid), outside, process, clients)
+
+    async def grow(self, streams: int) -> None:
+        began = time.monotonic()
+        while self.count < streams:
+            self.count = min(streams, self.count + _STEP)
+            await self.crowd.grow(min(self.count, self.outside))
+            await self._told(max(0, self.count - self.outside))
+            if streams > _STEP:
+                print(f"  {self.count:,} open after {time.monotonic() - began:.0f} s", flush=True)
+
+    async def check(self) -> None:
+        """Raises SystemExit where a stream is over."""
+        ended = self.crowd.ended + await self._told(max(0, self.count - self.outside))
+        if ended:
+            raise SystemExit(f"{ended} of {self.count} streams broke off")
+
+    async def _told(self, inside: int) -> int:
+        """How many of those within have ended, once there are so many."""
+        if not inside:
+            return 0
+        return await asyncio.to_thread(self._tell, inside)
+
+    def _tell(self, inside: int) -> int:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(f"{inside}\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit("the gateway with streams ended")
+        return int(line.split()[1])

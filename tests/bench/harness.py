@@ -78,12 +78,25 @@ def program(*command: str, port: int | None = None, environ: Mapping[str, str] |
             process.communicate()
 
 
+@contextmanager
+def piped(*command: str, port: int) -> Iterator[subprocess.Popen[str]]:
+    """A running program that is told what to do, once it accepts connections on `port`. What it complains of goes where
+    the bench's own complaints go. At the end it is killed: what it has under way may take long to end."""
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        _wait(process, port)
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def _wait(process: subprocess.Popen[str], port: int, seconds: float = 120.0) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            assert process.stderr is not None
-            raise SystemExit(f"{process.args!r} ended with {process.returncode}:\n{process.stderr.read()[-2000:]}")
+            said = process.stderr.read()[-2000:] if process.stderr is not None else ""
+            raise SystemExit(f"{process.args!r} ended with {process.returncode}:\n{said}")
         if answers(port):
             return
         time.sleep(0.02)

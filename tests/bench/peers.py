@@ -61,8 +61,10 @@ class Peer:
 
 
 @contextmanager
-def upstream(port: int) -> Iterator[Peer]:
-    with program(sys.executable, "-m", "tests.bench.upstream", str(port), port=port) as pid:
+def upstream(port: int, *more: str) -> Iterator[Peer]:
+    """At `more` addresses of this machine, too."""
+    command = (sys.executable, "-m", "tests.bench.upstream", str(port), "127.0.0.1", *more)
+    with program(*command, port=port) as pid:
         yield Peer("upstream", port, pid)
 
 

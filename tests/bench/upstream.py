@@ -1,4 +1,4 @@
-"""An upstream that costs nothing: canned answers over a raw protocol. `python -m tests.bench.upstream PORT`.
+"""An upstream that costs nothing: canned answers over a raw protocol. `python -m tests.bench.upstream PORT [ADDRESS…]`.
 
 The first part of the path says how it answers: `/json` and `/burst` at once, `/first` with the time in its first text
 and 10 ms later the rest, `/paced`, `/slow` and `/held` with an event every 20 ms, 1 s and 60 s. Each event is an HTTP
@@ -106,11 +106,11 @@ def _now() -> bytes:
     return b"%020d" % time.monotonic_ns()
 
 
-async def main(port: int) -> None:
-    server = await asyncio.get_running_loop().create_server(Upstream, "127.0.0.1", port, backlog=4096)
+async def main(port: int, addresses: list[str]) -> None:
+    server = await asyncio.get_running_loop().create_server(Upstream, addresses, port, backlog=4096)
     print("ready", flush=True)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    uvloop.run(main(int(sys.argv[1])))
+    uvloop.run(main(int(sys.argv[1]), sys.argv[2:] or ["127.0.0.1"]))
