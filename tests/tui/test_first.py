@@ -9,12 +9,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fakes import FakeService
+from fakes import FakeService, account
 from gateways import gateway
 from pilots import Open, call, fill, press, settle, terminal
 from textual.pilot import Pilot
 from textual.widgets import OptionList, Static
 
+from nexeon.errors import AdminError
 from tests.patience import PATIENCE
 from tui.screens.first import FirstScreen
 from tui.screens.secret import SecretScreen
@@ -70,6 +71,28 @@ async def test_it_is_left_at_any_step_and_taken_up_from_the_palette(open_real: O
 async def test_where_there_is_an_account_it_does_not_show_by_itself(open_app: Open) -> None:
     async with open_app(welcome=True) as pilot:
         assert not isinstance(pilot.app.screen, FirstScreen)
+
+
+async def test_what_is_done_stays_done_while_no_gateway_answers(open_app: Open, fake: FakeService) -> None:
+    fake.answers["accounts.create"] = lambda params: fake.accounts[0]
+    fake.refuse["credits.add"] = AdminError("no credit today")
+    async with open_app() as pilot:
+        await press(pilot, ":first")
+        done = steps(pilot)
+        assert done == "✓✓✓✓"
+        fake.gone = True
+        await press(pilot, "r")
+        assert steps(pilot) == done
+        fake.gone = False
+        fake.accounts.clear()
+        await press(pilot, "r")
+        assert steps(pilot)[0] == "○"
+        await press(pilot, "g", "enter")
+        fill(pilot, name="acme")
+        fake.accounts.append(account(0, "acme", "0.00"))
+        await press(pilot, "ctrl+s")
+        assert steps(pilot)[0] == "✓", "it was made, though nothing was granted"
+        assert "no credit today" in [str(each.message) for each in pilot.app._notifications]
 
 
 @asynccontextmanager

@@ -164,7 +164,7 @@ class AdminScreen(QuickScreen[R]):
         job, error = message.job, message.error
         sent = self._sent.pop(job, None)
         lost = isinstance(error, AdminUnreachable) and self.admin.link.where != ""
-        if lost and job in self._loading:  # the line at the bottom says so
+        if lost and (job == LOAD or job in self._loading):  # the line at the bottom says so
             return
         if job == LOAD:
             problem = self.query_one("#problem", Static)

@@ -15,11 +15,11 @@ from textual.message import Message
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from nexeon.errors import NexeonError
+from nexeon.errors import AdminUnreachable, NexeonError
 from tui import checks, show
 from tui.asking import Began, Ended, Heard, ask
 from tui.screens.adding import AddsProviderKeys
-from tui.screens.base import LOAD, Answered
+from tui.screens.base import LOAD, Answered, Refused
 from tui.screens.form import Form
 from tui.screens.secret import SecretScreen
 from tui.widgets.field import Field
@@ -91,20 +91,26 @@ class FirstScreen(AddsProviderKeys):
         self.run_worker(self._look(), group=LOAD, exclusive=True)
 
     async def _look(self) -> None:
-        found = {
-            "accounts": await self._known("accounts.list", limit=2),
-            "keys": await self._known("keys.list", limit=1),
-            "providers": await self._known("provider_keys.list"),
-            "models": await self._known("models.list", limit=1000),
-            "formats": await self._known("playground.list"),
-            "requests": await self._known("requests.list", limit=1),
-        }
-        self.post_message(Answered(LOAD, found))
+        try:
+            found = {
+                "accounts": await self._known("accounts.list", limit=2),
+                "keys": await self._known("keys.list", limit=1),
+                "providers": await self._known("provider_keys.list"),
+                "models": await self._known("models.list", limit=1000),
+                "formats": await self._known("playground.list"),
+                "requests": await self._known("requests.list", limit=1),
+            }
+        except AdminUnreachable as error:  # what was found before stays
+            self.post_message(Refused(LOAD, error))
+        else:
+            self.post_message(Answered(LOAD, found))
 
     async def _known(self, method: str, **params: Any) -> list[dict[str, Any]]:
-        """None of what is not known here, as formats without a gateway."""
+        """None of what is not known here, as formats without a gateway. Raises AdminUnreachable."""
         try:
             items: list[dict[str, Any]] = (await self.admin.link.call(method, **params))["items"]
+        except AdminUnreachable:
+            raise
         except NexeonError:
             return []
         return items
@@ -168,6 +174,8 @@ class FirstScreen(AddsProviderKeys):
     def refused(self, job: str, error: NexeonError) -> None:
         if job == "example":  # the secret must be shown all the same
             self._example("")
+        elif job == "grant":  # there is an account all the same, without credit
+            self.load()
 
     # The steps
 
