@@ -294,7 +294,7 @@ async def _alone(gateway: Gateway, incoming: Incoming, exchange: Exchange, allow
 async def _stream_reply(gateway: Gateway, exchange: Exchange, answer: StreamAnswer) -> Reply:
     stream = ClientStream(exchange, answer, gateway.settler)
     try:
-        if exchange.reservation is not None:
+        if exchange.reservation is not None and not answer.relay.ended:  # else it is charged before anything is told
             await gateway.store.begin(exchange.reservation)
     except BaseException:
         stream.close()
