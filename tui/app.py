@@ -16,6 +16,7 @@ from textual.filter import LineFilter, Monochrome
 from textual.message import Message
 from textual.reactive import reactive
 from textual.screen import Screen
+from textual.widget import AwaitMount
 
 from nexeon.errors import NexeonError
 from tui.commands import commands
@@ -157,8 +158,7 @@ class AdminApp(App[None]):
     def _make_next(self) -> None:
         """Makes a screen that nobody has opened yet, with nobody waiting for it; then the dialogs, then the other
         theme's styles."""
-        if (since := time.monotonic() - self._heard_at) < _CALM:
-            self.set_timer(_CALM - since, self._make_next)
+        if not self._calm(self._make_next):
             return
         while self._ahead:
             place = self._ahead.pop(0)
@@ -175,6 +175,13 @@ class AdminApp(App[None]):
         if next(self._preparing, self) is None:
             self.set_timer(PAUSE / 10, self._make_next)
 
+    def _calm(self, then: Callable[[], None]) -> bool:
+        """Whether nobody types; else `then` is called once that is so."""
+        since = time.monotonic() - self._heard_at
+        if since < _CALM:
+            self.set_timer(_CALM - since, then)
+        return since >= _CALM
+
     def _other_variables(self) -> dict[str, str]:
         """Those of the theme that is not shown."""
         shown, variables = self.theme, self.theme_variables
@@ -189,8 +196,9 @@ class AdminApp(App[None]):
         """Textual shows nothing for 50 ms when another screen comes in front; here that is ready sooner."""
 
     def _restyle_next(self) -> None:
-        """Gives a screen that is not in front its styles after the theme has changed: when it is opened, Textual would
-        parse every style sheet again first."""
+        """Gives a screen that is not in front its styles after the theme has changed."""
+        if not self._calm(self._restyle_next):
+            return
         stacks = (*self._screen_stacks.values(), self._dialogs.values())
         if any(self._restyle(screen) for stack in stacks for screen in stack):
             self.set_timer(PAUSE, self._restyle_next)
@@ -242,13 +250,18 @@ class AdminApp(App[None]):
         """To another screen; dialogs and what was opened there stay as they were."""
         if mode != self.current_mode and not self.screen.is_modal:
             self._visited.append(self.current_mode)
-            self.switch_mode(mode)
+            self._enter(mode)
+
+    def _enter(self, mode: str) -> AwaitMount:
+        for screen in self._screen_stacks.get(mode, ()):
+            self._restyle(screen)  # Textual would go through every style sheet
+        return self.switch_mode(mode)
 
     async def visit(self, mode: str, wanted: str) -> None:
         """To another screen, for a record there."""
         if mode != self.current_mode:
             self._visited.append(self.current_mode)
-            await self.switch_mode(mode)
+            await self._enter(mode)
         if isinstance(self.screen, AdminScreen):
             self.screen.seek(wanted)
 
@@ -257,7 +270,7 @@ class AdminApp(App[None]):
         if len(self.screen_stack) > 1:
             self.action_back_only()
         elif self._visited:
-            await self.switch_mode(self._visited.pop())
+            await self._enter(self._visited.pop())
         else:
             self.exit()
 

@@ -53,6 +53,7 @@ def presses(key: str, account: str) -> Iterator[Press]:
     yield back
     yield Press("t, rotating a key", "t", "A new secret")
     yield Press("Enter, on to its question", ENTER, "is refused after")
+    yield Press("Escape, from a question back to its form", ESCAPE, "A new secret")
     yield back
     yield Press("x, a question", "x", "for good")
     yield Press("Tab, to the other answer", TAB, "Delete")

@@ -27,7 +27,9 @@ class AddsProviderKeys(AdminScreen[None]):
         self._waiting = not known
         if known:
             self._add(known)
-        self.ahead()
+            self.call_after_refresh(self.ahead)
+        else:
+            self.ahead()
 
     def ahead(self) -> None:
         self.run_worker(self._providers(), group=_FORM, exclusive=True)

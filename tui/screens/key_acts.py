@@ -50,7 +50,9 @@ class KeyActs(ActScreen):
         if self._known():
             self._opening = self._offer
             opening(self.admin.known)
-        self.ahead()
+            self.call_after_refresh(self.ahead)
+        else:
+            self.ahead()
 
     def _known(self) -> bool:
         return bool(self.admin.known.get("accounts"))
