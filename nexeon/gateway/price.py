@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any, Final
 
 from nexeon.config import Price
@@ -21,6 +22,7 @@ INPUT_CLASSES: Final = ("input", "cached_input", "cache_write", "cache_write_1h"
 """Disjoint; together they are all that was read."""
 
 _AMOUNTS: Final = tuple(field.name for field in fields(Price) if field.type == "int" and field.name != "markup")
+_amounts: Final = attrgetter(*_AMOUNTS)
 
 
 def cost(price: Price, usage: Mapping[str, Any]) -> int:
@@ -61,13 +63,19 @@ def reported_cost(usage: Mapping[str, Any]) -> Decimal | None:
 
 def price_for(price: Price, usage: Mapping[str, Any]) -> Price:
     """The price that holds for this usage: its tier by input length and service tier."""
+    if not price.tiers and not price.service_tiers:
+        return price
     tier = usage.get("service_tier")
     return price.at(input_total(usage), tier if isinstance(tier, str) else None)
 
 
 def input_total(usage: Mapping[str, Any]) -> int:
     """All input tokens, cached or not."""
-    return sum(int(usage.get(name) or 0) for name in INPUT_CLASSES)
+    total = 0
+    for name in INPUT_CLASSES:
+        if count := usage.get(name):
+            total += int(count)
+    return total
 
 
 def price_note(price: Price, usage: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,7 +84,7 @@ def price_note(price: Price, usage: Mapping[str, Any]) -> dict[str, Any]:
     `markup` is there where it is not 1, in billionths; `reported` is the provider's own cost where that was taken.
     """
     at = price_for(price, usage)
-    note: dict[str, Any] = {name: value for name in _AMOUNTS if (value := getattr(at, name))}
+    note: dict[str, Any] = {name: value for name, value in zip(_AMOUNTS, _amounts(at), strict=True) if value}
     if at.markup != NANO:
         note["markup"] = at.markup
     if at.reported and (reported := reported_cost(usage)) is not None:

@@ -46,7 +46,9 @@ class Settler:
         if exchange.closed:
             return
         exchange.closed = True
-        await asyncio.shield(self._spawn(self._close(exchange, exchange.reservation)))
+        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._spawn(self._tell(over, exchange))
+        await over
 
     def abandon(self, exchange: Exchange) -> None:
         """The same, for whom nobody waits: the client left, or the call failed."""
@@ -74,6 +76,20 @@ class Settler:
 
     def tells_secrets(self, text: str) -> bool:
         return self.clean(text) != text
+
+    async def _tell(self, over: asyncio.Future[None], exchange: Exchange) -> None:
+        """Closes it for whoever waits for `over`, as long as they do. (`shield` takes a loop's turn more.)"""
+        try:
+            await self._close(exchange, exchange.reservation)
+        except asyncio.CancelledError:
+            over.cancel()
+            raise
+        except Exception as error:
+            if not over.done():
+                over.set_exception(error)
+        else:
+            if not over.done():
+                over.set_result(None)
 
     async def _close(self, exchange: Exchange, reservation: Reservation | None) -> None:
         used: dict[str, Any] = {}

@@ -101,6 +101,7 @@ class Preparer:
         self._token = token
         self._stash = stash
         self._materialiser = materialiser
+        self._asked = self.asked_model()
         self._words = Wording(exchange.format, exchange.body)
         self._fetched: dict[tuple[str, str], Fetched] = {}
         self._canonical: dict[str, Any] | None = None
@@ -220,7 +221,7 @@ class Preparer:
         assert exchange.model is not None
         return new_context(
             format=exchange.format.name,
-            model=self.asked_model(),
+            model=self._asked,
             stream=exchange.stream,
             token=self._token,
             body=exchange.body,
@@ -231,7 +232,7 @@ class Preparer:
         """The context of the provider's side."""
         return new_context(
             format=plan.format.name,
-            model=self.asked_model(),
+            model=self._asked,
             upstream_model=plan.target.model,
             provider=plan.name,
             account=account,

@@ -6,6 +6,7 @@ Token limits work as credit does: the estimate is taken at the start, what was u
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from nexeon.config import DefaultLimits, Limits
@@ -34,6 +35,9 @@ _KINDS: Final = (
     _Kind("tpd", "tokens", 86_400.0, "tokens per day"),
     _Kind("concurrency", "calls", HELD, "requests at once"),
 )
+
+
+_amounts: Final = attrgetter(*(kind.field for kind in _KINDS))
 
 
 class _Limit(NamedTuple):
@@ -85,10 +89,8 @@ class Limiter:
 def _limits(
     scope: str, name: str, record: ApiKey | Account | Limits, defaults: Limits, tokens: int
 ) -> Iterable[_Limit]:
-    for kind in _KINDS:
-        limit = getattr(record, kind.field)
-        if limit is None:
-            limit = getattr(defaults, kind.field)
+    for kind, own, default in zip(_KINDS, _amounts(record), _amounts(defaults), strict=True):
+        limit = default if own is None else own
         if limit is not None:
             amount = tokens if kind.unit == "tokens" else 1
             yield _Limit(scope, kind, Claim(f"{scope}:{name}:{kind.unit}", limit, kind.seconds, amount))
