@@ -132,7 +132,11 @@ class AdminApp(App[None]):
     def get_css_variables(self) -> dict[str, str]:
         variables = super().get_css_variables()
         if self.no_color:
-            variables |= {"block-cursor-text-style": "reverse", "block-cursor-blurred-text-style": "underline"}
+            variables |= {
+                "block-cursor-text-style": "reverse",
+                "block-cursor-blurred-text-style": "underline",
+                "input-cursor-text-style": "reverse",
+            }
         return variables
 
     def on_mount(self) -> None:

@@ -111,3 +111,20 @@ async def test_a_kept_dialog_has_the_theme_and_the_size_of_now(open_app: Open) -
         assert form(pilot).styles.background != before
         assert form(pilot).has_class("-short")
         assert form(pilot).query_one(".dialog").region in form(pilot).region
+
+
+async def test_without_colour_the_field_in_front_is_seen(open_app: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with open_app() as pilot:
+        await press(pilot, "3", "n")
+        for name in ("name", "period"):
+            for line in form(pilot).query(FieldLine):
+                line.cursor_blink = False
+            form(pilot).line(name).focus()
+            await settle(pilot)
+            marked = [
+                line.field.name
+                for line in form(pilot).query(FieldLine)
+                if line.display and any(segment.style and segment.style.reverse for segment in line.render_line(0))
+            ]
+            assert marked == [name]
