@@ -10,7 +10,7 @@ from typing import Any
 
 from nexeon.admin import values
 from nexeon.admin.requests import kept
-from nexeon.admin.selection import select
+from nexeon.admin.selection import Texts
 from nexeon.admin.values import KEEP, iso
 from nexeon.admin.views import View, key_view, page
 from nexeon.errors import Conflict, NotFound, StoreError
@@ -27,6 +27,7 @@ class Keys:
         """The log of requests knows when a key was used last."""
         self._store = store
         self._log = log
+        self._texts = Texts(_texts)
 
     async def create(
         self,
@@ -71,11 +72,9 @@ class Keys:
         owner = None if account is None else (await self._store.account(values.text("account", account))).id
         every = await self._store.api_keys(owner)
         owners = await self._owners(search)
-
-        def texts(key: ApiKey) -> tuple[str, ...]:
-            return (key.name, key.id, key.last4, owners.get(key.account, ""))
-
-        found, following = await select(every, search, after, limit, texts)
+        of_them = (lambda key: key.account in owners) if owners else None
+        known = self._texts if owner is None else Texts(_texts)
+        found, following = await known.select(every, search, after, limit, of_them)
         return page(await self._views(found), following)
 
     async def show(self, *, key: Any) -> View:
@@ -170,3 +169,7 @@ class Keys:
         if len(named) > 1:
             raise Conflict(f"{len(named)} keys are named `{wanted}`: use the id, one of `nexeon keys list`")
         return named[0]
+
+
+def _texts(key: ApiKey) -> tuple[str, ...]:
+    return key.name, key.id, key.last4

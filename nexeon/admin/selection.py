@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol, TypeVar
+from array import array
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from nexeon.admin import values
 
 _SLICE: Final = 2000
 """So many records are looked at before others may run: about a millisecond."""
+
+_AT_ONCE: Final = 20
+"""The same in slices whose texts are known."""
 
 
 class Named(Protocol):
@@ -28,13 +34,9 @@ async def select(
     With `search`, those where one of `texts` holds it, whatever the case. Raises AdminError.
     """
     most = values.count("limit", limit, least=1)
-    start = 0
-    if after is not None:
-        start = next((place for place, each in enumerate(every, 1) if each.id == after), 0)
+    start = _start(every, after)
     if search is None:
-        end = start + most
-        found = list(every[start:end])
-        return found, found[-1].id if end < len(every) and found else None
+        return _page(every, start, most)
     wanted = values.text("search", search).casefold()
     matching: list[R] = []
     for begin in range(start, len(every), _SLICE):
@@ -45,3 +47,90 @@ async def select(
                     return matching[:most], matching[most - 1].id
         await asyncio.sleep(0)
     return matching, None
+
+
+def _start(every: Sequence[R], after: Any) -> int:
+    return 0 if after is None else next((place for place, each in enumerate(every, 1) if each.id == after), 0)
+
+
+def _page(every: Sequence[R], start: int, most: int) -> tuple[list[R], str | None]:
+    end = start + most
+    found = list(every[start:end])
+    return found, found[-1].id if end < len(every) and found else None
+
+
+_BETWEEN: Final = "\0"
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Records and their texts, one after the other; `starts` is where each record's begin."""
+
+    records: Sequence[Any]
+    text: str
+    starts: array[int]
+
+    def matching(self, wanted: str, also: Collection[int], start: int) -> Iterator[int]:
+        """Places of records from `start` on whose texts hold it, and those of `also`, in their order."""
+        others = iter(sorted(place for place in also if place >= start))
+        other = next(others, None)
+        place = start
+        while place < len(self.records):
+            at = self.text.find(wanted, self.starts[place])
+            place = bisect_right(self.starts, at) - 1 if at >= 0 else len(self.records)
+            while other is not None and other <= place:
+                if other < place:
+                    yield other
+                other = next(others, None)
+            if at >= 0:
+                yield place
+            place += 1
+
+
+class Texts(Generic[R]):
+    """The texts of records, kept joined from one search to the next: to look through 100,000 takes 3 ms, where asking
+    each for its texts takes 50. What has changed meanwhile is joined anew."""
+
+    def __init__(self, texts: Callable[[R], tuple[str, ...]]) -> None:
+        self._texts = texts
+        self._parts: list[_Part] = []
+
+    async def select(
+        self, every: Sequence[R], search: Any, after: Any, limit: Any, also: Callable[[R], bool] | None = None
+    ) -> tuple[list[R], str | None]:
+        """As the function `select`; with a search, those of `also`, too."""
+        most = values.count("limit", limit, least=1)
+        start = _start(every, after)
+        if search is None:
+            return _page(every, start, most)
+        wanted = values.text("search", search).casefold()
+        found: list[R] = []
+        for number, begin in enumerate(range(0, len(every), _SLICE)):
+            if begin + _SLICE <= start or _BETWEEN in wanted:
+                continue
+            part, made = self._part(number, every[begin : begin + _SLICE])
+            others = [place for place, each in enumerate(part.records) if also(each)] if also is not None else ()
+            for place in part.matching(wanted, others, max(start - begin, 0)):
+                found.append(part.records[place])
+                if len(found) > most:
+                    return found[:most], found[most - 1].id
+            if made or others or not number % _AT_ONCE:
+                await asyncio.sleep(0)
+        return found, None
+
+    def _part(self, number: int, records: Sequence[R]) -> tuple[_Part, bool]:
+        """The part of that number, and whether it was made anew."""
+        known = self._parts[number] if number < len(self._parts) else None
+        if known is not None and known.records == records:
+            return known, False
+        lines = [_BETWEEN.join(self._texts(each)).casefold() for each in records]
+        starts = array("Q")
+        at = 0
+        for line in lines:
+            starts.append(at)
+            at += len(line) + 1
+        part = _Part(records, _BETWEEN.join(lines), starts)
+        while len(self._parts) <= number:
+            self._parts.append(_Part((), "", array("Q")))
+        self._parts[number] = part
+        return part, True
