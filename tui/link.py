@@ -12,10 +12,12 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Literal, TypeVar
 
 from nexeon.admin import AdminClient
-from nexeon.errors import AdminUnreachable
+from nexeon.errors import AdminUnreachable, NexeonError
 
 T = TypeVar("T")
-State = Literal["connecting", "up", "lost"]
+State = Literal["connecting", "refused", "up", "lost"]
+"""`refused`: somebody is there who does not serve us, as without the right token."""
+
 Connect = Callable[[], Awaitable[AdminClient]]
 
 
@@ -28,6 +30,8 @@ class Link:
 
     def __init__(self, connect: Connect, changed: Callable[[], None]) -> None:
         self.state: State = "connecting"
+        self.reached = False
+        """Whether anything was ever answered."""
         self.where: Literal["", "gateway", "store"] = ""
         self.place = ""
         self._connect = connect
@@ -45,6 +49,11 @@ class Link:
         except AdminUnreachable:
             self._is("lost")
             raise
+        except NexeonError:
+            if not self.reached:
+                self._is("refused")
+            raise
+        self.reached = True
         self._is("up")
         return answer
 

@@ -25,7 +25,9 @@ KEEP: Final = Keep()
 def text(name: str, value: Any, *, empty: bool = False) -> str:
     """One printable line without white space around it."""
     if not isinstance(value, str) or len(value) > _LONGEST or not value.isprintable():
-        raise AdminError(f"{name}: give one line of text, at most {_LONGEST} characters")
+        unseen = next((each for each in value if not each.isprintable()), "") if isinstance(value, str) else ""
+        why = f" (U+{ord(unseen):04X} is none that can be seen)" if unseen else ""
+        raise AdminError(f"{name}: give one line of text, at most {_LONGEST} characters{why}")
     if not value.strip() and not empty:
         raise AdminError(f"{name}: it must not be empty")
     return value.strip()

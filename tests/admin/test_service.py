@@ -318,3 +318,10 @@ async def test_explain_is_given_to_whoever_knows_the_mappings() -> None:
         await call(service, "explain", model="none", format="a.b", request=request)
     with pytest.raises(AdminError, match="ask a running gateway"):
         await call(AdminService(MemoryStore()), "explain", model="m", format="a.b", request=request)
+
+
+async def test_a_name_that_cannot_be_seen_is_refused_by_its_character(service: AdminService) -> None:
+    with pytest.raises(AdminError, match=r"name: give one line of text, at most 200 characters \(U\+200D is none"):
+        await call(service, "accounts.create", name="a\u200db")
+    with pytest.raises(AdminError, match=r"at most 200 characters$"):
+        await call(service, "accounts.create", name="a" * 201)

@@ -249,3 +249,15 @@ async def test_an_export_that_ends_early_leaves_what_was_there(tmp_path: Path, f
     await link.close()
     assert os.listdir(tmp_path) == ["ledger.csv"]
     assert path.read_text() == "before"
+
+
+async def test_a_long_name_makes_a_file_name_that_can_be_written(open_real: Open) -> None:
+    async with open_real() as pilot:
+        await call(pilot, "accounts.create", name="株" * 199)
+        await accounts(pilot)
+        await press(pilot, "enter", "s")
+        assert isinstance(pilot.app.screen, FormScreen)
+        path = pilot.app.screen.values()["path"]
+        assert path.startswith("株")
+        assert path.endswith("-ledger.csv")
+        assert len(os.fsencode(path)) < 255

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 from fakes import FakeService
-from pilots import Open, press, settle
+from pilots import Open, press, settle, terminal
 from textual.app import App
 from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.widgets import Input, Static
 
-from nexeon.errors import AdminError
+from nexeon.errors import AdminError, AdminUnreachable, NexeonError
 from tests.patience import until
 from tui.app import AdminApp
 from tui.places import PLACES
@@ -141,6 +141,30 @@ async def test_a_gateway_that_goes_away_is_told_and_found_again(open_app: Open, 
         app._seek()
         await settle(pilot)
         assert app.whereabouts[0] == "up"
+
+
+async def test_who_was_never_reached_and_why_is_told(fake: FakeService) -> None:
+    errors: list[NexeonError] = [AdminUnreachable("nobody there", sent=False), AdminError("another token")]
+
+    async def connect() -> FakeService:
+        if errors:
+            raise errors[0]
+        return fake
+
+    async with terminal(connect) as pilot:
+        app = pilot.app
+        for error, sign in ((errors[0], "lost, trying again"), (errors[1], "not connected")):
+            errors[:] = [error]
+            for place in ("1", "2"):
+                await press(pilot, place, "r")
+                problem = app.screen.query_one("#problem", Static)
+                assert problem.display
+                assert str(error) in str(problem.render())
+                assert sign in str(app.screen.query_one("#where", Static).render())
+        errors.clear()
+        await press(pilot, "r")
+        assert not app.screen.query_one("#problem").display
+        assert "gateway" in str(app.screen.query_one("#where", Static).render())
 
 
 async def test_a_refused_list_says_why_until_it_works(open_app: Open, fake: FakeService) -> None:

@@ -33,6 +33,9 @@ from tui.widgets.table import Cell, Item, RecordTable
 _PAGE = 100
 _AROUND = 6
 """Columns around the figures."""
+_LONGEST = 60
+"""Characters of an account's name in that of a file: four bytes each, a file system takes 255."""
+
 _LEDGER, _MORE, _SPENT = "ledger", "more", "spent"
 
 
@@ -199,7 +202,7 @@ class AccountScreen(AccountActs):
 
     def action_save(self) -> None:
         name = self._account_shown["name"]
-        safe = "".join(char if char.isalnum() or char in "-_." else "_" for char in name)
+        safe = "".join(char if char.isalnum() or char in "-_." else "_" for char in name)[:_LONGEST]
         if self.app.is_web:
             self.run_worker(self._deliver(f"{safe}-ledger.csv"), group="export", exclusive=True)
             return
@@ -212,7 +215,7 @@ class AccountScreen(AccountActs):
 
     async def _export(self, path: Path) -> None:
         def progress(entries: int) -> None:
-            self.post_message(Exporting(f"{entries:,} entries saved …"))
+            self.post_message(Exporting(f"{_entries(entries)} saved …"))
 
         try:
             entries = await export_ledger(self.admin.link, self._account_shown["id"], path, progress)
@@ -223,7 +226,7 @@ class AccountScreen(AccountActs):
             raise
         else:
             where = path.name if self.app.is_web else path
-            self.post_message(Exporting(f"{entries:,} entries saved in {where}", "over"))
+            self.post_message(Exporting(f"{_entries(entries)} saved in {where}", "over"))
 
     async def _deliver(self, name: str) -> None:
         """To the browser, which saves it where it saves things."""
@@ -267,3 +270,7 @@ def _further(account: Item) -> Iterable[tuple[str, str]]:
         if account[name] is not None:
             yield label, show.count(account[name])
     yield "Id", account["id"]
+
+
+def _entries(number: int) -> str:
+    return "1 entry" if number == 1 else f"{number:,} entries"

@@ -163,7 +163,7 @@ class AdminScreen(QuickScreen[R]):
         self._settle()
         job, error = message.job, message.error
         sent = self._sent.pop(job, None)
-        lost = isinstance(error, AdminUnreachable) and self.admin.link.where != ""
+        lost = isinstance(error, AdminUnreachable) and self.admin.link.reached
         if lost and (job == LOAD or job in self._loading):  # the line at the bottom says so
             return
         if job == LOAD:

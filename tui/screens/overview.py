@@ -42,12 +42,14 @@ class OverviewScreen(AdminScreen[None]):
         self._seen = show.NONE
 
     def compose_body(self) -> ComposeResult:
-        yield RecordTable(
+        problems = RecordTable(
             (Column("", 1), Column("What", 22, flex=True), Column("Needs attention", 30, flex=True)),
             self._problem_row,
             key=lambda item: f"{item['kind']} {item['id']}",
             id="problems",
         )
+        problems.display = False  # until there are some
+        yield problems
         yield Static(id="fine", markup=False)
         with Horizontal(id="figures"):
             yield Figure("requests/s", id="requests")
@@ -82,7 +84,7 @@ class OverviewScreen(AdminScreen[None]):
 
     def _tell_lost(self) -> None:
         """What was true may not be so any more, once nobody answers."""
-        if self.admin.link.state == "lost":
+        if self.admin.link.state == "lost" and self.admin.link.reached:
             self.query_one("#problems").display = False
             fine = self.query_one("#fine", Static)
             fine.display = True

@@ -13,7 +13,7 @@ from tui.widgets.keyline import KeyLine
 _WIDE = 140
 """Columns from which on there is room for the place, too."""
 
-_SIGNS = {"connecting": ("◌", "dim"), "up": ("●", "$success"), "lost": ("✖", "$error")}
+_SIGNS = {"connecting": ("◌", "dim"), "refused": ("✖", "$error"), "up": ("●", "$success"), "lost": ("✖", "$error")}
 
 
 class StatusBar(Horizontal):
@@ -28,10 +28,11 @@ class StatusBar(Horizontal):
     def _show(self, whereabouts: tuple[str, str, str]) -> None:
         state, where, place = whereabouts
         sign, style = _SIGNS[state]
-        words = {"connecting": "connecting", "lost": f"{where or 'service'} lost, trying again"}.get(state, where)
+        lost = f"{where or 'service'} lost, trying again"
+        words = {"connecting": "connecting", "refused": "not connected", "lost": lost}.get(state, where)
         room = max(self.app.size.width // 3 - len(words) - 4, 0) if self.app.size.width >= _WIDE else 0
         if state == "up" and room > 6:
             words += " " + show.tail(place, room)
         self.query_one("#where", Static).update(
-            Content.assemble((f"{sign} ", style), (words, "$error" if state == "lost" else "dim"))
+            Content.assemble((f"{sign} ", style), (words, style if style == "$error" else "dim"))
         )
