@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 _HEAD = re.compile(rb"j1 ([0-9a-f]{8}) (\d{1,10}) (\d{1,10})\n")
 _STEP = 1 << 20
+# So far ahead of what is written the file is filled, where it can be allocated without.
+_SOON = 4 * _STEP
 # How long a line that nobody waits for may stay in memory.
 _LAZY = 0.01
 
@@ -86,7 +88,7 @@ class Journal:
         """Goes on where `read` said that the segment ends. Raises StoreUnavailable."""
         self._folder = folder
         self.generation = generation
-        self._length = self._allocated = length
+        self._length = self._allocated = self._filled = length
         self._number = number
         with reported(f"the journal in {folder} cannot be opened"):
             self._file = _open(segment(folder, generation))
@@ -228,10 +230,16 @@ class Journal:
     def _allocate(self, size: int) -> None:
         if size <= self._allocated:
             return
+        soon = size
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(self._file, self._allocated, size - self._allocated)
+            soon = min(size, self._length + _SOON)
         # Written now: a sync of what was only allocated changes the file's extents as well, which takes a fifth longer.
-        write_all(self._file, bytes(size - self._allocated), self._allocated)
+        # Not all of it: for very many calls under way it is hundreds of megabytes.
+        begin = max(self._filled, self._length)
+        if begin < soon:
+            write_all(self._file, bytes(soon - begin), begin)
+            self._filled = soon
         self._allocated = size
 
     def _next_segment(self) -> None:
@@ -241,7 +249,7 @@ class Journal:
         os.close(self._file)
         self._file = following
         self.generation += 1
-        self._length = self._allocated = self._number = 0
+        self._length = self._allocated = self._filled = self._number = 0
 
 
 def _open(path: Path) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from nexeon.errors import StoreCorrupt, StoreUnavailable
+from nexeon.store.files import write_all
 from nexeon.store.journal import Journal, read, segment
 from tests.patience import until
 
@@ -175,6 +176,32 @@ async def test_room_is_made_ahead_and_given_back(tmp_path: Path) -> None:
     assert read(path, last=True)[0] == [b"x" * 1000]
     await journal.close()
     assert path.stat().st_size < 1100
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="without it, room is made by filling it")
+async def test_much_room_is_allocated_but_not_filled_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room for what 100,000 calls under way may still write would take seconds, with every request behind it."""
+    filled = []
+
+    def counted(descriptor: int, data: bytes, offset: int) -> None:
+        filled.append(len(data))
+        write_all(descriptor, data, offset)
+
+    monkeypatch.setattr("nexeon.store.journal.write_all", counted)
+    journal = Journal(tmp_path, 1)
+    room = 50 << 20
+    await journal.make_room(room)
+    path = segment(tmp_path, 1)
+    assert path.stat().st_blocks * 512 >= room
+    assert sum(filled) <= 8 << 20
+    lines = [bytes([65 + number]) * (3 << 20) for number in range(6)]
+    for line in lines:  # beyond what was filled, before and after more of it is
+        journal.append(line)
+        await journal.durable()
+        await journal.make_room(room)
+    assert read(path, last=True)[0] == lines
+    await journal.close()
+    assert read(path, last=True)[0] == lines
 
 
 async def test_a_full_disk_is_found_when_room_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
