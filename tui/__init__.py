@@ -5,6 +5,7 @@ How it is built
 `app.py`      the app: modes (one for each screen of `places.py`), keys, themes, the state of the connection
 `link.py`     the connection: an AdminClient in a thread of its own; nothing else here does I/O, but for the playground
 `drivers.py`  what is typed: an Escape is heard as soon as it is told from an arrow key
+`sheets.py`   the style sheets, parsed once for each theme
 `screens/`    one file a screen; `base.py`, `listing.py`, `form.py`, `confirm.py`, `record.py` are what they are made of
 `widgets/`    what several screens show; widgets know no method of the admin service
 `nexeon.tcss` how it looks; `show.py` makes figures, amounts and times readable
@@ -23,6 +24,8 @@ Anything else is an `AdminScreen`:
 - What the screen can do is a binding with an `action_…`; `acts()` adds what only the command palette has.
 - What destroys goes through `self.confirm("Delete", "key `ci` of acme", then)`: the thing is named, and asked once.
   What needs values goes through `self.fill(Form(…), then)`.
+- A dialog of another kind is a `Dialog` (see `screens/confirm.py`): one of each is kept, so it takes what is asked in
+  `ask`, and shows it in `show`; `self.admin.dialog(Kind)` has it, `self.app.push_screen` opens it.
 - Text that came from elsewhere is never markup: use `rich.text.Text`, or `Static(…, markup=False)`.
 
 Tests stand in `tests/tui`: the fixture `open_app` opens the app over a `FakeService`, for a screen's own behaviour,
