@@ -7,6 +7,7 @@ import json
 
 from fakes import FakeService
 from pilots import Open, press, settle
+from textual.events import Paste
 from textual.pilot import Pilot
 from textual.widgets import Static, TabPane, TextArea
 
@@ -86,6 +87,27 @@ async def test_a_pasted_request_is_explained_for_each_target(open_app: Open, fak
         await pilot.press("q")
         await settle(pilot)
         assert isinstance(pilot.app.screen, ModelsScreen)
+
+
+async def test_a_request_is_pasted_anywhere_and_stays_when_the_format_changes(
+    open_app: Open, fake: FakeService
+) -> None:
+    async with open_app(size=(150, 40)) as pilot:
+        await press(pilot, "5", "e")
+        screen = pilot.app.screen
+        assert isinstance(screen, ExplainScreen)
+        mine = {"model": "swift-2-mini", "say": "x" * 100_000}
+        screen.post_message(Paste(json.dumps(mine)))
+        await settle(pilot)
+        assert fake.asked[-1] == ("explain", {"model": "swift-2-mini", "format": "house.chat", "request": mine})
+        screen.query_one("#format").focus()
+        await press(pilot, "right")
+        assert fake.asked[-1][1]["format"] == "house.notes"
+        assert fake.asked[-1][1]["request"] == mine
+        screen.set_focus(None)
+        screen.post_message(Paste("[1, 2"))
+        await settle(pilot)
+        assert "not JSON" in [str(each.message) for each in pilot.app._notifications][-1]
 
 
 async def test_explain_can_be_left_before_it_is_whole(open_app: Open) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -10,6 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
+from textual.events import Paste
 from textual.highlight import highlight
 from textual.message import Message
 from textual.widgets import Input, Static, TabbedContent, TabPane, TextArea
@@ -43,6 +45,8 @@ class ExplainScreen(AdminScreen[None]):
     def __init__(self, model: str) -> None:
         super().__init__()
         self._model = model
+        self._shown = ""
+        """The example that stands there, unless somebody has put something else in its place."""
 
     def compose_body(self) -> ComposeResult:
         with Horizontal(id="explain"):
@@ -76,16 +80,31 @@ class ExplainScreen(AdminScreen[None]):
                 self._format.ask(Field("format", "Format", kind="choice", choices=choices))
                 self._example()
             case "example":
-                self.query_one("#request", TextArea).text = json.dumps(result["body"], indent=2, ensure_ascii=False)
+                self._shown = json.dumps(result["body"], indent=2, ensure_ascii=False)
+                self.query_one("#request", TextArea).text = self._shown
                 self.action_explain()
             case "explain":
                 self.post_message(Explained(result))
 
     @on(Input.Changed, "#format")
     def _example(self) -> None:
-        """The same prompt in that format, to begin with."""
-        if (chosen := self._format.answer) and self._model:
+        """The same prompt in that format, to begin with; what somebody has written or pasted stays."""
+        if self.query_one("#request", TextArea).text != self._shown:
+            self.action_explain()
+        elif (chosen := self._format.answer) and self._model:
             self.ask("example", "playground.compose", format=chosen, model=self._model, prompt=_PROMPT, max_tokens=1000)
+
+    def on_paste(self, event: Paste) -> None:
+        """Where nothing is edited, a request that is pasted takes the place of the one that stands there, for the model
+        that it names."""
+        if isinstance(self.focused, Input | TextArea):
+            return
+        event.stop()
+        self.query_one("#request", TextArea).text = event.text
+        with contextlib.suppress(ValueError, LookupError, TypeError):
+            if isinstance(named := json.loads(event.text)["model"], str):
+                self.query_one("#model", Input).value = named
+        self.action_explain()
 
     @on(Explained)
     async def _show(self, message: Explained) -> None:
