@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from nexeon.mapping.pytree import Block, at_line, called, compared, got, is_missing, is_name, mentions, named
+from nexeon.mapping.pytree import Block, at_line, called, compared, got, is_missing, is_name, looked_at, mentions, named
 from nexeon.mapping.statements import guarded_by
 
 
@@ -17,6 +17,11 @@ def read_for_sure(block: Block) -> None:
             if isinstance(inner, list):
                 read_for_sure(inner)
         guard = block[position - 1] if position else None
+        look = looked_at(guard) if guard is not None else None
+        sure = _read_of(statement, look) if look is not None else None
+        if sure is not None and position + 1 < len(block) and _fails(block[position + 1], sure[0]):
+            assert isinstance(statement, ast.Assign)
+            statement.value = at_line(ast.Subscript(named(look or "", statement), sure[1], ast.Load()), statement)
         if position + 1 < len(block) and isinstance(statement, ast.Assign) and isinstance(guard, ast.Assign):
             found = got(statement.value)
             owner = guarded_by(guard.value)
@@ -29,6 +34,15 @@ def read_for_sure(block: Block) -> None:
             read = ast.Subscript(named(owner, statement), ast.Constant(found[1]), ast.Load())
             block[position - 1] = at_line(ast.Assign([target], at_line(read, statement)), statement)
             block[position] = at_line(ast.Assign(guard.targets, named(owner, statement)), statement)
+
+
+def _read_of(statement: ast.stmt, owner: str) -> tuple[str, ast.Constant] | None:
+    """(name, key) of `name = owner.get('key', MISSING)`."""
+    target = statement.targets[0] if isinstance(statement, ast.Assign) else None
+    found = got(statement.value) if isinstance(statement, ast.Assign) else None
+    if found is None or found[0] != owner or not is_missing(found[2]) or not isinstance(target, ast.Name):
+        return None
+    return target.id, ast.Constant(found[1])
 
 
 def _fails(question: ast.stmt, name: str) -> bool:

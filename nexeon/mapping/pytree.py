@@ -71,6 +71,24 @@ def clones(block: Iterable[ast.stmt], names: Mapping[str, ast.expr] | None = Non
     return [clone(one, names) for one in block]
 
 
+def replaced(node: ast.AST, change: Callable[[ast.AST], ast.AST | None]) -> ast.AST:
+    """The node, with what `change` gives in place of it or of what is in it; None leaves a node as it is."""
+    made = change(node)
+    if made is not None:
+        return made
+    kind = type(node)
+    if kind is ast.Name or kind is ast.Constant:
+        return node
+    fields = node.__dict__
+    for field in _CHILDREN[kind]:
+        value = fields.get(field)
+        if type(value) is list:
+            fields[field] = [replaced(one, change) if one is not None else None for one in value]
+        elif value is not None:
+            fields[field] = replaced(value, change)
+    return node
+
+
 def named(identifier: str, at: ast.AST) -> ast.Name:
     """A name that is read, on the line of another node."""
     return at_line(ast.Name(identifier, ast.Load()), at)

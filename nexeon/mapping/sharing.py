@@ -5,10 +5,10 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Any, Final
 
 from nexeon.mapping.filtering import KIND, LONE
-from nexeon.mapping.pytree import Block, at_line, called, compared, got, is_missing, is_name, walk_all
+from nexeon.mapping.pytree import Block, at_line, called, compared, got, is_missing, is_name, replaced, walk_all
 
 _Part = tuple[str, str | int]
 """(map or list, key or position)."""
@@ -22,13 +22,16 @@ def shared(function: ast.FunctionDef, fresh: Callable[[], str], *, maps_only: bo
         pass
     if not maps_only:
         _Values(stores, fresh).block(function.body)
-        facts = _Facts(_Maps(stores, fresh))
-        function.body = [facts.visit(one) for one in function.body]
+        maps = _Maps(stores, fresh)
+        for one in function.body:
+            replaced(one, maps.fact)
 
 
 def shared_kinds(function: ast.FunctionDef, fresh: Callable[[], str]) -> None:
     """The same for what filters ask of a list's only item."""
-    _Lone(_stores(function), fresh).block(function.body)
+    calls = [called(one, "filter_where", "filter_reject") for one in walk_all(function.body)]
+    if len(calls) - calls.count(None) >= _FEWEST:
+        _Lone(_stores(function), fresh).block(function.body)
 
 
 def _stores(function: ast.FunctionDef) -> Counter[str]:
@@ -138,6 +141,15 @@ class _Maps(_Sharing):
         test = ast.Compare(kind, [ast.Is()], [ast.Name("dict", ast.Load())])
         return ast.IfExp(test, ast.Name(own, ast.Load()), ast.Name("EMPTY", ast.Load()))
 
+    def fact(self, node: ast.AST) -> ast.expr | None:
+        """What is read once from a map of the context."""
+        part = self.part(node)
+        if part is None or part[0] != "ctx":
+            return None
+        assert isinstance(node, ast.IfExp)
+        assert isinstance(node.body, ast.Call)
+        return at_line(ast.Call(ast.Attribute(_fact(part[1]), "get", ast.Load()), node.body.args, []), node)
+
     def again(self, node: ast.expr, variable: str) -> ast.expr:
         assert isinstance(node, ast.IfExp)
         assert isinstance(node.body, ast.Call)
@@ -149,20 +161,6 @@ def _fact(name: str | int) -> ast.expr:
     """A map of the context, which is there or not, and never anything else."""
     read = ast.Call(ast.Attribute(ast.Name("ctx", ast.Load()), "get", ast.Load()), [ast.Constant(name)], [])
     return ast.BoolOp(ast.Or(), [read, ast.Name("EMPTY", ast.Load())])
-
-
-class _Facts(ast.NodeTransformer):
-    """What is read once from a map of the context."""
-
-    def __init__(self, maps: _Maps) -> None:
-        self._maps = maps
-
-    def visit_IfExp(self, node: ast.IfExp) -> ast.AST:
-        part = self._maps.part(node)
-        if part is None or part[0] != "ctx":
-            return self.generic_visit(node)
-        assert isinstance(node.body, ast.Call)
-        return at_line(ast.Call(ast.Attribute(_fact(part[1]), "get", ast.Load()), node.body.args, []), node)
 
 
 class _Values(_Sharing):
@@ -246,17 +244,20 @@ class _Lone(_Sharing):
         return at_line(ast.Call(name, [ast.Name(variable, ast.Load()), *node.args], []), node)
 
 
-class _Replacing(ast.NodeTransformer):
+class _Replacing:
     def __init__(self, sharing: _Sharing, part: _Part, variable: str) -> None:
         self._sharing = sharing
         self._part = part
         self._variable = variable
 
-    def generic_visit(self, node: ast.AST) -> ast.AST:
-        if self._sharing.part(node) == self._part:
-            assert isinstance(node, ast.expr)
-            return self._sharing.again(node, self._variable)
-        return super().generic_visit(node)
+    def visit(self, node: Any) -> Any:
+        return replaced(node, self._change)
+
+    def _change(self, node: ast.AST) -> ast.expr | None:
+        if self._sharing.part(node) != self._part:
+            return None
+        assert isinstance(node, ast.expr)
+        return self._sharing.again(node, self._variable)
 
 
 def _stored(statement: ast.stmt) -> set[str]:

@@ -19,6 +19,7 @@ from nexeon.mapping.pytree import (
     mentions,
     named,
     reads,
+    replaced,
     walk_all,
 )
 
@@ -34,16 +35,17 @@ def renamed(function: ast.FunctionDef, names: Names) -> bool:
         return False
     instead = resolved(instead)
 
-    class Plain(ast.NodeTransformer):
-        def visit_NamedExpr(self, node: ast.NamedExpr) -> ast.AST:
-            node.value = self.visit(node.value)
-            return node.value if node.target.id in instead else node
+    def plain(node: ast.AST) -> ast.AST | None:
+        kind = type(node)
+        if kind is ast.Name:
+            other = instead.get(node.id) if type(node.ctx) is ast.Load else None  # type: ignore[attr-defined]
+            return named(other.id, node) if isinstance(other, ast.Name) else None
+        if isinstance(node, ast.NamedExpr) and node.target.id in instead:
+            return replaced(node.value, plain)
+        return None
 
-        def visit_Name(self, node: ast.Name) -> ast.AST:
-            other = instead.get(node.id) if isinstance(node.ctx, ast.Load) else None
-            return named(other.id, node) if isinstance(other, ast.Name) else node
-
-    function.body = [Plain().visit(one) for one in function.body]
+    for one in function.body:
+        replaced(one, plain)
     return True
 
 
