@@ -66,7 +66,7 @@ class Exchange:
     `tell_cost`: the client wants to know the charge. `keeping` is there where the answer is kept under an idempotency
     key.
     `doubts` are counts of the provider's usage that cannot be.
-    `headers` are those of the client's own that its format's mapping reads.
+    `headers` are those of the client's own that its format's mapping reads. `renewed` is when its credit was kept on.
     """
 
     id: str
@@ -110,6 +110,7 @@ class Exchange:
     headers: Mapping[str, str] = field(default_factory=dict)
     tell_cost: bool = False
     keeping: Keeping | None = None
+    renewed: float = 0.0
 
     @property
     def price(self) -> Price:

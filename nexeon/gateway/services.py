@@ -50,7 +50,7 @@ _LAST_SPANS: Final = 10.0
 """Seconds that charges of the last requests of an earlier configuration may take, whose traces are sent then."""
 
 _AT_ONCE: Final = 100
-"""Streams that are cut before others go on."""
+"""Streams that are cut, or looked at, before others go on."""
 
 _log = logging.getLogger("nexeon.gateway")
 
@@ -209,12 +209,17 @@ class Services:
         await self._end_tracers()
 
     async def renew(self, older: float = HOLD / 3) -> None:
-        """Keeps the credit of calls that have been under way for longer than so many seconds. Raises StoreError."""
+        """Keeps the credit of calls that have been under way, or kept it, for longer than so many seconds. Raises
+        StoreError."""
         now = time.monotonic()
         for gateway in list(self.gateways()):
-            for exchange in list(gateway.calls.values()):
-                if exchange.reservation is not None and not exchange.closed and now - exchange.started > older:
+            for number, exchange in enumerate(list(gateway.calls.values()), 1):
+                if number % _AT_ONCE == 0:
+                    await asyncio.sleep(0)
+                since = now - max(exchange.started, exchange.renewed)
+                if exchange.reservation is not None and not exchange.closed and since > older:
                     await self.store.renew(exchange.reservation, HOLD)
+                    exchange.renewed = now
 
     def _watch_loop(self) -> None:
         """Measures how late the event loop is, now and then."""
