@@ -7,7 +7,8 @@ neighbours merged and put into the order that the format wants. `tests/bench/tes
 beside the mappings. Left out, with NotImplementedError: MCP servers and tools that a provider runs itself, towards
 Messages, and schemas that Messages takes only when closed.
 
-It is written to be fast: plain code, no layer between, text and ids looked at once. What is no translation it takes
+It is plain code with no layer between, as one writes it who has speed in mind: each part is looked at once, and what
+needs no work is told apart early. It is not tuned beyond what is good to read. What is no translation it takes
 from the engine as libraries: seals, stand-ins, data URLs, JSON.
 """
 

@@ -351,11 +351,10 @@ def _block(part: Any) -> Map:
         block = {"type": "video", "source": _address((part.get(kind) or NOTHING).get("url"), part)}
     else:
         return {"type": "opaque", "format": "openai.chat", "data": part}
-    if len(part) > 2:
-        mark(part, block)
-        rest = {key: value for key, value in part.items() if key not in ("type", kind, "cache_control")}
-        if rest:
-            block["extra"] = {"openai.chat": rest}
+    mark(part, block)
+    rest = {key: value for key, value in part.items() if key not in ("type", kind, "cache_control")}
+    if rest:
+        block["extra"] = {"openai.chat": rest}
     return block
 
 

@@ -8,6 +8,7 @@ from tests.bench.handwritten.parts import NOTHING, NUMBERS, Map, Refused, empty,
 
 NUMERIC: Final = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty", "seed")
 OUTPUT: Final = (("verbosity", str), ("modalities", list), ("audio", dict), ("prediction", dict))
+_TOOL: Final = frozenset({"type", "function", "cache_control"})
 _PLACE: Final = ("city", "region", "country", "timezone")
 
 
@@ -53,11 +54,9 @@ def _tool(tool: Any, body: Map) -> Map:
             for key in ("name", "description", "parameters", "strict"):
                 if key in function:
                     made[key] = function[key]
-        if len(tool) > 2:
-            mark(tool, made)
-            rest = {key: value for key, value in tool.items() if key not in ("type", "function", "cache_control")}
-            if rest:
-                made["extra"] = {"openai.chat": rest}
+        mark(tool, made)
+        if rest := rest_of(tool, _TOOL):
+            made["extra"] = {"openai.chat": rest}
         return made
     if kind == "custom":
         custom = tool.get("custom") or NOTHING
