@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-_APART: Final = 1 / 240
-"""Seconds from one drawing to the next."""
+_APART: Final = 0.5
+"""Time from one drawing to the next, as a part of what the one before took."""
 
 
 class QuickScreen(Screen[R]):
     def __init__(self, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(name, id, classes)
-        self._drawn = 0.0
+        self._next_drawing = 0.0
         app = self.app
         # Mounting gives a new screen its styles. Textual takes them for stale, and would parse every style sheet again.
         self._css_update_count = app._css_update_count
@@ -51,10 +51,13 @@ class QuickScreen(Screen[R]):
         changed = self._layout_required or self._scroll_required or self._repaint_required or self._dirty_widgets
         if not changed or not self.is_current or self.app._batch_count:
             return
-        now = time.monotonic()
-        if now - self._drawn >= _APART:
+        if self.app.message_queue_size or (self.focused is not None and self.focused.message_queue_size):
+            return  # more of what was typed at once, or pasted
+        begun = time.monotonic()
+        if begun >= self._next_drawing:
             self._on_timer_update()
-            self._drawn = time.monotonic()
+            over = time.monotonic()
+            self._next_drawing = over + (over - begun) * _APART
 
     def _screen_resized(self, size: Size) -> None:
         """A new screen hears the size that it was just laid out for, and has those below it hear it, too: Textual would
