@@ -78,6 +78,7 @@ class AccountScreen(AccountActs):
         super().__init__()
         self._account_shown = account
         self._spent: list[Item] | None = None
+        self._figures: Text | None = None
         self._next: str | None = None
 
     def compose_body(self) -> ComposeResult:
@@ -169,7 +170,9 @@ class AccountScreen(AccountActs):
                 used += 3
             shown.append_text(figure)
             used += len(figure)
-        self.query_one("#summary", Static).update(shown)
+        if shown != self._figures:  # else all that stands below would be laid out for nothing
+            self._figures = shown
+            self.query_one("#summary", Static).update(shown)
 
     def _spendings(self) -> Iterable[tuple[str, str]]:
         if self._spent is not None:

@@ -31,6 +31,7 @@ class KeyScreen(KeyActs):
     def __init__(self, key: Item) -> None:
         super().__init__()
         self._key = key
+        self._look: tuple[str, list[tuple[str, Text]]] | None = None
 
     def compose_body(self) -> ComposeResult:
         figures = Static(id="summary", classes="panel")
@@ -98,10 +99,15 @@ class KeyScreen(KeyActs):
         )
 
     def _show(self) -> None:
+        lines = list(self._lines())
+        look = (self.app.theme, lines)
+        if look == self._look:  # else all that stands below would be laid out for nothing
+            return
+        self._look = look
         grid = Table.grid(padding=(0, 2))
         grid.add_column(style=self.tint("text-muted"), no_wrap=True)
         grid.add_column(ratio=1)
-        for label, value in self._lines():
+        for label, value in lines:
             grid.add_row(label, value)
         self.query_one("#summary", Static).update(grid)
 
