@@ -109,8 +109,15 @@ async def test_nothing_found_and_nothing_there_are_told_apart(open_app: Open, fa
         await pilot.press("slash", *"zzz", "enter")
         await settle(pilot)
         assert "Esc clears" in str(words.render())
+        await pilot.press("escape")  # with the list in front, too
+        await settle(pilot)
+        assert not words.display
+        assert len(screen.table.items) == 4
+        await pilot.press("slash", "w", "enter", "escape")
+        await settle(pilot)
+        assert len(screen.table.items) == 4
         fake.keys = []
-        await pilot.press("slash", "escape")
+        await pilot.press("slash", "escape", "r")
         await settle(pilot)
         assert "no key yet" in str(words.render())
 
@@ -150,7 +157,7 @@ async def test_a_search_that_takes_its_time_says_so(fake: FakeService, open_app:
         pilot.app.simulate_key("enter")
         await until(lambda: line.busy)
         assert "searching" in line.render_line(0).text
-        assert isinstance(pilot.app.focused, RecordTable), "and the list can be used meanwhile"
+        await until(lambda: isinstance(pilot.app.focused, RecordTable))  # the list can be used meanwhile
         going.set()
         await settle(pilot)
         assert not line.busy

@@ -27,7 +27,8 @@ class ListScreen(AdminScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         # ahead of the list, so that what is typed right after it is searched for, and is no command
-        Binding("slash", "search", "Search", key_display="/", priority=True)
+        Binding("slash", "search", "Search", key_display="/", priority=True),
+        Binding("escape", "end_search", "Close the search", show=False),
     ]
     method: ClassVar[str]
     columns: ClassVar[Sequence[Column]]
@@ -151,6 +152,8 @@ class ListScreen(AdminScreen[None]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "search":
             return not isinstance(self.focused, Input) and self.is_current
+        if action == "end_search":
+            return self.is_mounted and self.query_one(SearchLine).display
         return super().check_action(action, parameters)
 
     @on(SearchLine.Searched)
@@ -163,3 +166,7 @@ class ListScreen(AdminScreen[None]):
 
     def action_search(self) -> None:
         self.query_one(SearchLine).open()
+
+    def action_end_search(self) -> None:
+        """From the list, too, and where nothing was found."""
+        self.query_one(SearchLine).action_leave()

@@ -74,7 +74,7 @@ class RequestsScreen(ListScreen):
     )
     searches = "model:NAME key:NAME account:NAME provider:NAME status:429 failed · or a request's id"
     nothing = "No request yet.\n\nPress 7 to send a prompt, or let a client ask the gateway."
-    unfound = "No request like that. Esc clears the search."
+    unfound = "No request like that (names are to be whole). Esc clears the search."
     every = 1.0
     live = True
 
