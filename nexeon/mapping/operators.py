@@ -33,7 +33,7 @@ def concat(*parts: Any) -> Any:
     for part in parts:
         if part is MISSING or part is None:
             return MISSING
-    return "".join([part if type(part) is str else text(part) for part in parts])
+    return "".join([part if type(part) is str else str(part) if type(part) is int else text(part) for part in parts])
 
 
 def equal(a: Any, b: Any) -> bool:
