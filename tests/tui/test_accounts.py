@@ -261,3 +261,17 @@ async def test_a_long_name_makes_a_file_name_that_can_be_written(open_real: Open
         assert path.startswith("株")
         assert path.endswith("-ledger.csv")
         assert len(os.fsencode(path)) < 255
+
+
+async def test_a_refund_for_a_request_that_nobody_knows_says_so(open_real: Open) -> None:
+    async with open_real() as pilot:
+        await made(pilot)
+        await accounts(pilot)
+        await press(pilot, "f")
+        fill(pilot, usd="0.50", request="req_typo", reason="cut short")
+        await press(pilot, "ctrl+s")
+        assert "Request: req_typo" in str(pilot.app.screen.query_one(".words").render())
+        await press(pilot, "y")
+        told = [(each.severity, str(each.message)) for each in pilot.app._notifications]
+        assert ("warning", "No request `req_typo` is known, so no key got its budget back.") in told
+        assert (await call(pilot, "accounts.show", account="acme"))["balance"] == "10.50"

@@ -84,9 +84,17 @@ class AccountActs(ActScreen):
         self, act: str, what: str, values: dict[str, str], done: str, method: str, params: dict[str, str]
     ) -> None:
         words = f"Reason: {values['reason']}" if values["reason"] else ""
+        if values.get("request"):
+            words += f"\nRequest: {values['request']}"
         if values.get("expires"):
             words += f"\nWhat is left of it on {values['expires']} is taken back."
         self.ask_and_do(act, what, words.strip(), done, method, **params)
+
+    def answered(self, job: str, result: Any) -> None:
+        super().answered(job, result)
+        if isinstance(result, dict) and result.get("kind") == "refund" and result["request"] and not result["key"]:
+            words = f"No request `{result['request']}` is known, so no key got its budget back."
+            self.notify(words, severity="warning", timeout=8, markup=False)
 
     # The account itself
 
