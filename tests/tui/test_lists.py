@@ -7,12 +7,13 @@ import threading
 from typing import Any
 
 from fakes import FakeService, key
-from pilots import Open, press, settle
+from pilots import Open, call, fill, press, settle
 from textual.pilot import Pilot
 from textual.widgets import Static
 
 from nexeon.errors import AdminError
 from tests.patience import until
+from tui.screens.accounts import AccountsScreen
 from tui.screens.key import KeyScreen
 from tui.screens.keys import KeysScreen
 from tui.widgets.columns import Column, fit
@@ -167,3 +168,26 @@ async def test_a_search_that_takes_its_time_says_so(fake: FakeService, open_app:
         line.tell()
         await settle(pilot)
         assert not line.busy
+
+
+async def test_what_was_made_has_the_cursor(open_real: Open) -> None:
+    async with open_real() as pilot:
+        for name in ("a", "m"):
+            await call(pilot, "accounts.create", name=name)
+            await call(pilot, "keys.create", account=name, name=name)
+        await press(pilot, "2", "r", "n")
+        fill(pilot, name="z", usd="5")
+        await press(pilot, "ctrl+s")
+        accounts = pilot.app.screen
+        assert isinstance(accounts, AccountsScreen)
+        assert accounts.table.item is not None
+        assert accounts.table.item["name"] == "z"
+        await press(pilot, "k", "r")
+        assert accounts.table.item["name"] == "m", "once: then it moves as one likes"
+        await press(pilot, "3", "r", "n")
+        fill(pilot, name="new", account="m")
+        await press(pilot, "ctrl+s", "escape")
+        keys = pilot.app.screen
+        assert isinstance(keys, KeysScreen)
+        assert keys.table.item is not None
+        assert keys.table.item["name"] == "new"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from fakes import FakeService
-from pilots import Open, call, fill, settle, terminal
+from pilots import Open, call, fill, press, settle, terminal
 from textual.pilot import Pilot
 from textual.widgets import Static
 
@@ -119,3 +119,15 @@ async def test_without_a_probe_the_way_to_one_is_told(open_real: Open) -> None:
         await pilot.press("t")
         await settle(pilot)
         assert "start `nexeon serve`" in told(pilot)[-1]
+
+
+async def test_what_stands_in_the_configuration_is_changed_there(open_app: Open, fake: FakeService) -> None:
+    fake.provider_keys[0]["id"] = "config:alpine"
+    async with open_app() as pilot:
+        await press(pilot, "4")
+        for key in ("e", "d", "x"):
+            await press(pilot, key)
+            assert isinstance(pilot.app.screen, ProviderKeysScreen), "nothing is asked that would be refused"
+            assert "stands in the configuration" in told(pilot)[-1]
+        await press(pilot, "j", "e")
+        assert isinstance(pilot.app.screen, FormScreen)

@@ -102,6 +102,7 @@ class AccountsScreen(AccountActs, ListScreen):
     def answered(self, job: str, result: Any) -> None:
         if job == "created":
             made, grant = f"Made account `{result['name']}`", self._grant
+            self.made(result["id"])
             self.load()
             if grant:
                 done = f"{made} with {show.exact(grant)} USD"

@@ -79,6 +79,7 @@ class AddsProviderKeys(AdminScreen[None]):
         elif job.startswith(_ADDED):
             name = job.removeprefix(_ADDED)
             self.notify(f"Added {name}", markup=False)
+            self.made(result["id"])
             self.load()
             if self._test_too:
                 self.try_key(name, result["id"])

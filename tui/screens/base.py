@@ -109,6 +109,9 @@ class AdminScreen(QuickScreen[R]):
     def answered(self, job: str, result: Any) -> None:
         """What a job of this screen was answered."""
 
+    def made(self, id: str) -> None:
+        """A record was made, which is to be in front once it is shown."""
+
     def seek(self, wanted: str) -> None:
         """Somebody came here for a record: its id, or a text that finds it."""
 

@@ -92,6 +92,7 @@ class KeyActs(ActScreen):
             title = job.removeprefix(_SECRET)
             words = "Keep it now: it is shown this once, and only its hash is stored."
             self.app.push_screen(SecretScreen(title, result["key"], words))
+            self.made(result["id"])
             self.load()
         else:
             super().answered(job, result)

@@ -44,6 +44,10 @@ class ListScreen(AdminScreen[None]):
         self.looking_for = ""
         self._next: str | None = None
         self._reloading = False
+        self._made = ""
+
+    def made(self, id: str) -> None:
+        self._made = id
 
     def row(self, item: Item) -> Sequence[Cell]:
         """A cell for each column."""
@@ -119,12 +123,19 @@ class ListScreen(AdminScreen[None]):
                     end, self._next = [], result["next"]
                 items += end
                 self.table.show(items, follow=self.live)
+                self._to_made(items)
                 self._tell_nothing()
                 if not items:
                     self.pointed(None)
             case "more":
                 self._next = result["next"]
                 self.table.extend(result["items"])
+
+    def _to_made(self, items: Sequence[Item]) -> None:
+        """What was made has the cursor, so that what is done next is done to it."""
+        if self._made and (rows := [row for row, item in enumerate(items) if item.get("id") == self._made]):
+            self._made = ""
+            self.table.move_cursor(rows[0])
 
     def _tell_nothing(self) -> None:
         empty = not self.table.items

@@ -29,6 +29,10 @@ def name_of(key: Item) -> str:
     return f"{key['provider']} {key['label'] or key['id']}"
 
 
+_CONFIGURED: Final = "config:"
+"""What the ids of keys begin with that the service does not keep."""
+
+
 class ProviderKeysScreen(AddsProviderKeys, ActScreen, ListScreen):
     """The keys at providers: which work, which rest until when, which were refused and why.
 
@@ -106,8 +110,18 @@ class ProviderKeysScreen(AddsProviderKeys, ActScreen, ListScreen):
         self.notify(f"Testing {name_of(key)} …", markup=False, timeout=2)
         self.try_key(name_of(key), key["id"])
 
+    def _configured(self, key: Item) -> bool:
+        """Whether it stands in the configuration, which is told: there is nothing to ask or to fill then."""
+        found = str(key["id"]).startswith(_CONFIGURED)
+        if found:
+            words = f"{name_of(key)} stands in the configuration: change it there."
+            self.notify(words, severity="warning", markup=False)
+        return found
+
     def action_edit(self) -> None:
         key = self.record()
+        if self._configured(key):
+            return
         fields = (
             Field("label", "Label", key["label"]),
             Field("account", "Organisation", key["account"], required=True),
@@ -131,6 +145,8 @@ class ProviderKeysScreen(AddsProviderKeys, ActScreen, ListScreen):
         key = self.record()
         name, id = name_of(key), key["id"]
         if key["state"] == "active":
+            if self._configured(key):
+                return
             self.ask_and_do(
                 "Disable",
                 f"provider key `{name}`",
@@ -144,6 +160,8 @@ class ProviderKeysScreen(AddsProviderKeys, ActScreen, ListScreen):
 
     def action_delete(self) -> None:
         key = self.record()
+        if self._configured(key):
+            return
         self.ask_and_do(
             "Delete",
             f"provider key `{name_of(key)}` (…{key['last4']})",
