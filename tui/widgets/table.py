@@ -89,6 +89,7 @@ class RecordTable(ScrollView, can_focus=True):
         self._pointed = ""
         self._hovered = _NOWHERE
         self._lines: dict[tuple[int, Style], Strip] = {}
+        self._theme = ""
 
     @property
     def item(self) -> Item | None:
@@ -251,7 +252,9 @@ class RecordTable(ScrollView, can_focus=True):
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
-        self._lines.clear()
+        if self.app.theme != self._theme:  # the focus changes nothing but the styles of rows, by which they are kept
+            self._theme = self.app.theme
+            self._lines.clear()
 
     def render_line(self, y: int) -> Strip:
         row = y - 1 + self.scroll_offset.y if y else _NOWHERE
