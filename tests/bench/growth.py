@@ -49,9 +49,6 @@ _ROUNDS = 5
 _SETTLED = 2
 """Seconds after which what the begin, or the end, of streams brings with it is over."""
 
-_IDLE = 4
-"""Seconds in which it is measured what the streams themselves take."""
-
 _STEP = 10_000
 """Streams that are opened between two lines about it."""
 
@@ -219,6 +216,7 @@ def _beside_streams(home: Path, upstream: int) -> dict[int, Size]:
 
 
 async def _with_streams(few: _Crowded, many: _Crowded, home: Path) -> dict[int, Size]:
+    """What the streams of one themselves take is measured while the other is asked."""
     found: dict[int, Size] = {}
     least, *more = STREAMS
     await few.grow(least)
@@ -227,16 +225,14 @@ async def _with_streams(few: _Crowded, many: _Crowded, home: Path) -> dict[int, 
     for streams in more:
         await many.grow(streams)
         await asyncio.sleep(_SETTLED)
-        both = fewest, _Asked(many.peer, 0.0)
-        before = [cpu(asked.peer.pid) for asked in both]
-        await asyncio.sleep(_IDLE)
-        for asked, spent in zip(both, before, strict=True):
-            asked.idle = (cpu(asked.peer.pid) - spent) / _IDLE
+        most = _Asked(many.peer, 0.0)
         for turn in range(_ROUNDS + 1):
-            for asked in both:
+            for asked, other in ((fewest, most), (most, fewest)):
+                before, began = cpu(other.peer.pid), time.monotonic()
                 await asyncio.to_thread(asked.load, home, counted=turn > 0)
+                other.idle = (cpu(other.peer.pid) - before) / (time.monotonic() - began)
         taken = taken or memory(few.peer.pid)
-        found[streams] = both[1].size()
+        found[streams] = most.size()
         for gateway in (few, many):
             await gateway.check()
     return {least: replace(fewest.size(), memory=taken), **found}
