@@ -50,6 +50,10 @@ class Displays:
 
     def display(self, name: str, statement: ast.Assign, value: ast.Dict | ast.List, waiting: Block) -> Block | None:
         follower = waiting[-1]
+        if not (value.keys if isinstance(value, ast.Dict) else value.elts) and self.names.once(name):
+            within = self._within(name, statement, follower, waiting)
+            if within is not None:
+                return within
         if not mentions([follower], name):
             empty = not (value.keys if isinstance(value, ast.Dict) else value.elts)
             passes = not begins(follower) or (isinstance(value, ast.Dict) and _begins_list(follower))
@@ -69,6 +73,18 @@ class Displays:
             waiting.pop()
             return [assigned(name, at_line(ast.List([added], ast.Load()), statement), statement)]
         return None
+
+    def _within(self, name: str, statement: ast.Assign, follower: ast.stmt, waiting: Block) -> Block | None:
+        """What is begun empty, filled in one branch and then asked whether it is, is begun in that branch."""
+        question = waiting[-2] if len(waiting) > 1 else None
+        if not isinstance(follower, ast.If) or follower.orelse or mentions([follower.test], name):
+            return None
+        if not isinstance(question, ast.If) or question.orelse or not is_name(question.test, name):
+            return None
+        if ends(follower.body) or reads([follower, question], name) != self.names.loads[name]:
+            return None
+        del waiting[-2:]
+        return [at_line(ast.If(follower.test, [statement, *follower.body, question], []), follower)]
 
     def _same_map(self, name: str, follower: ast.stmt) -> bool:
         """Whether an empty map is first merged with one that nobody else has: then it is that one."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Final
 
-from nexeon.mapping.pytree import at_line, called, clone, compared, is_missing, is_name, named
+from nexeon.mapping.pytree import Block, Names, at_line, called, clone, compared, got, is_missing, is_name, named
 
 OTHERWISE: Final = "other_"
 """Before the name of a filter that is called where the usual case is not."""
@@ -16,6 +17,8 @@ LONE: Final = "lone_"
 """Before the name of a filter of a list of whose only item, where it is one, that is known."""
 _GENERAL: Final = "general"
 """Marks a lone filter's expression."""
+_TRUSTED: Final = "trusted"
+"""Marks what fails of anything but text, so that nobody need ask before."""
 INLINED: Final = ("where", "reject", "pluck", "first", "last", "length", "trim", "fit_id")
 
 
@@ -33,16 +36,15 @@ def inlined(node: ast.Call, visited: Callable[[ast.expr], ast.expr], fresh: Call
     if name != "fit_id" and not all(_is_text(one) for one in node.args[1:]):
         return None
     value = visited(node.args[0])
+    if name in ("trim", "fit_id"):
+        return at_line(_of_text(name, value, node.args[1:], fresh), node)
     first = value
     if not isinstance(value, ast.Name):
         own = fresh()
         first, value = ast.NamedExpr(ast.Name(own, ast.Store()), value), ast.Name(own, ast.Load())
     words = [one.value for one in node.args[1:] if isinstance(one, ast.Constant) and isinstance(one.value, str)]
     usual = _usual(name, value, words, fresh)
-    kind = ast.Name("str" if name in ("trim", "fit_id") else "list", ast.Load())
-    test: ast.expr = ast.Compare(_type(first), [ast.Is()], [kind])
-    if name == "fit_id":
-        test = ast.BoolOp(ast.And(), [test, *_fits(value, node.args[1:])])
+    test = ast.Compare(_type(first), [ast.Is()], [ast.Name("list", ast.Load())])
     other = ast.Call(ast.Name(OTHERWISE + name, ast.Load()), [clone(value), *node.args[1:]], [])
     return at_line(ast.IfExp(test, usual, other), node)
 
@@ -79,11 +81,7 @@ def _lone(node: ast.Call, visited: Callable[[ast.expr], ast.expr], fresh: Callab
 
 
 def _usual(name: str, value: ast.Name, words: list[str], fresh: Callable[[], str]) -> ast.expr:
-    """What the filter gives of a list (`trim`: of text)."""
-    if name == "fit_id":
-        return clone(value)
-    if name == "trim":
-        return ast.Call(ast.Attribute(clone(value), "strip", ast.Load()), [], [])
+    """What the filter gives of a list."""
     if name == "length":
         return ast.Call(ast.Name("len", ast.Load()), [clone(value)], [])
     if name in ("first", "last"):
@@ -97,7 +95,7 @@ def _usual(name: str, value: ast.Name, words: list[str], fresh: Callable[[], str
         return _listing(read, item, value, [there], fresh)  # the items are taken for maps, here and below
     tests: list[ast.expr]
     if len(words) == 1:
-        tests = [_is_map(one), there]  # of text, it could be a part
+        tests = [there, _is_map(one)]  # of text, it could be a part
     else:
         got = ast.Call(ast.Attribute(one, "get", ast.Load()), [ast.Constant(words[0])], [])
         wanted: ast.expr = ast.Tuple([ast.Constant(word) for word in words[1:]], ast.Load())
@@ -110,12 +108,26 @@ def _usual(name: str, value: ast.Name, words: list[str], fresh: Callable[[], str
     return _listing(one, item, value, tests, fresh)
 
 
-def _fits(value: ast.Name, longest: list[ast.expr]) -> list[ast.expr]:
-    """That an identifier stays as it is, as most do."""
-    size = ast.Call(ast.Name("len", ast.Load()), [clone(value)], [])
-    most = clone(longest[0]) if longest else ast.Constant(64)
-    methods = [ast.Call(ast.Attribute(clone(value), one, ast.Load()), [], []) for one in ("isascii", "isidentifier")]
-    return [ast.Compare(size, [ast.LtE()], [most]), *methods]
+def _of_text(name: str, value: ast.expr, longest: list[ast.expr], fresh: Callable[[], str]) -> ast.expr:
+    """What filters of text give, whose methods nothing else has: of anything else they fail, and the plain function
+    is asked. An identifier stays as it is, as most do."""
+    if name == "trim":
+        made: ast.expr = ast.Call(ast.Attribute(value, "strip", ast.Load()), [], [])
+    else:
+        first = value
+        if not isinstance(value, ast.Name):
+            own = fresh()
+            first, value = ast.NamedExpr(ast.Name(own, ast.Store()), value), ast.Name(own, ast.Load())
+        size = ast.Call(ast.Name("len", ast.Load()), [clone(value)], [])
+        most = clone(longest[0]) if longest else ast.Constant(64)
+        word = ast.Call(ast.Attribute(first, "isidentifier", ast.Load()), [], [])
+        plain = ast.Call(ast.Attribute(clone(value), "isascii", ast.Load()), [], [])
+        test = ast.BoolOp(ast.And(), [word, ast.Compare(size, [ast.LtE()], [most]), plain])
+        other = ast.Call(ast.Name(OTHERWISE + name, ast.Load()), [clone(value), *longest], [])
+        made = ast.IfExp(test, clone(value), other)
+        made.__dict__["kinds"] = frozenset({"str"})
+    made.__dict__[_TRUSTED] = True
+    return made
 
 
 def _listing(
@@ -140,12 +152,7 @@ def _listing(
 
 def begin_with(test: ast.expr, value: ast.NamedExpr, name: str) -> None:
     """Puts `(name := …)` where a test reads the name first."""
-    nodes = list(ast.walk(test))
-    for one in nodes:  # whether it is a map is asked before anything else
-        if isinstance(one, ast.Call) and one.args and is_name(one.args[0], name):
-            one.args = [value]
-            return
-    for one in nodes:
+    for one in ast.walk(test):
         if isinstance(one, ast.Attribute) and is_name(one.value, name):
             one.value = value
             return
@@ -170,7 +177,11 @@ def _is_text(node: ast.expr) -> bool:
 def usual_first(node: ast.IfExp) -> ast.expr:
     """`MISSING if (t := x) is MISSING or t is None else u if type(t) is list else o`: what is usual is asked first."""
     inner = node.orelse
-    if not is_missing(node.body) or not isinstance(inner, ast.IfExp):
+    if not is_missing(node.body):
+        return node
+    if _TRUSTED in inner.__dict__:
+        return _unasked(node)
+    if not isinstance(inner, ast.IfExp):
         return node
     if _GENERAL in inner.__dict__:
         assert isinstance(inner.orelse, ast.IfExp)
@@ -203,3 +214,48 @@ def usual_first(node: ast.IfExp) -> ast.expr:
     node.orelse = inner.orelse
     inner.orelse = node
     return inner
+
+
+def _unasked(node: ast.IfExp) -> ast.expr:
+    """`MISSING if (t := x) is MISSING or t is None else t.strip()`: what is neither is text, or it fails."""
+    tests = node.test.values if isinstance(node.test, ast.BoolOp) and isinstance(node.test.op, ast.Or) else [node.test]
+    asked = [compared(test, ast.Is) for test in tests]
+    first = asked[0][0] if asked[0] is not None else None
+    kept = first.target if isinstance(first, ast.NamedExpr) else first
+    if first is None or not isinstance(kept, ast.Name) or None in asked:
+        return node
+    for pair in asked:
+        assert pair is not None
+        of_it = pair[0] is first or is_name(pair[0], kept.id)
+        if not of_it or not (is_missing(pair[1]) or (isinstance(pair[1], ast.Constant) and pair[1].value is None)):
+            return node
+    return _placed(node.orelse, first, kept.id) if isinstance(first, ast.NamedExpr) else node.orelse
+
+
+def _placed(made: ast.expr, value: ast.NamedExpr, name: str) -> ast.expr:
+    """With the value, where its name is read first."""
+    call: ast.AST = made
+    if isinstance(made, ast.IfExp) and isinstance(made.test, ast.BoolOp):
+        call = made.test.values[0]
+    assert isinstance(call, ast.Call)
+    assert isinstance(call.func, ast.Attribute)
+    assert is_name(call.func.value, name)
+    call.func.value = value
+    return made
+
+
+def surely_text(block: Block, names: Names) -> None:
+    """`x = m.get('key', MISSING)` becomes `x = m['key']` where the next question begins with what only text has."""
+    for statement, question in pairwise(block):
+        if not isinstance(statement, ast.Assign) or not isinstance(question, ast.If):
+            continue
+        target, found = statement.targets[0], got(statement.value)
+        if found is None or not is_missing(found[2]) or not isinstance(target, ast.Name) or not names.once(target.id):
+            continue
+        first = question.test.values[0] if isinstance(question.test, ast.BoolOp) else question.test
+        first = first.left if isinstance(first, ast.Compare) else first
+        method = first.func if isinstance(first, ast.Call) else None
+        if isinstance(method, ast.Attribute) and is_name(method.value, target.id) and method.attr == "strip":
+            read = ast.Subscript(ast.Name(found[0], ast.Load()), ast.Constant(found[1]), ast.Load())
+            statement.value = at_line(read, statement)
+            read.__dict__["kinds"] = frozenset({"str"})

@@ -228,6 +228,26 @@ def greatest(value: Any, *more: Any) -> Any:
     return max(values) if values else MISSING
 
 
+def least_of_two(one: Any, other: Any) -> Any:
+    """As `least` of a list of both without what is missing."""
+    if type(one) is int:
+        if other is MISSING:
+            return one
+        if type(other) is int:
+            return one if one <= other else other
+    return least([one, other])
+
+
+def greatest_of_two(one: Any, other: Any) -> Any:
+    """As `greatest` of a list of both without what is missing."""
+    if type(one) is int:
+        if other is MISSING:
+            return one
+        if type(other) is int:
+            return one if one >= other else other
+    return greatest([one, other])
+
+
 @filter_()
 def sort(value: Any) -> list[Any]:
     return sorted(need(value, list, "sort"))

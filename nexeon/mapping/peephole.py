@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
 from typing import Final
 
-from nexeon.mapping.filtering import OTHERWISE, inlined, usual_first
-from nexeon.mapping.pytree import Block, Names, at_line, called, clone, compared, got, is_missing, is_name, named
+from nexeon.mapping.filtering import inlined, surely_text, usual_first
+from nexeon.mapping.pytree import Block, at_line, called, clone, compared, got, is_missing, is_name, named
+from nexeon.mapping.sizes import ORDERS, Sizes, is_constant, minus, type_is
 
 _OPPOSITE: Final[dict[type[ast.cmpop], type[ast.cmpop]]] = {
     ast.Is: ast.IsNot,
@@ -17,7 +17,6 @@ _OPPOSITE: Final[dict[type[ast.cmpop], type[ast.cmpop]]] = {
     ast.Eq: ast.NotEq,
     ast.NotEq: ast.Eq,
 }
-_ORDERS: Final[dict[str, type[ast.cmpop]]] = {"less": ast.Lt, "at_most": ast.LtE, "more": ast.Gt, "at_least": ast.GtE}
 _SIZED: Final = frozenset({"str", "dict", "list"})
 
 
@@ -33,18 +32,15 @@ def negated(test: ast.expr) -> ast.expr:
     return at_line(ast.UnaryOp(ast.Not(), test), test)
 
 
-class Peephole(ast.NodeTransformer):
+class Peephole(Sizes):
     """Rewrites the statements of one function."""
-
-    def __init__(self, names: Names, fresh: Callable[[], str]) -> None:
-        self.names = names
-        self.fresh = fresh
 
     def block(self, block: Block) -> Block:
         made: Block = []
         for statement in block:
             found = self.visit(statement)
             made += found if isinstance(found, list) else [found]
+        surely_text(made, self.names)
         return made
 
     # statements
@@ -73,7 +69,7 @@ class Peephole(ast.NodeTransformer):
             return node
         if "dict" not in self.names.of_name(call.args[0].id):
             return node
-        return at_line(ast.If(_type_is(clone(call.args[0]), "dict"), [clone(rest.body[0])], [node]), node)
+        return at_line(ast.If(type_is(clone(call.args[0]), "dict"), [clone(rest.body[0])], [node]), node)
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST:
         call = called(node.value, "merge_into")
@@ -87,7 +83,7 @@ class Peephole(ast.NodeTransformer):
         if kinds == {"dict"}:
             return plain
         rest = ast.If(ast.Compare(clone(call.args[1]), [ast.IsNot()], [named("MISSING", node)]), [node], [])
-        return at_line(ast.If(_type_is(clone(call.args[1]), "dict"), [plain], [rest]), node)
+        return at_line(ast.If(type_is(clone(call.args[1]), "dict"), [plain], [rest]), node)
 
     def visit_For(self, node: ast.For) -> ast.AST | list[ast.stmt]:
         node.body = self.block(node.body)
@@ -116,13 +112,13 @@ class Peephole(ast.NodeTransformer):
             if self._often_missing(value.id):
                 test = ast.Compare(clone(value), [ast.IsNot()], [named("MISSING", node)])
             node.iter = at_line(
-                ast.IfExp(_type_is(value, "list"), value, ast.Call(named("each", node), [clone(value)], [])), node
+                ast.IfExp(type_is(value, "list"), value, ast.Call(named("each", node), [clone(value)], [])), node
             )
         else:
             own = self.fresh()
             kept = ast.NamedExpr(ast.Name(own, ast.Store()), value)
             plain = ast.Call(named("each", node), [ast.Name(own, ast.Load())], [])
-            node.iter = at_line(ast.IfExp(_type_is(kept, "list"), ast.Name(own, ast.Load()), plain), node)
+            node.iter = at_line(ast.IfExp(type_is(kept, "list"), ast.Name(own, ast.Load()), plain), node)
         if test is None:
             return node
         return at_line(ast.If(self._truth(at_line(test, node)), [node], []), node)
@@ -146,7 +142,7 @@ class Peephole(ast.NodeTransformer):
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
             return negated(self._truth(node.operand))
         if isinstance(node, ast.IfExp):
-            if _is_constant(node.body, True) and _is_constant(node.orelse, False):
+            if is_constant(node.body, True) and is_constant(node.orelse, False):
                 return self._truth(node.test)
             if is_missing(node.orelse):
                 return self._truth(at_line(ast.BoolOp(ast.And(), [node.test, node.body]), node))
@@ -170,13 +166,13 @@ class Peephole(ast.NodeTransformer):
         values: list[ast.expr] = []
         for one in node.values:
             made = self._truth(one)
-            if _is_constant(made, neutral):
+            if is_constant(made, neutral):
                 continue
             same = isinstance(made, ast.BoolOp) and type(made.op) is type(node.op)
             values += made.values if same else [made]  # type: ignore[attr-defined]
-            if _is_constant(made, not neutral):
+            if is_constant(made, not neutral):
                 break
-        if not values or _is_constant(values[0], not neutral):
+        if not values or is_constant(values[0], not neutral):
             return at_line(ast.Constant(neutral if not values else not neutral), node)
         node.values = values
         return node if len(values) > 1 else values[0]
@@ -190,7 +186,7 @@ class Peephole(ast.NodeTransformer):
         call = called(value, "type")
         if call is not None and is_name(wanted) and wanted.id in ("dict", "list", "str", "bool"):  # type: ignore[attr-defined]
             value, kind = call.args[0], wanted.id  # type: ignore[attr-defined]
-        elif is_missing(wanted) or _is_constant(wanted, None):
+        elif is_missing(wanted) or is_constant(wanted, None):
             kind = "missing" if is_missing(wanted) else "none"
         else:
             return None
@@ -307,7 +303,7 @@ class Peephole(ast.NodeTransformer):
         second = compared(test.values[1], ast.Is if absent else ast.IsNot)
         if first is None or second is None or not isinstance(first[0], ast.NamedExpr) or not is_missing(first[1]):
             return None
-        if not is_name(second[0], first[0].target.id) or not _is_constant(second[1], None):
+        if not is_name(second[0], first[0].target.id) or not is_constant(second[1], None):
             return None
         return first[0], absent
 
@@ -342,13 +338,19 @@ class Peephole(ast.NodeTransformer):
         made: ast.AST | None = None
         if called(node, "item"):
             made = self._item(node)
+        elif called(node, "cut"):
+            made = self._cut(node)
+        elif called(node, "negate"):
+            made = minus(node)
+        elif called(node, "filter_min", "filter_max"):
+            made = self._least(node)
         elif called(node, "lookup"):
             made = self._lookup(node)
         elif called(node, "equal"):
             made = self._equal(node)
         elif called(node, "present_fields"):
             made = self._fields(node)
-        elif called(node, *_ORDERS):
+        elif called(node, *ORDERS):
             made = self._ordered(node)
         elif called(node, "filter_omit"):
             made = self._omitted(node)
@@ -369,29 +371,6 @@ class Peephole(ast.NodeTransformer):
         there = ast.Compare(first, [ast.IsNot()], [ast.Name("MISSING", ast.Load())])
         return at_line(ast.IfExp(there, ast.Dict(display.keys, [again]), ast.Dict([], [])), node)
 
-    def _ordered(self, node: ast.Call) -> ast.expr | None:
-        """Numbers by size."""
-        assert isinstance(node.func, ast.Name)
-        name = node.func.id
-        operator = _ORDERS[name]
-        if all(self.names.kinds(one) == {"num"} for one in node.args):
-            left, right = map(self.visit, node.args)
-            return at_line(ast.Compare(left, [operator()], [right]), node)
-        limit = node.args[1]
-        if not isinstance(limit, ast.Constant) or type(limit.value) is not int:
-            return None
-
-        def compared_with(value: ast.expr) -> ast.expr:
-            if called(value, "len"):
-                return ast.Compare(value, [operator()], [clone(limit)])
-            if isinstance(value, ast.IfExp) and called(value.body, "len"):
-                return ast.IfExp(value.test, compared_with(value.body), compared_with(value.orelse))
-            first, again = self._named(value)
-            plain = ast.Call(ast.Name(OTHERWISE + name, ast.Load()), [clone(again), clone(limit)], [])
-            return ast.IfExp(_type_is(first, "int"), ast.Compare(again, [operator()], [clone(limit)]), plain)
-
-        return at_line(compared_with(self.visit(node.args[0])), node)
-
     def _omitted(self, node: ast.Call) -> ast.expr | None:
         """`x | omit(…)`: mostly nothing else is there."""
         names = [one.value for one in node.args[1:] if isinstance(one, ast.Constant)]
@@ -400,15 +379,8 @@ class Peephole(ast.NodeTransformer):
             return None
         known = ast.Constant(frozenset(names))  # type: ignore[arg-type]
         inside = ast.Call(ast.Attribute(known, "issuperset", ast.Load()), [clone(value)], [])
-        test = ast.BoolOp(ast.And(), [_type_is(clone(value), "dict"), inside])
+        test = ast.BoolOp(ast.And(), [type_is(clone(value), "dict"), inside])
         return at_line(ast.IfExp(test, ast.Dict([], []), ast.Call(named("without", node), node.args, [])), node)
-
-    def _named(self, value: ast.expr) -> tuple[ast.expr, ast.expr]:
-        """(what gives a value first, what gives it again)."""
-        if isinstance(value, (ast.Name, ast.Constant)):
-            return value, clone(value)
-        own = self.fresh()
-        return ast.NamedExpr(ast.Name(own, ast.Store()), value), ast.Name(own, ast.Load())
 
     def _item(self, node: ast.Call) -> ast.expr | None:
         index = node.args[1]
@@ -419,14 +391,17 @@ class Peephole(ast.NodeTransformer):
         nothing = ast.Name("MISSING", ast.Load())
         if self.names.kinds(node.args[0]) == {"list"}:
             return at_line(ast.IfExp(first, read, nothing), node)
-        test = ast.BoolOp(ast.And(), [_type_is(first, "list"), clone(again)])
+        test = ast.BoolOp(ast.And(), [type_is(first, "list"), clone(again)])
         return at_line(ast.IfExp(test, read, nothing), node)
 
     def _lookup(self, node: ast.Call) -> ast.expr:
         first, again = self._named(self.visit(node.args[1]))
         read = ast.Call(ast.Attribute(node.args[0], "get", ast.Load()), [clone(again), named("MISSING", node)], [])
-        plain = ast.Call(named("lookup_other", node), [node.args[0], clone(again)], [])
-        return at_line(ast.IfExp(_type_is(first, "str"), read, plain), node)
+        plain: ast.expr = ast.Call(named("lookup_other", node), [node.args[0], clone(again)], [])
+        if "missing" in self.names.kinds(node.args[1]):
+            absent = ast.Compare(clone(again), [ast.Is()], [named("MISSING", node)])
+            plain = ast.IfExp(absent, named("MISSING", node), plain)
+        return at_line(ast.IfExp(type_is(first, "str"), read, plain), node)
 
     def _equal(self, node: ast.Call) -> ast.expr | None:
         right = node.args[1]
@@ -434,14 +409,6 @@ class Peephole(ast.NodeTransformer):
         if not number or "bool" in self.names.kinds(node.args[0]):
             return None
         return at_line(ast.Compare(self.visit(node.args[0]), [ast.Eq()], [right]), node)
-
-
-def _type_is(value: ast.expr, kind: str) -> ast.expr:
-    return ast.Compare(ast.Call(ast.Name("type", ast.Load()), [value], []), [ast.Is()], [ast.Name(kind, ast.Load())])
-
-
-def _is_constant(node: ast.expr, value: object) -> bool:
-    return isinstance(node, ast.Constant) and node.value is value
 
 
 def _bare(node: ast.Call) -> ast.Call:

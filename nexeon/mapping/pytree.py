@@ -33,6 +33,8 @@ _HELPERS: Final[dict[str, Kinds]] = {
     **dict.fromkeys(("other_where", "other_reject", "other_pluck"), _LIST),
     **dict.fromkeys(("filter_length", "other_length", "len"), _NUM),
     "concat": _STR | _MISSING,
+    "other_fit_id": _STR,
+    "cut": _STR | _LIST | _MISSING,
 }
 RUNS: Final = "runs_apart"
 """The call that gives a list's items, runs of one kind among them as lists."""
@@ -346,6 +348,9 @@ class Names:
         return {str: _STR, bool: _BOOL, int: _NUM, float: _NUM}.get(type(node.value), ANY)
 
     def _conditional(self, node: ast.IfExp) -> Kinds:
+        known: Kinds | None = node.__dict__.get("kinds")
+        if known is not None:
+            return known
         tested = compared(node.test, ast.Is)
         if tested is not None and called(tested[0], "type") and is_name(tested[1]):
             subject = tested[0].args[0]  # type: ignore[attr-defined]
@@ -355,6 +360,11 @@ class Names:
             if is_name(subject) and is_name(node.body, subject.id):
                 return wanted | self.kinds(node.orelse)
         return self.kinds(node.body) | self.kinds(node.orelse)
+
+    def _subscript(self, node: ast.Subscript) -> Kinds:
+        """What stands under a key is there."""
+        known: Kinds | None = node.__dict__.get("kinds")
+        return known if known is not None else ANY - _MISSING
 
     def _call(self, node: ast.Call) -> Kinds:
         if not isinstance(node.func, ast.Name):
@@ -368,6 +378,7 @@ _KINDS: Final[dict[type[ast.expr], Callable[[Names, ast.Any], Kinds]]] = {  # ty
     ast.Name: lambda names, node: names.of_name(node.id),
     ast.NamedExpr: lambda names, node: names.kinds(node.value),
     ast.IfExp: Names._conditional,
+    ast.Subscript: Names._subscript,
     ast.Call: Names._call,
     ast.Dict: lambda names, node: _DICT,
     ast.DictComp: lambda names, node: _DICT,

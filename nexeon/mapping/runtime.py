@@ -96,6 +96,7 @@ def namespace() -> dict[str, Any]:
     names[RUNS] = reshape.runs_apart
     names |= {f"filter_{name}": function for name, function in functions.FILTERS.items()}
     # the same, once what is usual has been tried
+    names |= {"of_two_min": functions.least_of_two, "of_two_max": functions.greatest_of_two}
     names |= {"without": functions.FILTERS["omit"], "lookup_other": operators.lookup}
     names |= {OTHERWISE + name: functions.FILTERS[name] for name in INLINED}
     names |= {OTHERWISE + name: getattr(operators, name) for name in ("less", "at_most", "more", "at_least")}

@@ -194,6 +194,27 @@ RUNS = """[{$for: "r in body.l | chunk('t', 'x')", $if: "r[0].t == 'x'", n: "{{ 
             [{"n": 1}],
         ),
         ("{n: \"{{ body.l | where('t', 'x') | length == 1 }}\"}", {"l": [{"t": "x"}, {"t": True}]}, {"n": True}),
+        # text filters read their text for sure, and the plain function is asked where there is none
+        ("{$if: \"body.t | trim != ''\", a: '{{ body.t }}'}", {"t": " x "}, {"a": " x "}),
+        ("{$if: \"body.t | trim != ''\", a: '{{ body.t }}'}", {}, {}),
+        ("{$if: \"body.t | trim != ''\", a: '{{ body.t }}', $else: {b: 1}}", {"t": " "}, {"b": 1}),
+        ("{a: '{{ body.t | trim }}', b: '{{ body.u | trim }}'}", {"t": None, "u": " u"}, {"b": "u"}),
+        ("{a: '{{ body.t | fit_id(4) }}', b: '{{ body.u | fit_id }}'}", {"t": "abcd"}, {"a": "abcd"}),
+        # what is compared, cut or chosen from may be missing, null or of another kind
+        ("{$if: body.n > 1, v: 1, $else: {v: 2}}", {}, {"v": 2}),
+        ("{$if: body.n > 1, v: 1, $else: {v: 2}}", {"n": None}, {"v": 2}),
+        ("{$if: body.n > 1, v: 1, $else: {v: 2}}", {"n": 1.5}, {"v": 1}),
+        ("{n: '{{ [body.a, body.b] | min }}', m: '{{ [body.a, body.b] | max }}'}", {"a": 3}, {"n": 3, "m": 3}),
+        ("{n: '{{ [body.a, body.b] | min }}', m: '{{ [body.a, body.b] | max }}'}", {"b": 3}, {"n": 3, "m": 3}),
+        ("{n: '{{ [body.a, body.b] | min }}', m: '{{ [body.a, body.b] | max }}'}", {"a": 3, "b": 2}, {"n": 2, "m": 3}),
+        ("{n: '{{ [body.a, body.b] | min }}'}", {"a": 3, "b": 2.5}, {"n": 2.5}),
+        ("{n: '{{ [body.a, body.b] | min }}'}", {"a": None}, {}),
+        ("{l: '{{ body.l[:-1] }}'}", {"l": [1, 2]}, {"l": [1]}),
+        ("{l: '{{ body.l[:-1] }}'}", {"l": "ab"}, {"l": "a"}),
+        ("{l: '{{ body.l[1:] }}', m: '{{ body.l[:5] }}'}", {"l": None}, {}),
+        ("{l?: [{$for: x in body.l, $then: '{{ x.v }}'}], d: 1}", {"l": [{"v": 1}, {}]}, {"l": [1], "d": 1}),
+        ("{l?: [{$for: x in body.l, $then: '{{ x.v }}'}], d: 1}", {"l": [{}]}, {"d": 1}),
+        ("{l?: [{$for: x in body.l, $then: '{{ x.v }}'}], d: 1}", {}, {"d": 1}),
     ],
 )
 def test_the_language_is_the_same(mapping: str, given: Any, expected: Any) -> None:
