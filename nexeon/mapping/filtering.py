@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Final
 
-from nexeon.mapping.pytree import Block, Names, at_line, called, clone, compared, got, is_missing, is_name, named
+from nexeon.mapping.pytree import Names, at_line, called, clone, compared, got, is_missing, is_name, named
 
 OTHERWISE: Final = "other_"
 """Before the name of a filter that is called where the usual case is not."""
@@ -244,18 +243,18 @@ def _placed(made: ast.expr, value: ast.NamedExpr, name: str) -> ast.expr:
     return made
 
 
-def surely_text(block: Block, names: Names) -> None:
+def surely_text(statement: ast.stmt | None, test: ast.expr, names: Names) -> None:
     """`x = m.get('key', MISSING)` becomes `x = m['key']` where the next question begins with what only text has."""
-    for statement, question in pairwise(block):
-        if not isinstance(statement, ast.Assign) or not isinstance(question, ast.If):
-            continue
-        target, found = statement.targets[0], got(statement.value)
-        if found is None or not is_missing(found[2]) or not isinstance(target, ast.Name) or not names.once(target.id):
-            continue
-        first = question.test.values[0] if isinstance(question.test, ast.BoolOp) else question.test
-        first = first.left if isinstance(first, ast.Compare) else first
-        method = first.func if isinstance(first, ast.Call) else None
-        if isinstance(method, ast.Attribute) and is_name(method.value, target.id) and method.attr == "strip":
-            read = ast.Subscript(ast.Name(found[0], ast.Load()), ast.Constant(found[1]), ast.Load())
-            statement.value = at_line(read, statement)
-            read.__dict__["kinds"] = frozenset({"str"})
+    found = got(statement.value) if isinstance(statement, ast.Assign) else None
+    target = statement.targets[0] if isinstance(statement, ast.Assign) else None
+    if found is None or not is_missing(found[2]) or not isinstance(target, ast.Name) or not names.once(target.id):
+        return
+    first = test.values[0] if isinstance(test, ast.BoolOp) else test
+    first = first.left if isinstance(first, ast.Compare) else first
+    method = first.func if isinstance(first, ast.Call) else None
+    if isinstance(method, ast.Attribute) and is_name(method.value, target.id) and method.attr == "strip":
+        assert isinstance(statement, ast.Assign)
+        read = ast.Subscript(ast.Name(found[0], ast.Load()), ast.Constant(found[1]), ast.Load())
+        statement.value = at_line(read, statement)
+        read.__dict__["kinds"] = frozenset({"str"})
+        names.learn(target.id, read.__dict__["kinds"])

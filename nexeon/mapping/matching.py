@@ -3,9 +3,28 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
+from typing import Final
 
-from nexeon.mapping.pytree import Block, at_line, called, compared, got, is_missing, is_name, looked_at, mentions, named
+from nexeon.mapping.pytree import (
+    Block,
+    at_line,
+    called,
+    compared,
+    got,
+    is_missing,
+    is_name,
+    looked_at,
+    mentions,
+    named,
+    reads,
+    replaced,
+    walk_all,
+)
 from nexeon.mapping.statements import guarded_by
+
+_FEW: Final = 3
+"""Words that are compared one by one."""
 
 
 def read_for_sure(block: Block) -> None:
@@ -55,3 +74,98 @@ def _fails(question: ast.stmt, name: str) -> bool:
             return False
         question = question.orelse[0]
     return isinstance(question, ast.Raise) and called(question.exc, "unlisted") is not None
+
+
+def read_late(function: ast.FunctionDef) -> None:
+    """`x = m.get('key', MISSING)` before `if a and b(x):` is read where it is first needed, after `a`."""
+    loads, stores = _uses(function)
+    blocks = [function.body]
+    for block in blocks:  # which grows
+        for position in range(len(block) - 1, -1, -1):
+            statement = block[position]
+            both = (getattr(statement, "body", None), getattr(statement, "orelse", None))
+            blocks.extend(inner for inner in both if isinstance(inner, list))
+            target = statement.targets[0] if isinstance(statement, ast.Assign) else None
+            question = block[position + 1] if position + 1 < len(block) else None
+            if not isinstance(statement, ast.Assign) or not isinstance(target, ast.Name) or stores[target.id] != 1:
+                continue
+            found = got(statement.value)
+            if found is None or not isinstance(question, ast.If) or not isinstance(question.test, ast.BoolOp):
+                continue
+            name, tests = target.id, question.test.values
+            late = isinstance(question.test.op, ast.And) and not mentions([tests[0], *question.orelse], name)
+            if not late or reads([question], name) != loads[name] or stores[found[0]] > 1:
+                continue
+            first = _first_read(tests[1], name)
+            if first is not None:
+                first.args = [at_line(ast.NamedExpr(ast.Name(name, ast.Store()), statement.value), question)]
+                del block[position]
+
+
+def spelt_out(function: ast.FunctionDef) -> None:
+    """Names that are only names for another give way to it, and `x in ('a', 'b')` becomes `x == 'a' or x == 'b'`,
+    which is compared as text at once. When this is done, nothing else is: others look for what it leaves out."""
+    _, stores = _uses(function)
+    given = {argument.arg for argument in function.args.args}
+    stores.update(given)
+    instead: dict[str, str] = {}
+    blocks = [function.body]
+    for block in blocks:  # which grows
+        for position in range(len(block) - 1, -1, -1):
+            statement = block[position]
+            both = (getattr(statement, "body", None), getattr(statement, "orelse", None))
+            blocks.extend(inner for inner in both if isinstance(inner, list))
+            target = statement.targets[0] if isinstance(statement, ast.Assign) else None
+            value = statement.value if isinstance(statement, ast.Assign) else None
+            if not isinstance(target, ast.Name) or not isinstance(value, ast.Name) or len(block) == 1:
+                continue
+            if stores[target.id] == 1 and stores[value.id] == 1 and target.id not in given:
+                instead[target.id] = value.id
+                del block[position]
+
+    def change(node: ast.AST) -> ast.AST | None:
+        if isinstance(node, ast.Name) and node.id in instead:
+            other = node.id
+            while other in instead:
+                other = instead[other]
+            return named(other, node)
+        pair = compared(node, ast.In, ast.NotIn)
+        if pair is None or not isinstance(pair[0], ast.Name) or not isinstance(pair[1], ast.Tuple):
+            return None
+        words = pair[1].elts
+        if len(words) > _FEW or not all(isinstance(one, ast.Constant) and type(one.value) is str for one in words):
+            return None
+        assert isinstance(node, ast.Compare)
+        subject = change(pair[0]) or pair[0]
+        assert isinstance(subject, ast.Name)
+        each, both = (ast.Eq, ast.Or()) if isinstance(node.ops[0], ast.In) else (ast.NotEq, ast.And())
+        tests: list[ast.expr] = [ast.Compare(named(subject.id, node), [each()], [word]) for word in words]
+        return at_line(ast.BoolOp(both, tests) if len(tests) > 1 else tests[0], node)
+
+    for statement in function.body:
+        replaced(statement, change)
+
+
+def _uses(function: ast.FunctionDef) -> tuple[Counter[str], Counter[str]]:
+    """How often each name is read, and is given something."""
+    loads: Counter[str] = Counter()
+    stores: Counter[str] = Counter()
+    for one in walk_all(function.body):
+        if type(one) is ast.Name:
+            (loads if type(one.ctx) is ast.Load else stores)[one.id] += 1
+    return loads, stores
+
+
+def _first_read(test: ast.expr, name: str) -> ast.Call | None:
+    """The `type(x)` that a test begins with."""
+    node: ast.expr = test
+    while True:
+        if isinstance(node, ast.IfExp):
+            node = node.test
+        elif isinstance(node, ast.Compare):
+            node = node.left
+        elif isinstance(node, ast.BoolOp):
+            node = node.values[0]
+        else:
+            call = called(node, "type")
+            return call if call is not None and is_name(call.args[0], name) else None

@@ -17,7 +17,7 @@ from typing import Final
 
 from nexeon.mapping.displays import Displays
 from nexeon.mapping.inlining import Inliner
-from nexeon.mapping.matching import read_for_sure
+from nexeon.mapping.matching import read_for_sure, read_late, spelt_out
 from nexeon.mapping.peephole import Peephole, negated
 from nexeon.mapping.pytree import (
     Block,
@@ -84,6 +84,7 @@ def optimised(tree: ast.Module, wanted: Collection[str] = ()) -> ast.Module:
         left = {one.id for one in nodes if isinstance(one, ast.Name) and one.id in inliner.within}
         waiting += sorted(left - made - set(waiting))
     for name in made:
+        spelt_out(functions[name])
         share_slots(functions[name])
     return ast.Module([one for name, one in functions.items() if name in made], [])
 
@@ -109,6 +110,7 @@ class _Function(Displays):
         self.function.body = Peephole(Names(self.function, self.facts), self.fresh).block(self.function.body)
         self._rounds()
         read_for_sure(self.function.body)
+        read_late(self.function)
         without_needless(self.function.body)
         return self.function
 

@@ -38,15 +38,17 @@ class Peephole(Sizes):
     def block(self, block: Block) -> Block:
         made: Block = []
         for statement in block:
+            self.before = made[-1] if made else None
             found = self.visit(statement)
             made += found if isinstance(found, list) else [found]
-        surely_text(made, self.names)
         return made
 
     # statements
 
     def visit_If(self, node: ast.If) -> ast.AST:
+        before = self.before
         node.test = self._truth(node.test)
+        surely_text(before, node.test, self.names)
         known = self.names.assumed
         self.names.assumed = {**known, **self.names.told(node.test)}
         node.body = self.block(node.body)
@@ -147,6 +149,9 @@ class Peephole(Sizes):
             if is_missing(node.orelse):
                 return self._truth(at_line(ast.BoolOp(ast.And(), [node.test, node.body]), node))
             if is_missing(node.body):
+                listed = self._listed_first(node)
+                if listed is not None:
+                    return listed
                 return self._truth(at_line(ast.BoolOp(ast.And(), [negated(node.test), node.orelse]), node))
         found = got(node)
         if found is not None and is_missing(found[2]):
@@ -159,6 +164,19 @@ class Peephole(Sizes):
         if call is not None:
             return self._empty(call)
         return self._tested(node) or self.visit(node)
+
+    def _listed_first(self, node: ast.IfExp) -> ast.expr | None:
+        """`MISSING if x is MISSING or x is None else (l if type(x) is list else o)`: mostly it is a list."""
+        asked = node.test.values[0] if isinstance(node.test, ast.BoolOp) else node.test
+        pair = compared(asked, ast.Is)
+        if pair is None or not isinstance(pair[0], ast.Name) or not isinstance(node.orelse, ast.Call):
+            return None
+        made = usual_first(at_line(ast.IfExp(clone(node.test), node.body, self.visit(clone(node.orelse))), node))
+        general = made.orelse if isinstance(made, ast.IfExp) and not is_missing(made.body) else None
+        if not isinstance(made, ast.IfExp) or not isinstance(general, ast.IfExp) or not is_missing(general.body):
+            return None
+        made.orelse = at_line(ast.BoolOp(ast.And(), [negated(general.test), general.orelse]), node)
+        return made
 
     def _several(self, node: ast.BoolOp) -> ast.expr:
         """`and` and `or`, without what is sure."""

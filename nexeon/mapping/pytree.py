@@ -269,6 +269,10 @@ class Names:
         """Finds out kinds anew: the facts have changed."""
         self._kinds.clear()
 
+    def learn(self, name: str, kinds: Kinds) -> None:
+        """Takes it that a name is of these kinds, until facts change."""
+        self._kinds[name] = kinds
+
     def once(self, name: str) -> bool:
         """Whether it has one meaning only, in one pass of the loop around it."""
         return self.stores[name] == 1

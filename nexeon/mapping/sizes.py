@@ -18,6 +18,8 @@ class Sizes(ast.NodeTransformer):
     def __init__(self, names: Names, fresh: Callable[[], str]) -> None:
         self.names = names
         self.fresh = fresh
+        self.before: ast.stmt | None = None
+        """The statement before the one that is looked at."""
 
     def _ordered(self, node: ast.Call) -> ast.expr | None:
         """Numbers by size."""

@@ -215,6 +215,15 @@ RUNS = """[{$for: "r in body.l | chunk('t', 'x')", $if: "r[0].t == 'x'", n: "{{ 
         ("{l?: [{$for: x in body.l, $then: '{{ x.v }}'}], d: 1}", {"l": [{"v": 1}, {}]}, {"l": [1], "d": 1}),
         ("{l?: [{$for: x in body.l, $then: '{{ x.v }}'}], d: 1}", {"l": [{}]}, {"d": 1}),
         ("{l?: [{$for: x in body.l, $then: '{{ x.v }}'}], d: 1}", {}, {"d": 1}),
+        # what is read for the second question only, and words that are compared one by one
+        ("{$if: \"body.a == 'x' and body.l | length > 1\", $then: yes, $else: no}", {"a": "x", "l": [1, 2]}, "yes"),
+        ("{$if: \"body.a == 'x' and body.l | length > 1\", $then: yes, $else: no}", {"a": "y", "l": [1, 2]}, "no"),
+        ("{$if: \"body.a == 'x' and body.l | length > 1\", $then: yes, $else: no}", {"a": "x"}, "no"),
+        ("{$if: \"body.a in ['x', 'y']\", v: 1, $else: {v: 2}}", {"a": "y"}, {"v": 1}),
+        ("{$if: \"body.a in ['x', 'y']\", v: 1, $else: {v: 2}}", {"a": ["x"]}, {"v": 2}),
+        ("{$if: \"body.a not in ['x', 'y']\", v: 1, $else: {v: 2}}", {}, {"v": 1}),
+        ("{$if: \"body.l | where('t', 'x')\", v: 1, $else: {v: 2}}", {"l": None}, {"v": 2}),
+        ("{$if: \"body.l | where('t', 'x')\", v: 1, $else: {v: 2}}", {"l": [{"t": "y"}, {"t": "x"}]}, {"v": 1}),
     ],
 )
 def test_the_language_is_the_same(mapping: str, given: Any, expected: Any) -> None:
