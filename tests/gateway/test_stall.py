@@ -20,6 +20,7 @@ from hypercorn.asyncio.worker_context import EventWrapper
 from scripts import SAID, says
 from upstream import Call
 
+from nexeon.gateway.server import direct
 from nexeon.gateway.server.plain import UNSENT, PlainCall
 from nexeon.gateway.server.stall import Taken
 from nexeon.gateway.server.windows import Buffer
@@ -143,7 +144,12 @@ async def reads(client: socket.socket) -> list[Any]:
     return events
 
 
-async def test_an_answer_in_one_piece_that_nobody_takes_ends_its_connection(opened: Opener) -> None:
+@pytest.mark.parametrize("soon", [0.01, 0.15])
+async def test_an_answer_in_one_piece_that_nobody_takes_ends_its_connection(
+    opened: Opener, monkeypatch: pytest.MonkeyPatch, soon: float
+) -> None:
+    """Also where it is looked for a client that leaves only once all has been written."""
+    monkeypatch.setattr(direct, "_SOON", soon)
     gate = await opened(lambda value: value["server"].update(SOON))
     answer = {**SAID, "text": "x" * 8_000_000}
     gate.upstream.plays(says(answer))

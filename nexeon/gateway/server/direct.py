@@ -104,8 +104,7 @@ class Call:
             assert self._task is not None
             self._task.uncancel()
         finally:
-            if self._timer is not None:
-                self._timer.cancel()
+            self._watch_no_more()
             if self._watcher is not None:
                 self._watcher.cancel()
 
@@ -171,6 +170,11 @@ class Call:
         if self._watcher is None:
             self._watcher = asyncio.get_running_loop().create_task(self._until_left())
 
+    def _watch_no_more(self) -> None:
+        """Before the last that is said: who asks after it hears that the client left, though it may still read."""
+        if self._timer is not None:
+            self._timer.cancel()
+
     async def _until_left(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
@@ -186,6 +190,7 @@ class Call:
             headers.append((b"content-length", b"%d" % len(body)))  # type: ignore[arg-type]
         start = {"type": "http.response.start", "status": reply.status, "headers": headers}
         if whole:
+            self._watch_no_more()
             await self._send(start)
             await self._send({"type": "http.response.body", "body": body, "more_body": False})
             return
@@ -213,4 +218,5 @@ class Call:
             sending = send({"type": "http.response.body", "body": chunk, "more_body": True})
             del chunk  # it is not to be kept beside what was written of it
             await sending
+        self._watch_no_more()
         await send(_END)
