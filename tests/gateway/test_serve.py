@@ -217,7 +217,8 @@ async def test_operators_reach_the_admin_service_over_http(launch: Launch, upstr
     assert [each["actor"].split(" ")[-1] for each in (await admin.call("audit.list"))["items"]] == ["(127.0.0.1)"]
     await admin.close()
     stranger = connect_http(recorder.url, "another-token-of-some-length")
-    with pytest.raises(AdminError, match=r"takes another admin token: give its `admin\.http\.token` in NEXEON_ADMIN_TOKEN"):
+    words = r"takes another admin token: give its `admin\.http\.token` in NEXEON_ADMIN_TOKEN"
+    with pytest.raises(AdminError, match=words):
         await stranger.call("accounts.list")
     await stranger.close()
     async with client(recorder) as http:
