@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
+from collections.abc import Iterator
 from typing import Final
 
 from nexeon.mapping.pytree import (
@@ -79,27 +80,23 @@ def _fails(question: ast.stmt, name: str) -> bool:
 def read_late(function: ast.FunctionDef) -> None:
     """`x = m.get('key', MISSING)` before `if a and b(x):` is read where it is first needed, after `a`."""
     loads, stores = _uses(function)
-    blocks = [function.body]
-    for block in blocks:  # which grows
-        for position in range(len(block) - 1, -1, -1):
-            statement = block[position]
-            both = (getattr(statement, "body", None), getattr(statement, "orelse", None))
-            blocks.extend(inner for inner in both if isinstance(inner, list))
-            target = statement.targets[0] if isinstance(statement, ast.Assign) else None
-            question = block[position + 1] if position + 1 < len(block) else None
-            if not isinstance(statement, ast.Assign) or not isinstance(target, ast.Name) or stores[target.id] != 1:
-                continue
-            found = got(statement.value)
-            if found is None or not isinstance(question, ast.If) or not isinstance(question.test, ast.BoolOp):
-                continue
-            name, tests = target.id, question.test.values
-            late = isinstance(question.test.op, ast.And) and not mentions([tests[0], *question.orelse], name)
-            if not late or reads([question], name) != loads[name] or stores[found[0]] > 1:
-                continue
-            first = _first_read(tests[1], name)
-            if first is not None:
-                first.args = [at_line(ast.NamedExpr(ast.Name(name, ast.Store()), statement.value), question)]
-                del block[position]
+    for block, position in _backwards(function):
+        statement = block[position]
+        target = statement.targets[0] if isinstance(statement, ast.Assign) else None
+        question = block[position + 1] if position + 1 < len(block) else None
+        if not isinstance(statement, ast.Assign) or not isinstance(target, ast.Name) or stores[target.id] != 1:
+            continue
+        found = got(statement.value)
+        if found is None or not isinstance(question, ast.If) or not isinstance(question.test, ast.BoolOp):
+            continue
+        name, tests = target.id, question.test.values
+        late = isinstance(question.test.op, ast.And) and not mentions([tests[0], *question.orelse], name)
+        if not late or reads([question], name) != loads[name] or stores[found[0]] > 1:
+            continue
+        first = _first_read(tests[1], name)
+        if first is not None:
+            first.args = [at_line(ast.NamedExpr(ast.Name(name, ast.Store()), statement.value), question)]
+            del block[position]
 
 
 def spelt_out(function: ast.FunctionDef) -> None:
@@ -109,19 +106,15 @@ def spelt_out(function: ast.FunctionDef) -> None:
     given = {argument.arg for argument in function.args.args}
     stores.update(given)
     instead: dict[str, str] = {}
-    blocks = [function.body]
-    for block in blocks:  # which grows
-        for position in range(len(block) - 1, -1, -1):
-            statement = block[position]
-            both = (getattr(statement, "body", None), getattr(statement, "orelse", None))
-            blocks.extend(inner for inner in both if isinstance(inner, list))
-            target = statement.targets[0] if isinstance(statement, ast.Assign) else None
-            value = statement.value if isinstance(statement, ast.Assign) else None
-            if not isinstance(target, ast.Name) or not isinstance(value, ast.Name) or len(block) == 1:
-                continue
-            if stores[target.id] == 1 and stores[value.id] == 1 and target.id not in given:
-                instead[target.id] = value.id
-                del block[position]
+    for block, position in _backwards(function):
+        statement = block[position]
+        target = statement.targets[0] if isinstance(statement, ast.Assign) else None
+        value = statement.value if isinstance(statement, ast.Assign) else None
+        if not isinstance(target, ast.Name) or not isinstance(value, ast.Name) or len(block) == 1:
+            continue
+        if stores[target.id] == 1 and stores[value.id] == 1 and target.id not in given:
+            instead[target.id] = value.id
+            del block[position]
 
     def change(node: ast.AST) -> ast.AST | None:
         if isinstance(node, ast.Name) and node.id in instead:
@@ -144,6 +137,16 @@ def spelt_out(function: ast.FunctionDef) -> None:
 
     for statement in function.body:
         replaced(statement, change)
+
+
+def _backwards(function: ast.FunctionDef) -> Iterator[tuple[Block, int]]:
+    """Every statement by its block and its place in that, of each block the last one first: it may be deleted."""
+    blocks = [function.body]
+    for block in blocks:  # which grows
+        for position in range(len(block) - 1, -1, -1):
+            both = (getattr(block[position], "body", None), getattr(block[position], "orelse", None))
+            blocks.extend(inner for inner in both if isinstance(inner, list))
+            yield block, position
 
 
 def _uses(function: ast.FunctionDef) -> tuple[Counter[str], Counter[str]]:
