@@ -21,6 +21,7 @@ from textual.strip import Strip
 
 from tui.filters import CONTROL
 from tui.widgets.columns import PADDING, Column, fit
+from tui.widgets.moves import MOVES
 
 Item = dict[str, Any]
 Cell = str | Text
@@ -62,12 +63,7 @@ class RecordTable(ScrollView, can_focus=True):
         "record-table--hover",
     }
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("down,j", "move(1)", "Down", show=False),
-        Binding("up,k", "move(-1)", "Up", show=False),
-        Binding("home,g", "first", "First", show=False),
-        Binding("end,G", "last", "Last", show=False),
-        Binding("pagedown,ctrl+d", "page(1)", "Page down", show=False),
-        Binding("pageup,ctrl+u", "page(-1)", "Page up", show=False),
+        *MOVES,
         Binding("enter,l", "open", "Open", show=False),
     ]
 
