@@ -100,7 +100,7 @@ def _open(options: Given) -> None:
             )
 
     # How long Textual waits after an Escape for the rest of an arrow key: it has 100 ms, which are felt.
-    os.environ.setdefault("ESCDELAY", "25")
+    os.environ.setdefault("ESCDELAY", "10")
     from tui.app import run
 
     run(client)
