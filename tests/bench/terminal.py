@@ -213,6 +213,28 @@ def timed(terminal: Terminal, keys: str, *words: str) -> tuple[float, float]:
     return seen - begun, terminal.cpu() - used
 
 
+def searched(terminal: Terminal, text: str, *words: str) -> tuple[float, float]:
+    """Enter, once what is searched for stands in the search line, and before it is searched for by itself."""
+    terminal.rest()
+    terminal.press("/")
+    terminal.rest()
+    terminal.press(text)
+    terminal.until(text)
+    terminal.rest(0.03)
+    used = terminal.cpu()
+    begun = terminal.press("\r")
+    seen = terminal.until(*words)
+    terminal.rest()
+    return seen - begun, terminal.cpu() - used
+
+
+def unsearched(terminal: Terminal, word: str) -> tuple[float, float]:
+    """Escape, out of a search line that is open."""
+    terminal.rest()
+    terminal.press("/")
+    return timed(terminal, "\x1b", word)
+
+
 def told(name: str, found: Times) -> None:
     cells = []
     for column in zip(*found, strict=True):
@@ -255,8 +277,8 @@ def drive(terminal: Terminal) -> None:
         ("a fifth", WORDS[3], key(8)),
         ("none", "nobody", "Nothing matches"),
     ):
-        told(f"{name} found among {KEYS:,}, typed and Enter", [timed(terminal, f"/{text}\r", found)])
-        told("… and all of them again", [timed(terminal, "/\x1b", keys[0])])
+        told(f"{name} found among {KEYS:,}: Enter", [searched(terminal, text, found)])
+        told("… and all of them again: Escape", [unsearched(terminal, keys[0])])
     terminal.press("6")
     terminal.rest()
     told("j, in the live list of requests", [timed(terminal, "j", name) for name in live[1:]])
@@ -265,7 +287,7 @@ def drive(terminal: Terminal) -> None:
         (f"model:{MODELS[9]}", newest(lambda number: number * number % 40 == 9)),
         ("failed", newest(lambda number: number % 997 == 0)),
         ("status:502", newest(lambda number: number % 997 == 0)),
-        (f"key:{key(13)}", key(13)),
+        (f"key:{key(13)}", f" {key(13)} "),
         (f"provider:{PROVIDERS[1]}", newest(lambda number: number % RARE == 0)),
         ("provider:nobody", "No request like that"),
         ("model:nobody", "No request like that"),
@@ -273,9 +295,9 @@ def drive(terminal: Terminal) -> None:
     ):
         times: Times = []
         for _ in range(3):
-            times.append(timed(terminal, f"/{search}\r", name))
-            timed(terminal, "/\x1b", live[0])
-        told(f"{search} of {REQUESTS:,}, typed and Enter", times)
+            times.append(searched(terminal, search, name))
+            unsearched(terminal, live[0])
+        told(f"{search} of {REQUESTS:,}: Enter", times)
 
 
 def drive_all(terminal: Terminal) -> None:
