@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from nexeon.admin import values
-from nexeon.admin.selection import select
+from nexeon.admin.selection import Texts
 from nexeon.admin.values import KEEP
 from nexeon.admin.views import View, account_view, page
 from nexeon.store.protocol import Store
@@ -50,7 +50,7 @@ class Accounts:
     async def list(self, *, search: Any = None, after: Any = None, limit: Any = 1000) -> View:
         """A page, in the order of creation; with `search`, of those with that text in their name or id."""
         every = await self._store.accounts()
-        found, following = await select(every, search, after, limit, lambda each: (each.name, each.id))
+        found, following = await Texts(_texts).select(every, search, after, limit)
         return page([await self._view(each) for each in found], following)
 
     async def show(self, *, account: Any) -> View:
@@ -96,3 +96,7 @@ class Accounts:
 
     async def _view(self, account: Account) -> View:
         return account_view(account, await self._store.balance(account.id))
+
+
+def _texts(account: Account) -> tuple[str, ...]:
+    return account.name, account.id

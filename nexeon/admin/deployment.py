@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from nexeon.admin import values
 from nexeon.admin.live import Live
-from nexeon.admin.selection import select
+from nexeon.admin.selection import Texts
 from nexeon.admin.values import iso
 from nexeon.admin.views import View, page
 from nexeon.errors import AdminError, NotFound
@@ -51,7 +51,7 @@ class Models:
         """A page, in the configuration's order; with `search`, of those with that text in their id, an alias, their
         owner or a target. Prices in USD per 1M tokens (`request`, `web_search`: each)."""
         models = list(configured(self._config).models.values())
-        found, following = await select(models, search, after, limit, _texts)
+        found, following = await Texts(_texts).select(models, search, after, limit)
         return page([self._view(each) for each in found], following)
 
     async def show(self, *, model: Any) -> View:

@@ -18,48 +18,15 @@ _AT_ONCE: Final = 20
 """The same in slices whose texts are known."""
 
 
+_BETWEEN: Final = "\0"
+
+
 class Named(Protocol):
     @property
     def id(self) -> str: ...
 
 
 R = TypeVar("R", bound=Named)
-
-
-async def select(
-    every: Sequence[R], search: Any, after: Any, limit: Any, texts: Callable[[R], tuple[str, ...]]
-) -> tuple[list[R], str | None]:
-    """Up to `limit` records after the one with the id `after`, and the next page's `after`.
-
-    With `search`, those where one of `texts` holds it, whatever the case. Raises AdminError.
-    """
-    most = values.count("limit", limit, least=1)
-    start = _start(every, after)
-    if search is None:
-        return _page(every, start, most)
-    wanted = values.text("search", search).casefold()
-    matching: list[R] = []
-    for begin in range(start, len(every), _SLICE):
-        for each in every[begin : begin + _SLICE]:
-            if any(wanted in text.casefold() for text in texts(each)):
-                matching.append(each)
-                if len(matching) > most:
-                    return matching[:most], matching[most - 1].id
-        await asyncio.sleep(0)
-    return matching, None
-
-
-def _start(every: Sequence[R], after: Any) -> int:
-    return 0 if after is None else next((place for place, each in enumerate(every, 1) if each.id == after), 0)
-
-
-def _page(every: Sequence[R], start: int, most: int) -> tuple[list[R], str | None]:
-    end = start + most
-    found = list(every[start:end])
-    return found, found[-1].id if end < len(every) and found else None
-
-
-_BETWEEN: Final = "\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +65,21 @@ class Texts(Generic[R]):
     async def select(
         self, every: Sequence[R], search: Any, after: Any, limit: Any, also: Callable[[R], bool] | None = None
     ) -> tuple[list[R], str | None]:
-        """As the function `select`; with a search, those of `also`, too."""
+        """Up to `limit` records after the one with the id `after`, and the next page's `after`.
+
+        With `search`, those where one of their texts holds it, whatever the case, and those of `also`. Raises
+        AdminError.
+        """
         most = values.count("limit", limit, least=1)
-        start = _start(every, after)
-        if search is None:
-            return _page(every, start, most)
-        wanted = values.text("search", search).casefold()
+        start = 0
+        if after is not None:
+            start = next((place for place, each in enumerate(every, 1) if each.id == after), 0)
         found: list[R] = []
+        if search is None:
+            end = start + most
+            found += every[start:end]
+            return found, found[-1].id if end < len(every) and found else None
+        wanted = values.text("search", search).casefold()
         for number, begin in enumerate(range(0, len(every), _SLICE)):
             if begin + _SLICE <= start or _BETWEEN in wanted:
                 continue

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import pytest
 
 from nexeon.admin import selection
-from nexeon.admin.selection import Texts, select
+from nexeon.admin.selection import Texts
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,16 @@ class Named:
 
 def texts(each: Named) -> tuple[str, ...]:
     return each.name, each.id
+
+
+async def select(
+    every: list[Named], search: str, after: str | None, limit: int, texts: Callable[[Named], tuple[str, ...]]
+) -> tuple[list[Named], str | None]:
+    """What is to be found, by asking each record."""
+    start = next((place for place, each in enumerate(every, 1) if each.id == after), 0)
+    wanted = search.casefold()
+    found = [each for each in every[start:] if any(wanted in text.casefold() for text in texts(each))]
+    return found[:limit], found[limit - 1].id if len(found) > limit else None
 
 
 @pytest.mark.parametrize("seed", range(5))
