@@ -64,6 +64,7 @@ class Chunks:
 
 
 def chunk(body: bytes) -> bytes:
+    """Framed; `body` is not empty, which would end the message."""
     return b"%x\r\n%b\r\n" % (len(body), body)
 
 

@@ -13,6 +13,8 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
+from nexeon.gateway.chunks import chunk
+
 if TYPE_CHECKING:
     from nexeon.gateway.server.connection import Connection
 
@@ -274,7 +276,7 @@ class PlainCall:
 
     def write(self, data: bytes) -> None:
         """As a `Writer` has it; `data` is not empty."""
-        self._connection.write(b"%x\r\n%b\r\n" % (len(data), data))
+        self._connection.write(chunk(data))
 
     def _begin(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """The head waits for what comes first of the body."""
@@ -302,7 +304,7 @@ class PlainCall:
         if data and not self._bodiless:
             self._sent += len(data)
             if self._chunked:
-                out += b"%x\r\n%b\r\n" % (len(data), data)
+                out += chunk(data)
             elif self._sent <= self._length:
                 out += data
             else:
