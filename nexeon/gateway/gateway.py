@@ -10,6 +10,7 @@ from nexeon.config import Config, Model
 from nexeon.errors import RequestError
 from nexeon.gateway.exchange import Exchange
 from nexeon.gateway.failover import Failover
+from nexeon.gateway.in_turns import in_turns
 from nexeon.gateway.limits.limits import Limiter
 from nexeon.gateway.materialise import Materialiser
 from nexeon.gateway.server.compiled import Compiled
@@ -133,7 +134,5 @@ class Gateway:
         """Ends what is running with an error, of streams so many in each turn of the loop."""
         for task in self.waiting:
             task.cancel()
-        for number, stream in enumerate(list(self.streams), 1):
+        async for stream in in_turns(self.streams, at_once):
             stream.cut(error)
-            if number % at_once == 0:
-                await asyncio.sleep(0)

@@ -13,6 +13,7 @@ from nexeon.admin import AdminHTTP, AdminService
 from nexeon.config import Config
 from nexeon.errors import RequestError, StoreError
 from nexeon.gateway.answers.behind import Behind
+from nexeon.gateway.in_turns import in_turns
 from nexeon.gateway.limits.admission import Admission
 from nexeon.gateway.limits.shared_windows import SharedWindows
 from nexeon.gateway.limits.windows import MemoryWindows, Windows
@@ -213,9 +214,7 @@ class Services:
         StoreError."""
         now = time.monotonic()
         for gateway in list(self.gateways()):
-            for number, exchange in enumerate(list(gateway.calls.values()), 1):
-                if number % _AT_ONCE == 0:
-                    await asyncio.sleep(0)
+            async for exchange in in_turns(gateway.calls.values(), _AT_ONCE):
                 since = now - max(exchange.started, exchange.renewed)
                 if exchange.reservation is not None and not exchange.closed and since > older:
                     await self.store.renew(exchange.reservation, HOLD)
