@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable
 from typing import Final
 
-from nexeon.mapping.pytree import Names, at_line, called, clone, compared, got, is_missing, is_name, named
+from nexeon.mapping.pytree import Names, at_line, called, clone, compared, got, is_missing, is_name, named, type_is
 
 OTHERWISE: Final = "other_"
 """Before the name of a filter that is called where the usual case is not."""
@@ -43,7 +43,7 @@ def inlined(node: ast.Call, visited: Callable[[ast.expr], ast.expr], fresh: Call
         first, value = ast.NamedExpr(ast.Name(own, ast.Store()), value), ast.Name(own, ast.Load())
     words = [one.value for one in node.args[1:] if isinstance(one, ast.Constant) and isinstance(one.value, str)]
     usual = _usual(name, value, words, fresh)
-    test = ast.Compare(_type(first), [ast.Is()], [ast.Name("list", ast.Load())])
+    test = type_is(first, "list")
     other = ast.Call(ast.Name(OTHERWISE + name, ast.Load()), [clone(value), *node.args[1:]], [])
     return at_line(ast.IfExp(test, usual, other), node)
 
@@ -53,8 +53,7 @@ def _kind_of_one(node: ast.Call) -> ast.expr:
     size = ast.Call(ast.Name("len", ast.Load()), [clone(value)], [])
     one = ast.Subscript(clone(value), ast.Constant(0), ast.Load())
     read = ast.Call(ast.Attribute(one, "get", ast.Load()), [key], [])
-    is_list = ast.Compare(_type(value), [ast.Is()], [ast.Name("list", ast.Load())])
-    alone = ast.BoolOp(ast.And(), [is_list, ast.Compare(size, [ast.Eq()], [ast.Constant(1)])])
+    alone = ast.BoolOp(ast.And(), [type_is(value, "list"), ast.Compare(size, [ast.Eq()], [ast.Constant(1)])])
     return ast.IfExp(alone, read, ast.Name("SEVERAL", ast.Load()))
 
 
@@ -161,12 +160,8 @@ def begin_with(test: ast.expr, value: ast.NamedExpr, name: str) -> None:
     raise AssertionError(name)
 
 
-def _type(value: ast.expr) -> ast.expr:
-    return ast.Call(ast.Name("type", ast.Load()), [value], [])
-
-
 def _is_map(value: ast.expr) -> ast.expr:
-    return ast.Compare(_type(clone(value)), [ast.Is()], [ast.Name("dict", ast.Load())])
+    return type_is(clone(value), "dict")
 
 
 def _is_text(node: ast.expr) -> bool:

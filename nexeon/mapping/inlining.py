@@ -37,11 +37,11 @@ class Inliner:
     def __init__(self, functions: dict[str, ast.FunctionDef], wanted: Collection[str]) -> None:
         self._functions = functions
         self._calls = {
-            name: {
+            name: Counter(
                 one.func.id
                 for one in walk_all(function.body)
                 if isinstance(one, ast.Call) and isinstance(one.func, ast.Name) and one.func.id in functions
-            }
+            )
             for name, function in functions.items()
         }
         self.order: list[str] = []
@@ -66,12 +66,8 @@ class Inliner:
     def _within(self, wanted: Collection[str]) -> set[str]:
         """Those of one place, of which nobody asks for more."""
         calls: Counter[str] = Counter()
-        for function in self._functions.values():
-            calls.update(
-                one.func.id
-                for one in walk_all(function.body)
-                if isinstance(one, ast.Call) and isinstance(one.func, ast.Name) and one.func.id in self._functions
-            )
+        for called_by in self._calls.values():
+            calls.update(called_by)
         return {
             name
             for name, count in calls.items()

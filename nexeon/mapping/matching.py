@@ -20,6 +20,7 @@ from nexeon.mapping.pytree import (
     named,
     reads,
     replaced,
+    stores_of,
     walk_all,
 )
 from nexeon.mapping.statements import guarded_by
@@ -102,9 +103,8 @@ def read_late(function: ast.FunctionDef) -> None:
 def spelt_out(function: ast.FunctionDef) -> None:
     """Names that are only names for another give way to it, and `x in ('a', 'b')` becomes `x == 'a' or x == 'b'`,
     which is compared as text at once. When this is done, nothing else is: others look for what it leaves out."""
-    _, stores = _uses(function)
+    stores = stores_of(function)
     given = {argument.arg for argument in function.args.args}
-    stores.update(given)
     instead: dict[str, str] = {}
     for block, position in _backwards(function):
         statement = block[position]

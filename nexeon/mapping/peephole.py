@@ -6,8 +6,8 @@ import ast
 from typing import Final
 
 from nexeon.mapping.filtering import inlined, surely_text, usual_first
-from nexeon.mapping.pytree import Block, at_line, called, clone, compared, got, is_missing, is_name, named
-from nexeon.mapping.sizes import ORDERS, Sizes, is_constant, minus, type_is
+from nexeon.mapping.pytree import Block, at_line, called, clone, compared, got, is_missing, is_name, named, type_is
+from nexeon.mapping.sizes import ORDERS, Sizes, is_constant, minus
 
 _OPPOSITE: Final[dict[type[ast.cmpop], type[ast.cmpop]]] = {
     ast.Is: ast.IsNot,

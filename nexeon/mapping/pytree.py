@@ -110,6 +110,11 @@ def at_line(node: _N, at: ast.AST) -> _N:
     return node
 
 
+def type_is(value: ast.expr, kind: str) -> ast.Compare:
+    """`type(value) is kind`."""
+    return ast.Compare(ast.Call(ast.Name("type", ast.Load()), [value], []), [ast.Is()], [ast.Name(kind, ast.Load())])
+
+
 def assigned(identifier: str, value: ast.expr, at: ast.AST) -> ast.Assign:
     return at_line(ast.Assign([ast.Name(identifier, ast.Store())], value), at)
 
@@ -129,6 +134,15 @@ def walk_all(block: Iterable[ast.AST]) -> list[ast.AST]:
             elif value is not None:
                 found.append(value)
     return [one for one in found if one is not None] if None in found else found
+
+
+def stores_of(function: ast.FunctionDef) -> Counter[str]:
+    """How often each name is given a value."""
+    stores = Counter(argument.arg for argument in function.args.args)
+    for one in walk_all(function.body):
+        if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store):
+            stores[one.id] += 1
+    return stores
 
 
 def reads(block: Iterable[ast.AST], name: str) -> int:

@@ -8,7 +8,18 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from nexeon.mapping.filtering import KIND, LONE
-from nexeon.mapping.pytree import Block, at_line, called, compared, got, is_missing, is_name, replaced, walk_all
+from nexeon.mapping.pytree import (
+    Block,
+    at_line,
+    called,
+    compared,
+    got,
+    is_missing,
+    is_name,
+    replaced,
+    stores_of,
+    walk_all,
+)
 
 _Part = tuple[str, str | int]
 """(map or list, key or position)."""
@@ -17,7 +28,7 @@ _FEWEST: Final = 2
 
 def shared(function: ast.FunctionDef, fresh: Callable[[], str], *, maps_only: bool = False) -> None:
     """Rewrites the function: first the maps in maps, then the values in maps."""
-    stores = _stores(function)
+    stores = stores_of(function)
     while _Maps(stores, fresh).block(function.body):
         pass
     if not maps_only:
@@ -31,16 +42,7 @@ def shared_kinds(function: ast.FunctionDef, fresh: Callable[[], str]) -> None:
     """The same for what filters ask of a list's only item."""
     calls = [called(one, "filter_where", "filter_reject") for one in walk_all(function.body)]
     if len(calls) - calls.count(None) >= _FEWEST:
-        _Lone(_stores(function), fresh).block(function.body)
-
-
-def _stores(function: ast.FunctionDef) -> Counter[str]:
-    """How often each name is given a value."""
-    stores = Counter(argument.arg for argument in function.args.args)
-    for one in walk_all(function.body):
-        if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store):
-            stores[one.id] += 1
-    return stores
+        _Lone(stores_of(function), fresh).block(function.body)
 
 
 class _Sharing:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from nexeon.mapping.filtering import OTHERWISE
-from nexeon.mapping.pytree import Names, at_line, called, clone, named
+from nexeon.mapping.pytree import Names, at_line, called, clone, named, type_is
 
 ORDERS: Final[dict[str, type[ast.cmpop]]] = {"less": ast.Lt, "at_most": ast.LtE, "more": ast.Gt, "at_least": ast.GtE}
 
@@ -78,10 +78,6 @@ class Sizes(ast.NodeTransformer):
             return value, clone(value)
         own = self.fresh()
         return ast.NamedExpr(ast.Name(own, ast.Store()), value), ast.Name(own, ast.Load())
-
-
-def type_is(value: ast.expr, kind: str) -> ast.expr:
-    return ast.Compare(ast.Call(ast.Name("type", ast.Load()), [value], []), [ast.Is()], [ast.Name(kind, ast.Load())])
 
 
 def is_constant(node: ast.expr, value: object) -> bool:

@@ -23,6 +23,7 @@ from nexeon.mapping.pytree import (
     mentions,
     named,
     reads,
+    type_is,
     walk_all,
 )
 from nexeon.mapping.statements import guarded_by
@@ -167,11 +168,7 @@ def _apart(loop: ast.For) -> None:
     if len(whole) != sum("only" in one.__dict__ for one in whole):
         return
     chunk.func = named(RUNS, chunk)
-    is_list = ast.Compare(
-        ast.Call(ast.Name("type", ast.Load()), [ast.Name(run, ast.Load())], []),
-        [ast.Is()],
-        [ast.Name("list", ast.Load())],
-    )
+    is_list = type_is(ast.Name(run, ast.Load()), "list")
     loop.body = [at_line(ast.If(at_line(is_list, question), question.body, others), question)]
 
 
