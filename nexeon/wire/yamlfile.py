@@ -183,7 +183,7 @@ class _Builder:
         if path not in self.lines:  # as a key has it
             self.lines[path] = line
         if isinstance(node, yaml.ScalarNode):
-            return node.value if node.tag == _TEXT else self._scalar(node, line)
+            return self._scalar(node, line)
         if id(node) in self.open:
             self._problem("an alias stands inside what it names", line)
             return None
@@ -212,7 +212,7 @@ class _Builder:
             first[key] = line
             below = (*path, key)
             lines[below] = line
-            if value_node.tag == _TEXT and isinstance(value_node, yaml.ScalarNode):
+            if value_node.tag == _TEXT and isinstance(value_node, yaml.ScalarNode):  # as most are
                 result[key] = value_node.value
             else:
                 result[key] = self.build(value_node, below)
@@ -220,7 +220,7 @@ class _Builder:
 
     def _scalar(self, node: yaml.ScalarNode, line: int) -> Any:
         kind = node.tag.removeprefix(_TAG)
-        if kind == "!":
+        if kind in ("str", "!"):
             return node.value
         if kind in _KINDS:
             try:
