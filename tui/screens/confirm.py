@@ -48,8 +48,7 @@ class ConfirmScreen(Dialog[bool]):
         self.action_answer(event.button.id == "yes")
 
     def action_answer(self, yes: bool) -> None:
-        self.set_focus(None)
-        self.dismiss(yes)
+        self.answer(yes)
 
     def action_other(self) -> None:
         self.focus_next()

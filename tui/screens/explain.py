@@ -17,7 +17,7 @@ from textual.message import Message
 from textual.widgets import Input, Static, TabbedContent, TabPane, TextArea
 
 from tui.screens.base import AdminScreen
-from tui.screens.pick import PickScreen
+from tui.screens.pick import pick_for
 from tui.widgets.field import Field, FieldLine
 
 _PROMPT = "Name three rivers."
@@ -153,15 +153,7 @@ class ExplainScreen(AdminScreen[None]):
         self.query_one("#request").focus()
 
     def action_pick(self) -> None:
-        line = self._format
-
-        def picked(found: list[str] | None) -> None:
-            if found:
-                line.value = found[0]
-
-        pick = self.admin.dialog(PickScreen)
-        pick.ask(line.field.label, line.field.shown, many=False)
-        self.app.push_screen(pick, picked)
+        pick_for(self._format, self)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "pick":

@@ -12,7 +12,7 @@ from textual.binding import Binding
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widgets import Button, Input, Static
 
-from tui.screens.pick import PickScreen
+from tui.screens.pick import pick_for
 from tui.screens.quick import Dialog
 from tui.widgets.field import Field, FieldLine, Labels
 
@@ -40,7 +40,7 @@ class Fields(VerticalScroll, inherit_bindings=False):
     """Arrow keys are the form's: they lead from field to field, which scrolls."""
 
 
-class FormScreen(Dialog[dict[str, str]]):
+class FormScreen(Dialog[dict[str, str] | None]):
     """Gives the values by name, without white space around them, or None where it is left."""
 
     AUTO_FOCUS = "FieldLine"
@@ -131,19 +131,8 @@ class FormScreen(Dialog[dict[str, str]]):
                 return True
 
     def action_pick(self) -> None:
-        line = self.focused
-        if not isinstance(line, FieldLine) or not line.field.shown:
-            return
-        field, given = line.field, line.value
-        chosen = [part.strip() for part in given.split(",") if part.strip()] if field.many else []
-
-        def picked(found: list[str] | None) -> None:
-            if found is not None:
-                line.value = ", ".join(found)
-
-        pick = self.admin.dialog(PickScreen)
-        pick.ask(field.label, field.shown, chosen, many=field.many)
-        self.app.push_screen(pick, picked)
+        if isinstance(self.focused, FieldLine) and self.focused.field.shown:
+            pick_for(self.focused, self)
 
     @on(Button.Pressed, "#send")
     def action_send(self) -> None:
@@ -164,7 +153,6 @@ class FormScreen(Dialog[dict[str, str]]):
         self._close(None)
 
     def _close(self, values: dict[str, str] | None) -> None:
-        self.set_focus(None)
         for line in self._lines():
             line.forget()
-        self.dismiss(values)
+        self.answer(values)

@@ -19,7 +19,7 @@ from tui.widgets.choices import Choices
 _QUIET: Final = "$foreground 65%"
 
 
-class PaletteScreen(Dialog[Callable[[], Any]]):
+class PaletteScreen(Dialog[Callable[[], Any] | None]):
     """Gives what is to be done, or None where it is left."""
 
     AUTO_FOCUS = "#wanted"
@@ -77,11 +77,7 @@ class PaletteScreen(Dialog[Callable[[], Any]]):
     @on(Choices.Chosen)
     def _chosen(self) -> None:
         if self._found:
-            self._close(self._found[self._choices.cursor].act)
+            self.answer(self._found[self._choices.cursor].act)
 
     def action_leave(self) -> None:
-        self._close(None)
-
-    def _close(self, act: Callable[[], Any] | None) -> None:
-        self.set_focus(None)
-        self.dismiss(act)
+        self.answer(None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -12,8 +13,9 @@ from textual.content import Content
 from textual.widgets import Input, Static
 
 from tui import show
-from tui.screens.quick import Dialog
+from tui.screens.quick import Dialog, QuickScreen
 from tui.widgets.choices import Choices
+from tui.widgets.field import FieldLine
 
 _WORDS = 56
 """Columns for the names of what is marked."""
@@ -29,7 +31,7 @@ class Narrow(Input):
             event.prevent_default()
 
 
-class PickScreen(Dialog[list[str]]):
+class PickScreen(Dialog[list[str] | None]):
     """Gives what is picked, in the order of `options`, then what was chosen before and is not among them; None where it
     is left. With `many`, space marks and ctrl+s takes all that is marked; else enter takes one."""
 
@@ -109,7 +111,7 @@ class PickScreen(Dialog[list[str]]):
         if self._many:
             self._mark(event.at)
         else:
-            self._close([self.found[event.at]])
+            self.answer([self.found[event.at]])
 
     def _mark(self, at: int) -> None:
         option = self.found[at]
@@ -134,13 +136,23 @@ class PickScreen(Dialog[list[str]]):
     def action_take(self) -> None:
         if self._many:
             known = [each for each in self._every if each in self._chosen]
-            self._close([*known, *(each for each in self._chosen if each not in known)])
+            self.answer([*known, *(each for each in self._chosen if each not in known)])
         elif self.found:
-            self._close([self.found[self._choices.cursor]])
-
-    def _close(self, found: list[str] | None) -> None:
-        self.set_focus(None)
-        self.dismiss(found)
+            self.answer([self.found[self._choices.cursor]])
 
     def action_leave(self) -> None:
-        self._close(None)
+        self.answer(None)
+
+
+def pick_for(line: FieldLine, screen: QuickScreen[Any]) -> None:
+    """Lets somebody on that screen pick what is to stand in a line."""
+    field = line.field
+    chosen = [part.strip() for part in line.value.split(",") if part.strip()] if field.many else []
+
+    def picked(found: list[str] | None) -> None:
+        if found is not None:
+            line.value = ", ".join(found)
+
+    pick = screen.admin.dialog(PickScreen)
+    pick.ask(field.label, field.shown, chosen, many=field.many)
+    screen.app.push_screen(pick, picked)

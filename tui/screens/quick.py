@@ -88,6 +88,11 @@ class Dialog(ModalScreen[R], QuickScreen[R]):
     def on_mount(self) -> None:
         self.show()
 
+    def answer(self, result: R) -> None:
+        """Goes, with that; the next who asks finds the focus where it is at first."""
+        self.set_focus(None)
+        self.dismiss(result)
+
     def render(self) -> RenderableType | Beneath:  # type: ignore[override]
         drawn = super().render()
         return Beneath(drawn) if isinstance(drawn, BackgroundScreen) else drawn
