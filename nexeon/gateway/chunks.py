@@ -14,6 +14,9 @@ from aiohttp.client_proto import ResponseHandler
 _SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,8}")
 _LONGEST_SIZE: Final = 8
 
+_USUAL_REST: Final = re.compile(rb"0{1,8}\r\n(\r\n?)?|[0-9A-Fa-f]{1,8}\r?")
+"""The last chunk, without trailers, or the beginning of a size."""
+
 _UNSEEN: Final = -1
 """Nothing of the answer has come."""
 
@@ -40,6 +43,9 @@ class Chunks:
                 self._missing = _AS_IT_IS
                 return data
             missing = end + 4
+        elif missing and not _closes(data, missing):
+            self._missing = _AS_IT_IS
+            return data
         if missing >= len(data):
             self._missing = missing - len(data)
             return data
@@ -58,7 +64,8 @@ class Chunks:
 
     def _joined(self, data: bytes, start: int) -> bytes:
         bodies, end, self._missing = _whole(data, start)
-        if len(bodies) < 2:
+        # what the library says of an odd answer depends on how it is read
+        if len(bodies) < 2 or (self._missing == _AS_IT_IS and not _USUAL_REST.fullmatch(data, end)):
             return data
         return data[:start] + chunk(b"".join(bodies)) + data[end:]
 
@@ -90,6 +97,12 @@ def _whole(data: bytes, start: int) -> tuple[list[bytes], int, int]:
         bodies.append(data[line + 2 : end - 2])
         position = end
     return bodies, position, 0
+
+
+def _closes(data: bytes, missing: int) -> bool:
+    """Whether a chunk of which so many bytes are still to come ends as one does, as far as that is in `data`."""
+    end = data[max(missing - 2, 0) : missing]
+    return b"\r\n"[-missing:].startswith(end)
 
 
 def _is_chunked(head: bytes) -> bool:

@@ -94,6 +94,15 @@ def test_an_answer_cut_at_any_byte_stays_what_it_is() -> None:
         assert understood([chunks.join(read) for read in cut(whole, [place])]) == wanted, place
 
 
+@pytest.mark.parametrize("odd", ODD)
+def test_what_is_odd_is_told_the_same_wherever_it_is_cut(odd: bytes) -> None:
+    whole = HEAD + b"".join([chunk(b"data: 1\n\n"), chunk(b"data: 2\n\n"), odd, chunk(b"y" * 30), chunk(b"z" * 9)])
+    for place in range(len(HEAD), len(whole)):
+        chunks = Chunks()
+        reads = cut(whole, [place])
+        assert understood([chunks.join(read) for read in reads]) == understood(reads), place
+
+
 def test_whole_chunks_become_one() -> None:
     chunks = Chunks()
     bodies = [b"data: %d\n\n" % number for number in range(200)]
