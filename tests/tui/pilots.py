@@ -46,9 +46,13 @@ def fill(pilot: Pilot[None], **values: str) -> None:
 
 @asynccontextmanager
 async def terminal(
-    connect: Callable[[], Awaitable[AdminClient]], size: tuple[int, int] = (100, 30), **options: Any
+    connect: Callable[[], Awaitable[AdminClient]],
+    size: tuple[int, int] = (100, 30),
+    *,
+    toasts: bool = False,
+    **options: Any,
 ) -> AsyncIterator[Pilot[None]]:
     app = AdminApp(connect, clock=lambda: NOW, **{"welcome": False, **options})
-    async with app.run_test(size=size) as pilot:
+    async with app.run_test(size=size, notifications=toasts) as pilot:
         await settle(pilot)
         yield pilot
