@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,23 @@ async def made(pilot: Pilot[None], name: str = "acme", usd: str = "10") -> Any:
     if usd:
         await call(pilot, "credits.add", account=name, usd=usd)
     return account
+
+
+def lines(table: RecordTable) -> list[str]:
+    return ["".join(segment.text for segment in table.render_line(y)) for y in range(table.size.height)]
+
+
+async def test_money_is_shown_to_the_nano_dollar_where_there_is_little_room(open_real: Open) -> None:
+    async with open_real(size=(80, 24)) as pilot:
+        await made(pilot, "acme", "1234567.123456789")
+        await call(pilot, "credits.add", account="acme", usd="0.000000001", reason="the smallest one")
+        table = (await accounts(pilot)).table
+        await settle(pilot)
+        assert re.search(r"acme +1,234,567\.12 +1,234,567\.12 ", lines(table)[1])
+        await press(pilot, "enter")
+        shown = lines(pilot.app.screen.query_one(RecordTable))
+        assert re.search(r"grant +\+0\.000000001 +1,234,567\.12345679  the sma…", shown[1]), "what gave way says so"
+        assert re.search(r"grant +\+1,234,567\.123456789  1,234,567\.123456789 ", shown[2])
 
 
 async def test_an_account_is_made_with_its_first_grant(open_real: Open) -> None:

@@ -67,9 +67,9 @@ class AccountScreen(AccountActs):
     columns = (
         Column("When", 11),
         Column("Kind", 10),
-        Column("Amount", 14, align="right"),
-        Column("Balance", 14, align="right"),
-        Column("What for", 20, flex=True),
+        Column("Amount", 14, align="right", whole=True),
+        Column("Balance", 14, align="right", whole=True),
+        Column("What for", 18, flex=True, least=8),
         Column("Key", 20, drop=2),
         Column("Request", 20, drop=1),
     )

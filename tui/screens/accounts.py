@@ -32,11 +32,11 @@ class AccountsScreen(AccountActs, ListScreen):
     of_record = AccountActs.of_record | {"keys"}
     method = "accounts.list"
     columns = (
-        Column("Account", 13, flex=True),
-        Column("Available", 10, align="right"),
-        Column("Balance", 10, align="right", drop=1),
-        Column("Reserved", 8, align="right", drop=2),
-        Column("Spent/month", 11, align="right"),
+        Column("Account", 13, flex=True, least=9),
+        Column("Available", 10, align="right", whole=True),
+        Column("Balance", 10, drop=1, align="right", whole=True),
+        Column("Reserved", 8, drop=2, align="right", whole=True),
+        Column("Spent/month", 11, align="right", whole=True),
         Column("State", 9),
         Column("Created", 10, drop=3),
         Column("Id", 20, drop=4),

@@ -40,9 +40,9 @@ class KeyScreen(KeyActs):
         columns = (
             Column("When", 11),
             Column("Status", 6),
-            Column("Model", 20, flex=True),
+            Column("Model", 20, flex=True, least=12),
             Column("Provider", 12, drop=2),
-            Column("Cost", 12, align="right"),
+            Column("Cost", 12, align="right", whole=True),
             Column("Id", 20, drop=1),
         )
         yield RecordTable(columns, self.row, id="requests")

@@ -34,10 +34,10 @@ class ModelsScreen(ListScreen):
     ]
     method = "models.list"
     columns = (
-        Column("Model", 20, flex=True),
+        Column("Model", 20, flex=True, least=14),
         Column("Health", 8),
-        Column("In $/M", 7, align="right"),
-        Column("Out $/M", 7, align="right"),
+        Column("In $/M", 7, align="right", whole=True),
+        Column("Out $/M", 7, align="right", whole=True),
         Column("Context", 7, align="right", drop=2),
         Column("Targets", 18, flex=True, drop=1),
     )

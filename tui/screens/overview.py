@@ -71,7 +71,7 @@ class OverviewScreen(AdminScreen[None]):
                             Column("", 8, drop=3),
                             Column("Errors", 6, align="right", drop=1),
                             Column("Tokens", 6, align="right", drop=2),
-                            Column("USD", 8, align="right", drop=4),
+                            Column("USD", 8, drop=4, align="right", whole=True),
                         ),
                         self._busy_row,
                         key=lambda item: str(item.get("model") or item.get("provider")),

@@ -62,14 +62,14 @@ class RequestsScreen(ListScreen):
     columns = (
         Column("Ended", 11),
         Column("Status", 6, align="right"),
-        Column("Model", 16, flex=True),
+        Column("Model", 16, flex=True, least=12),
         Column("Key", 10, flex=True, drop=3),
         Column("Provider", 10, drop=2),
         Column("Took", 7, align="right"),
         Column("First", 7, align="right", drop=5),
         Column("In", 5, align="right", drop=4),
         Column("Out", 5, align="right", drop=4),
-        Column("USD", 9, align="right", drop=1),
+        Column("USD", 9, drop=1, align="right", whole=True),
         Column("What happened", 18, flex=True, drop=6),
     )
     searches = "model:NAME key:NAME account:NAME provider:NAME status:429 failed · or a request's id"

@@ -82,6 +82,9 @@ class RecordTable(ScrollView, can_focus=True):
         self._row = row
         self._key = key
         self._shown: list[tuple[int, int]] = []
+        self._whole = [index for index, column in enumerate(self.specs) if column.whole]
+        self._needs: dict[int, int] = {}
+        self._outgrown = False
         self._pointed = ""
         self._hovered = _NOWHERE
         self._lines: dict[tuple[int, Style], Strip] = {}
@@ -238,13 +241,27 @@ class RecordTable(ScrollView, can_focus=True):
 
     def on_resize(self, event: events.Resize) -> None:
         in_sight = self._in_sight(self.cursor_row)
-        shown = fit(self.specs, self.container_size.width - self.styles.gutter.width - self.scrollbar_size_vertical)
-        if shown != self._shown:
-            self._shown = shown
-            self.redraw()
+        self._fit()
         self._measure()
         if in_sight:
             self._to_cursor()
+
+    def _fit(self) -> None:
+        self._outgrown = False
+        room = self.container_size.width - self.styles.gutter.width - self.scrollbar_size_vertical
+        shown = fit(self.specs, room, self._needs)
+        if shown != self._shown:
+            self._shown = shown
+            self.redraw()
+
+    def _grow(self, cells: Sequence[Cell]) -> None:
+        """Remembers how wide the cells are that are to be shown whole, and makes room once this is drawn."""
+        for index in self._whole:
+            if (need := len(cells[index])) > self._needs.get(index, self.specs[index].width):
+                self._needs[index] = need
+                if not self._outgrown:
+                    self._outgrown = True
+                    self.call_later(self._fit)
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
@@ -262,6 +279,8 @@ class RecordTable(ScrollView, can_focus=True):
             if len(self._lines) >= _MOST_KEPT:
                 self._lines.clear()
             cells = self._row(self.items[row]) if y else [column.title for column in self.specs]
+            if y and self._whole:
+                self._grow(cells)
             line = self._lines[row, style] = self._line(cells, style)
         return line
 
