@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -98,6 +98,11 @@ class AccountsScreen(AccountActs, ListScreen):
         self.fill(Form("New account", fields, act="Make"), filled)
 
     _grant = ""
+
+    def acts(self) -> Iterable[tuple[str, str, Callable[[], Any]]]:
+        yield from super().acts()
+        if self.in_front() is not None:
+            yield "Its keys", "K · the keys that this account pays for", self.action_keys
 
     def answered(self, job: str, result: Any) -> None:
         if job == "created":

@@ -30,6 +30,7 @@ _HABITS = (
 
 class HelpScreen(Dialog[None]):
     AUTO_FOCUS = "VerticalScroll"
+    beside = "app.pop_screen"
     BINDINGS = [
         Binding("escape,q,question_mark", "app.pop_screen", "Close"),
         Binding("j", "scroll(1)", "Down", show=False),

@@ -23,6 +23,7 @@ class PaletteScreen(Dialog[Callable[[], Any] | None]):
     """Gives what is to be done, or None where it is left."""
 
     AUTO_FOCUS = "#wanted"
+    beside = "leave"
     BINDINGS = [
         Binding("escape", "leave", "Leave"),
         Binding("down", "move(1)", "Down", show=False),

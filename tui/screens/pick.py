@@ -17,6 +17,7 @@ from tui.screens.quick import Dialog, QuickScreen
 from tui.widgets.choices import Choices
 from tui.widgets.field import FieldLine
 
+_HINTS = "space marks · [@click=screen.take]ctrl+s takes[/] · [@click=screen.leave]esc leaves[/]"
 _WORDS = 56
 """Columns for the names of what is marked."""
 
@@ -36,6 +37,7 @@ class PickScreen(Dialog[list[str] | None]):
     is left. With `many`, space marks and ctrl+s takes all that is marked; else enter takes one."""
 
     AUTO_FOCUS = "#narrow"
+    beside = "leave"
     BINDINGS = [
         Binding("escape", "leave", "Leave"),
         Binding("down", "to_list", "To the list", show=False),
@@ -67,7 +69,7 @@ class PickScreen(Dialog[list[str] | None]):
     def show(self) -> None:
         dialog = self.query_one(".dialog")
         dialog.border_title = self._title
-        dialog.border_subtitle = "space marks · ctrl+s takes · esc leaves" if self._many else "enter takes"
+        dialog.border_subtitle = _HINTS if self._many else "enter takes"
         with self.prevent(Input.Changed):
             narrow = self.query_one("#narrow", Narrow)
             narrow.value, narrow.marking = "", self._many

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
 
 from rich.console import RenderableType
-from textual.events import ScreenResume, ScreenSuspend
+from textual.events import Click, ScreenResume, ScreenSuspend
 from textual.geometry import Size
 from textual.renderables.background_screen import BackgroundScreen
 from textual.screen import ModalScreen, Screen
@@ -77,6 +77,12 @@ class Dialog(ModalScreen[R], QuickScreen[R]):
     """
 
     auto_links = False
+    beside: ClassVar[str] = ""
+    """The action that a click beside it stands for; none where that would lose what was typed, or is asked."""
+
+    async def on_click(self, event: Click) -> None:
+        if self.beside and self.get_widget_at(event.screen_x, event.screen_y)[0] is self:
+            await self.run_action(self.beside)
 
     def show(self) -> None:
         """Shows what is asked now, instead of what was asked before."""

@@ -20,6 +20,8 @@ Check = Callable[[str], str]
 _NOTHING: Final = r"(?!)"
 """What may be pasted into a choice."""
 
+_PICKS: Final = " ▾"
+
 _HINT: Final = "← → changes it, ctrl+o picks"
 
 
@@ -142,16 +144,25 @@ class FieldLine(Input):
                 self._other(1)
 
     async def on_click(self, event: events.Click) -> None:
-        if self._choice:
+        if self._choice or (self._marked and event.x >= self.size.width - len(_PICKS)):
             event.stop()
             await self.screen.run_action("pick")
 
+    @property
+    def _marked(self) -> bool:
+        """There is a mark at its end, where there is room for it, for a click that picks."""
+        return bool(self.field.options) and len(self.value) < self.size.width - len(_PICKS) - 1
+
     def render_line(self, y: int) -> Strip:
         if not self._choice or y:
-            return super().render_line(y)
+            line = super().render_line(y)
+            if y or not self._marked:
+                return line
+            mark = Segment(_PICKS, self.rich_style)
+            return Strip.join([line.crop(0, self.size.width - len(_PICKS)), Strip([mark])])
         style, width = self.rich_style, self.size.width
         chosen = style + self.get_component_rich_style("input--cursor") if self.has_focus else style
-        segments = [Segment(self.value, chosen), Segment(" ▾", style)]
+        segments = [Segment(self.value, chosen), Segment(_PICKS, style)]
         if self.has_focus:
             segments.append(Segment(f"  {_HINT}", style + self.get_component_rich_style("input--placeholder")))
         return Strip(segments).adjust_cell_length(width, style)

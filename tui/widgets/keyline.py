@@ -17,6 +17,9 @@ _FIRST: Final = frozenset({"create", "add"})
 _LAST: Final = ("search", "find", "help", "back")
 """Actions that stand at the end, and stay where there is too little room for all."""
 
+_EVERYTHING: Final = "ctrl+p"
+"""The key that offers what there is no room for, too."""
+
 _TYPED: Final = frozenset({"find", "help", "back"})
 """Those whose keys are text while something is written."""
 
@@ -60,7 +63,7 @@ class KeyLine(Widget):
     def render(self) -> Content:
         """All of them with room between, else closer, else as many as there is room for."""
         acts, last = ([self._key(*each) for each in keys] for keys in self._keys)
-        more = [Content.styled("…", "dim")]
+        more = [Content.styled("…", "dim").stylize(Style.from_meta({"key": _EVERYTHING}))]
         lines = [Content("  ").join([*acts, *last])]
         lines += (
             Content(" ").join([*acts[:count], *(more if count < len(acts) else []), *last])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from textual import events
 from textual.content import Content
 from textual.reactive import reactive
@@ -10,8 +12,12 @@ from textual.widget import Widget
 
 from tui.places import PLACES
 
+_COMMANDS: Final = Style.from_meta({"commands": True})
+
 
 class Nav(Widget):
+    """A click on a screen goes there; one on the name shows all that can be done."""
+
     current: reactive[str] = reactive("")
 
     def __init__(self, current: str) -> None:
@@ -26,7 +32,7 @@ class Nav(Widget):
         return next((line for line in lines if line.cell_length <= self.size.width), Content(""))
 
     def _line(self, brand: str, titles: list[str], end: str) -> Content:
-        parts = [Content.styled(brand, "bold $primary")] if brand else []
+        parts = [Content.styled(brand, "bold $primary").stylize(_COMMANDS)] if brand else []
         for place, title in zip(PLACES, titles, strict=True):
             chosen = place.mode == self.current
             text = f" {place.key} {title}{end}" if title else f" {place.key}"
@@ -37,3 +43,5 @@ class Nav(Widget):
     async def on_click(self, event: events.Click) -> None:
         if mode := event.style.meta.get("mode"):
             await self.run_action(f"app.go('{mode}')")
+        elif event.style.meta.get("commands"):
+            await self.run_action("app.command_palette")
