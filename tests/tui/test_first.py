@@ -183,6 +183,40 @@ async def test_a_test_call_that_fails_says_why(open_app: Open, fake: FakeService
         assert said.startswith("✖ ConnectError")
 
 
+async def test_a_key_that_is_refused_is_asked_for_again(open_app: Open, fake: FakeService) -> None:
+    seen: list[bytes] = []
+    async with answering(401, b"no such key", seen) as url, open_app() as pilot:
+        prepared(fake, url)
+        await press(pilot, ":first")
+        said = await calling(pilot)
+        assert said.startswith("✖ 401")
+        assert "asks for another key" in said
+        await press(pilot, "end", "enter")
+        fill(pilot, key="nex-sk-the-right-one")
+        await press(pilot, "escape")
+
+
+async def test_a_provider_key_whose_test_fails_is_not_taken_for_one_that_works(
+    open_app: Open, fake: FakeService
+) -> None:
+    fake.answers["provider_keys.add"] = lambda params: fake.provider_keys[0]
+    async with open_app() as pilot:
+        await press(pilot, ":first")
+        for ok, shown in ((False, "✓✓▲✓"), (True, "✓✓✓✓")):
+            fake.answers["provider_keys.test"] = lambda params, ok=ok: {"ok": ok, "message": "alpine was asked"}
+            await press(pilot, "home", "j", "j", "enter")
+            fill(pilot, provider="alpine", secret="sk-of-the-test")
+            await press(pilot, "ctrl+s")
+            assert steps(pilot) == shown
+            words = str(first(pilot).query_one("#steps", OptionList).options[2].prompt)
+            assert ("The test failed: alpine was asked." in words) is not ok
+        fake.refuse["provider_keys.test"] = AdminError("no model to ask for")
+        await press(pilot, "home", "j", "j", "enter")
+        fill(pilot, provider="alpine", secret="sk-of-the-test")
+        await press(pilot, "ctrl+s")
+        assert steps(pilot) == "✓✓▲✓"
+
+
 async def test_a_far_gateway_is_called_where_it_is_administered(open_app: Open, fake: FakeService) -> None:
     fake.place = "https://gateway.example"
     prepared(fake, "http://127.0.0.1:8080/v9/chat?alt=x")

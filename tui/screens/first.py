@@ -18,7 +18,7 @@ from textual.widgets.option_list import Option
 from nexeon.errors import AdminUnreachable, NexeonError
 from tui import checks, show
 from tui.asking import Began, Ended, Heard, ask
-from tui.screens.adding import AddsProviderKeys
+from tui.screens.adding import TESTED, AddsProviderKeys
 from tui.screens.base import LOAD, Answered, Refused
 from tui.screens.form import Form
 from tui.screens.secret import SecretScreen
@@ -30,10 +30,11 @@ _STEPS: Final = (
     ("provider", "A provider key", "Yours at a provider: kept encrypted, tried with one cheap call."),
     ("call", "A test call", "One short request through the gateway, as a client makes it."),
 )
+_UNKNOWN_KEY: Final = 401
 _HELLO: Final = "Say hello in one sentence."
 _NO_GATEWAY: Final = (
     "No gateway runs on this store yet, and this terminal holds the store.\n\n"
-    "Leave with ctrl+q, start `nexeon serve` (or `nexeon serve --sandbox`, which answers offline), and open\n"
+    "Leave with ctrl+q, start `nexeon serve` (or `nexeon serve --sandbox`, which answers offline), and open "
     "`nexeon tui` beside it: First steps in the palette (ctrl+p) goes on here."
 )
 
@@ -69,6 +70,8 @@ class FirstScreen(AddsProviderKeys):
         self._calling = False
         self._example: Callable[[str], None] = lambda _: None
         self._grant = ""
+        self._doubt = ""
+        """What the last test of a provider key found wrong."""
 
     def compose_body(self) -> ComposeResult:
         steps = OptionList(id="steps", classes="panel", markup=False)
@@ -132,8 +135,10 @@ class FirstScreen(AddsProviderKeys):
         before = steps.highlighted
         options = []
         for number, (step, title, words) in enumerate(_STEPS, 1):
-            sign = ("✓", self.tint("success")) if done[step] else ("○", self.tint("text-muted"))
-            line = Text.assemble(sign, f" {number} ", (title, "bold"), (f"  {done[step]}", self.tint("success")))
+            sign, tint = ("✓", self.tint("success")) if done[step] else ("○", self.tint("text-muted"))
+            if step == "provider" and done[step] and self._doubt:
+                sign, tint, words = "▲", self.tint("warning"), self._doubt
+            line = Text.assemble((sign, tint), f" {number} ", (title, "bold"), (f"  {done[step]}", tint))
             options.append(Option(line.append(f"\n    {words}", self.tint("text-muted")), id=step))
         steps.clear_options()
         steps.add_options(options)
@@ -170,8 +175,14 @@ class FirstScreen(AddsProviderKeys):
                 self._show_answer(result)
             case _:
                 super().answered(job, result)
+                if job.startswith(TESTED):
+                    self._doubt = "" if result["ok"] else _untrusted(result.get("message"))
+                    self._show()
 
     def refused(self, job: str, error: NexeonError) -> None:
+        if job.startswith(TESTED):
+            self._doubt = _untrusted(error)
+            self._show()
         if job == "example":  # the secret must be shown all the same
             self._example("")
         elif job == "grant":  # there is an account all the same, without credit
@@ -303,6 +314,9 @@ class FirstScreen(AddsProviderKeys):
         if error:
             parts = [str(error.get("message", error)) if isinstance(error, dict) else str(error)]
         bad = bool(error) or self._status >= 400
+        if self._status == _UNKNOWN_KEY:
+            self._secret = ""
+            parts.append("The next call asks for another key.")
         self._say("\n".join((f"{'✖' if bad else '✓'} {self._status} · {' · '.join(self._facts)}", "", *parts)))
         self.load()
 
@@ -311,6 +325,10 @@ class FirstScreen(AddsProviderKeys):
         said.display = bool(words)
         self.refresh_bindings()
         said.update(words)
+
+
+def _untrusted(why: object) -> str:
+    return f"The test failed: {why or 'the provider refused it'}. On screen 4, t tests it again."
 
 
 def _request(format: str, model: str, prompt: str) -> dict[str, Any]:
