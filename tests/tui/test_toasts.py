@@ -26,6 +26,19 @@ async def test_nothing_covers_the_buttons_of_a_dialog(open_app: Open, mode: str,
         assert not any(toast.overlaps(button) for toast in toasts for button in buttons)
 
 
+async def test_what_is_told_stands_in_one_place(open_app: Open) -> None:
+    async with open_app(size=(80, 24), toasts=True) as pilot:
+        await press(pilot, "2")
+        pilot.app.notify("The gateway answers again.")
+        await settle(pilot)
+        await press(pilot, "plus")
+        strips = pilot.app.screen._compositor.render_strips()
+        assert [y for y, strip in enumerate(strips) if "answers again" in strip.text] == [0]
+        await press(pilot, "escape")
+        strips = pilot.app.screen._compositor.render_strips()
+        assert [y for y, strip in enumerate(strips) if "answers again" in strip.text] == [21]
+
+
 async def test_a_short_one_covers_nothing_of_the_tallest_dialog(open_app: Open) -> None:
     async with open_app(size=(80, 24), toasts=True) as pilot:
         await press(pilot, "3", "n")

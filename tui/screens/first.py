@@ -328,7 +328,7 @@ class FirstScreen(AddsProviderKeys):
 
 
 def _untrusted(why: object) -> str:
-    return f"The test failed: {why or 'the provider refused it'}. On screen 4, t tests it again."
+    return f"The test failed: {why or 'the provider refused it'}.\n    Screen 4 tests it again: t there."
 
 
 def _request(format: str, model: str, prompt: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from textual.events import Click, ScreenResume, ScreenSuspend
 from textual.geometry import Size
 from textual.renderables.background_screen import BackgroundScreen
 from textual.screen import ModalScreen, Screen
+from textual.widgets._toast import ToastRack
 
 from tui.widgets.beneath import Beneath
 
@@ -67,6 +68,10 @@ class QuickScreen(Screen[R]):
 
     def on_screen_suspend(self, event: ScreenSuspend) -> None:
         self._repaint_required = False  # Textual has it drawn anew below the dialog, and the dialog with it
+        for rack in self.children:
+            if isinstance(rack, ToastRack) and rack.display:  # what is told stands above the dialog now
+                rack.display = False
+                self._refresh_layout(self.size)
 
 
 class Dialog(ModalScreen[R], QuickScreen[R]):
