@@ -12,6 +12,7 @@ from textual.renderables.background_screen import BackgroundScreen
 from textual.screen import ModalScreen, Screen
 from textual.widgets._toast import ToastRack
 
+from tui.compositing import QuickCompositor
 from tui.widgets.beneath import Beneath
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class QuickScreen(Screen[R]):
     def __init__(self, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(name, id, classes)
         self._next_drawing = 0.0
+        self._compositor = QuickCompositor()
         app = self.app
         # Mounting gives a new screen its styles. Textual takes them for stale, and would parse every style sheet again.
         self._css_update_count = app._css_update_count

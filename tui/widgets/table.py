@@ -6,6 +6,7 @@ Cells are made when their row comes into sight, so that a list costs what is see
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from rich.cells import cell_len, set_cell_size
@@ -14,7 +15,7 @@ from rich.style import Style
 from rich.text import Text
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
@@ -32,6 +33,15 @@ _MOST_KEPT: Final = 2000
 """Lines that are kept as they were drawn."""
 
 _NOWHERE: Final = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Records, the columns they were shown in, and the lines that were drawn of them."""
+
+    items: list[Item]
+    shown: list[tuple[int, int]]
+    lines: dict[tuple[int, Style], Strip]
 
 
 class RecordTable(ScrollView, can_focus=True):
@@ -97,9 +107,9 @@ class RecordTable(ScrollView, can_focus=True):
 
     # Records
 
-    def show(self, items: Iterable[Item], *, follow: bool = False) -> None:
+    def show(self, items: Iterable[Item], *, follow: bool = False, kept: Kept | None = None) -> None:
         """The records in place of those before; the cursor stays on its record, or with `follow` at the top where it
-        stood there."""
+        stood there. `kept`: how they were drawn."""
         before, old, line = self.item, self.cursor_row, self.scroll_offset.y
         new = list(items)
         if new == self.items:
@@ -118,7 +128,13 @@ class RecordTable(ScrollView, can_focus=True):
         if in_sight:
             self._to_cursor()
         self.redraw()
+        if kept is not None and kept.shown == self._shown:
+            self._lines.update(kept.lines)
         self._tell()
+
+    def keep(self) -> Kept:
+        """What is shown, to be shown again."""
+        return Kept(self.items[:], self._shown, self._lines.copy())
 
     def extend(self, items: Iterable[Item]) -> None:
         """More records at the end."""
@@ -269,12 +285,27 @@ class RecordTable(ScrollView, can_focus=True):
             self._theme = self.app.theme
             self._lines.clear()
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Without what Textual does to each line for the borders and the padding that there may be."""
+        if self.styles.gutter:
+            return super().render_lines(crop)
+        plain, (width, height) = self.rich_style, self.size
+        strips = [self._drawn(y, plain) if y < height else Strip.blank(width, plain) for y in crop.line_range]
+        background = self.background_colors[1]
+        for each in self.get_line_filters():
+            strips = [strip.apply_filter(each, background) for strip in strips]
+        return [strip.crop(crop.x, crop.right) for strip in strips]
+
     def render_line(self, y: int) -> Strip:
+        return self._drawn(y, self.rich_style)
+
+    def _drawn(self, y: int, plain: Style) -> Strip:
+        """A line, where `plain` is the table's own style."""
         row = y - 1 + self.scroll_offset.y if y else _NOWHERE
         if row >= len(self.items):
-            return Strip.blank(self.size.width, self.rich_style)
+            return Strip.blank(self.size.width, plain)
         name = "header" if not y else "cursor" if row == self.cursor_row else "hover" if row == self._hovered else ""
-        style = self.get_component_rich_style(f"record-table--{name}") if name else self.rich_style
+        style = self.get_component_rich_style(f"record-table--{name}") if name else plain
         if (line := self._lines.get((row, style))) is None:
             if len(self._lines) >= _MOST_KEPT:
                 self._lines.clear()
@@ -282,21 +313,28 @@ class RecordTable(ScrollView, can_focus=True):
             if y and self._whole:
                 self._grow(cells)
             line = self._lines[row, style] = self._line(cells, style)
-        return line
+        return line.adjust_cell_length(self.size.width, style)
 
     def _line(self, cells: Sequence[Cell], style: Style) -> Strip:
         segments: list[Segment] = []
-        gap = 0  # spaces that are still to be drawn
+        like = ""  # what is still to be drawn in the style of the whole line
+        total = 0
         for index, width in self._shown:
             pieces = list(self._pieces(cells[index], width))
-            used = sum(cell_len(text) for text, _ in pieces)
-            spare = width - used
+            spare = width - sum([cell_len(text) for text, _ in pieces])
             left = spare if self.specs[index].align == "right" else 0
-            segments.append(Segment(" " * (gap + PADDING // 2 + left), style))
-            segments += (Segment(text, style + own if own else style) for text, own in pieces)
-            gap = spare - left + PADDING // 2
-        segments.append(Segment(" " * gap, style))
-        return Strip(segments).adjust_cell_length(self.size.width, style)
+            like += " " * (PADDING // 2 + left)
+            for text, own in pieces:
+                if own:
+                    if like:
+                        segments.append(Segment(like, style))
+                    segments.append(Segment(text, style + own))
+                    like = ""
+                else:
+                    like += text
+            like += " " * (spare - left + PADDING // 2)
+            total += width + PADDING
+        return Strip([*segments, Segment(like, style)], total)
 
     def _pieces(self, cell: Cell, width: int) -> Iterator[tuple[str, Style | None]]:
         """The texts of a cell in their styles, at most `width` wide."""
