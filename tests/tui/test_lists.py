@@ -123,6 +123,32 @@ async def test_nothing_found_and_nothing_there_are_told_apart(open_app: Open, fa
         assert "no key yet" in str(words.render())
 
 
+async def test_all_are_back_after_a_search_before_they_are_asked_for(open_app: Open, fake: FakeService) -> None:
+    async with open_app() as pilot:
+        table = (await keys_screen(pilot)).table
+        names = [item["name"] for item in table.items]
+        await press(pilot, "slash")
+        fill_search(pilot, "zzz")
+        await press(pilot, "enter")
+        assert table.items == []
+        fake.refuse["keys.list"] = AdminError("not now")
+        await press(pilot, "escape")
+        assert [item["name"] for item in table.items] == names
+        assert table.display
+        fake.refuse.clear()
+        await press(pilot, "slash")
+        fill_search(pilot, "web")
+        await press(pilot, "enter")
+        assert len(table.items) == 1
+        fake.keys.insert(0, key(9, "newest", fake.accounts[0]))
+        await press(pilot, "escape")
+        assert [item["name"] for item in table.items] == ["newest", *names], "and then as they are now"
+
+
+def fill_search(pilot: Pilot[None], text: str) -> None:
+    pilot.app.screen.query_one(SearchLine).value = text
+
+
 async def test_the_cursor_stays_on_its_record(open_app: Open, fake: FakeService) -> None:
     async with open_app() as pilot:
         table = (await keys_screen(pilot)).table

@@ -14,7 +14,7 @@ from textual.widgets import Input, Static
 from tui.screens.base import LOAD, AdminScreen, Refused
 from tui.widgets.columns import Column
 from tui.widgets.search import SearchLine
-from tui.widgets.table import Cell, Item, RecordTable
+from tui.widgets.table import Cell, Item, Kept, RecordTable
 
 PAGE = 100
 MORE = "more"
@@ -45,6 +45,8 @@ class ListScreen(AdminScreen[None]):
         self._next: str | None = None
         self._reloading = False
         self._made = ""
+        self._all: tuple[Kept, str | None] | None = None
+        """What is shown again once nothing is looked for, and where its next page begins."""
 
     def made(self, id: str) -> None:
         self._made = id
@@ -92,22 +94,38 @@ class ListScreen(AdminScreen[None]):
         line.tell()
 
     def load(self) -> None:
+        self._load_again(patient=True)
+
+    def _load_again(self, *, patient: bool) -> None:
         """The first page again, as long as what has been paged through; of a longer list the end stays as it is."""
         params = self.params(self.looking_for)
         if self.paged:
             shown = len(self.table.items) if self.is_mounted else 0
             params["limit"] = min(max(PAGE, shown), _MOST_RELOADED)
             self._reloading = True
-        self.ask(LOAD, self.method, patient=True, **params)
+        self.ask(LOAD, self.method, patient=patient, **params)
 
     def search(self, text: str) -> None:
+        if text and not self.looking_for and self.table.items:
+            self._all = self.table.keep(), self._next
         self.looking_for = text
+        if not text and self._all is not None:
+            self._show_all(*self._all)
+            return
         params = self.params(text)
         if self.paged:
             params["limit"] = PAGE
             self._reloading = False
         self.query_one(SearchLine).busy = True
         self.ask(LOAD, self.method, **params)
+
+    def _show_all(self, kept: Kept, next: str | None) -> None:
+        """What was there before the search, at once, and then what is there now."""
+        self._all, self._next = None, next
+        self.query_one(SearchLine).busy = False
+        self.table.show(kept.items, follow=self.live, kept=kept)
+        self._tell_nothing()
+        self._load_again(patient=False)
 
     def on_refused(self, message: Refused) -> None:
         if message.job == LOAD:
