@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from typing import Any, Final
+import os
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from nexeon import __version__
 from nexeon.cli.options import config_option
 from nexeon.errors import LoadError, NexeonError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 _VERBS: Final = {
     "serve": "Serve the gateway.",
@@ -59,6 +63,18 @@ class Verbs(click.Group):
         """From the table, so that `--help` imports nothing."""
         with formatter.section("Commands"):
             formatter.write_dl(list(_VERBS.items()))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        """From the table, too."""
+        from click.shell_completion import CompletionItem
+
+        verbs = [CompletionItem(name, help=words) for name, words in _VERBS.items() if name.startswith(incomplete)]
+        return verbs + click.Command.shell_complete(self, ctx, incomplete)
+
+    def _main_shell_completion(self, *args: Any, **options: Any) -> None:
+        if "_NEXEON_COMPLETE" in os.environ:
+            importlib.import_module("nexeon.cli.shells")
+        super()._main_shell_completion(*args, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

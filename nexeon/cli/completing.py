@@ -76,8 +76,8 @@ def _administered(method: str, name: str, *, searched: bool = True) -> Complete:
             items = asyncio.run(ask(options, config, params))
         except NexeonError:
             return []
-        # A shell would take a name with a space for two words.
-        names = (each[name] if each[name] and " " not in each[name] else each["id"] for each in items)
+        # A shell takes a line for a word, and a tab for its end.
+        names = (each[name] if each[name] and each[name].isprintable() else each["id"] for each in items)
         ids = (each["id"] for each in items if incomplete)
         return [word for word in dict.fromkeys((*names, *ids)) if word.startswith(incomplete)]
 

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import click
 import pytest
-from click.testing import CliRunner
 
 from nexeon.admin.http import OPERATIONS
 from nexeon.cli import main
@@ -82,65 +81,6 @@ def test_every_command_has_an_example_that_is_right(path: tuple[str, ...]) -> No
 def test_what_prints_data_prints_it_for_scripts(path: tuple[str, ...]) -> None:
     if path[0] not in ("serve", "tui", "completion"):
         assert "json" in {parameter.name for parameter in LEAVES[path].params}
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_shell_completes(shell: str) -> None:
-    printed = CliRunner().invoke(main, ["completion", shell], prog_name="nexeon")
-    assert printed.exit_code == 0
-    assert "_NEXEON_COMPLETE" in printed.stdout
-
-
-def complete(*words: str, cwd: Path) -> set[str]:
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "_NEXEON_COMPLETE": "fish_complete",
-        "COMP_WORDS": shlex.join(("nexeon", *filter(None, words))),
-        "COMP_CWORD": words[-1],
-    }
-    code = "from nexeon.cli import main; main(prog_name='nexeon')"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env=environment,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert done.stderr == ""
-    return {line.partition(",")[2].partition("\t")[0] for line in done.stdout.splitlines() if "," in line}
-
-
-def test_commands_options_and_names_of_the_configuration_are_completed(tmp_path: Path) -> None:
-    provider = {"base_url": "http://127.0.0.1:9", "formats": ["openai.chat"], "dialect": "openai"}
-    auth = {"auth": {"header": "Authorization", "value": "Bearer {{ key }}"}}
-    (tmp_path / "gateway.yaml").write_text(json.dumps({"providers": {"openai": {**provider, **auth}}}))
-    assert complete("provider-", cwd=tmp_path) == {"provider-keys"}
-    assert "rotate" in complete("keys", "r", cwd=tmp_path)
-    assert "--overlap" in complete("keys", "rotate", "--o", cwd=tmp_path)
-    assert complete("provider-keys", "add", "op", cwd=tmp_path) == {"openai"}
-    assert complete("keys", "create", "--period", "", cwd=tmp_path) == {"day", "week", "month"}
-
-
-def test_names_of_accounts_and_keys_are_completed_and_nothing_is_made(tmp_path: Path) -> None:
-    (tmp_path / "gateway.yaml").write_text(json.dumps({"store": {"url": "tinydb:./store"}}))
-    assert complete("accounts", "show", "", cwd=tmp_path) == set()
-    assert not (tmp_path / "store").exists()
-    given = ["-c", str(tmp_path / "gateway.yaml")]
-    for words in (
-        ["accounts", "create", "--name", "acme"],
-        ["accounts", "create", "--name", "blue harbour"],
-        ["keys", "create", "--account", "acme", "--name", "laptop"],
-        ["keys", "create", "--account", "acme", "--name", "lamp"],
-    ):
-        assert CliRunner().invoke(main, [*words, *given], prog_name="nexeon").exit_code == 0
-    found = complete("credits", "add", "", cwd=tmp_path)
-    assert "acme" in found
-    assert [each[:4] for each in found - {"acme"}] == ["acc_"], "a name of two words is offered as its id"
-    assert complete("keys", "rotate", "la", cwd=tmp_path) == {"laptop", "lamp"}
-    assert complete("usage", "--account", "ac", cwd=tmp_path) > {"acme"}
 
 
 @pytest.mark.parametrize("variables", [{}, {"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=["colours", "NO_COLOR", "dumb"])
