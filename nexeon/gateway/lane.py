@@ -24,8 +24,8 @@ _MOST_SLOTS: Final = 4
 _MARK: Final = "nexeon-slot-%d-7f3a"
 _NUMBER: Final = 712_000_000_000_000_000
 
-Shapes = dict[tuple[bytes, int], list[Place]]
-"""Where the slots were in events of earlier streams, by how an event begins and how many quotes it has."""
+Shapes = dict[bytes, dict[int, list[Place]]]
+"""Where the slots were in events of earlier streams, by how an event begins, and then by how many quotes it has."""
 
 _MOST_SHAPES: Final = 64
 
@@ -74,40 +74,41 @@ class Lane:
             return
         self._template = None
         begin = _DATA.match(raw) if self._tries > 0 else None
-        if begin is None or raw.count(b"\n") != begin.group().count(b"\n") + 2:
+        if begin is None or raw.find(b"\n", begin.end()) != len(raw) - 2:
             return
-        shape = begin.group(), raw.count(b'"')
         try:
-            self._template = self._guess(raw, shape, explain) or self._compare(previous, raw, shape, explain)
+            self._template = self._guess(raw, begin.group(), explain) or self._compare(
+                previous, raw, begin.group(), explain
+            )
         except (Touched, JSONError, orjson.JSONEncodeError):  # the last one: half of a surrogate pair
             return
 
-    def _guess(self, raw: bytes, shape: tuple[bytes, int], explain: Explain) -> Template | None:
+    def _guess(self, raw: bytes, begin: bytes, explain: Explain) -> Template | None:
         """As an earlier stream had it, unless the last guess was wrong."""
-        places = None if self._guessed else self._shapes.get(shape)
+        known = None if self._guessed else self._shapes.get(begin)
+        places = known.get(raw.count(b'"')) if known is not None else None
         if not places:
             return None
         self._guessed = True
         try:
-            template = _template(raw, shape[0], places, explain)
+            template = _template(raw, begin, places, explain)
         except (KeyError, IndexError, TypeError):  # there is no such place
             template = None
         if template is None:
             self._tries -= 1
         return template
 
-    def _compare(self, previous: bytes, raw: bytes, shape: tuple[bytes, int], explain: Explain) -> Template | None:
-        begin = shape[0]
-        if not _alike(previous, raw) or not previous.startswith(begin):
+    def _compare(self, previous: bytes, raw: bytes, begin: bytes, explain: Explain) -> Template | None:
+        if not previous.startswith(begin) or not _alike(previous, raw):
             return None
         self._guessed = False
         self._tries -= 1
         places = _differing(loads(previous[len(begin) : -2]), loads(raw[len(begin) : -2]), ())
         template = _template(raw, begin, places, explain) if places else None
         if template is not None and places:
-            if len(self._shapes) >= _MOST_SHAPES:
+            if sum(map(len, self._shapes.values())) >= _MOST_SHAPES:
                 self._shapes.clear()
-            self._shapes[shape] = places
+            self._shapes.setdefault(begin, {})[raw.count(b'"')] = places
         return template
 
 

@@ -23,7 +23,7 @@ from nexeon.mapping.opaque import holds_opaque
 from nexeon.mapping.paths import Path
 from nexeon.mapping.stream import Steady
 from nexeon.wire.json import JSONError, dumps, loads
-from nexeon.wire.sse import Event, SSEParser, encode_comment, encode_event
+from nexeon.wire.sse import Event, SSEParser, encode_comment, encode_event, first_event
 
 Context = dict[str, Any]
 Told = Callable[[Any, bytes], bytes]
@@ -154,17 +154,24 @@ class Relay:
             return self.feed(parser.feed(data))
         if rest:
             data = rest + data
+        between = parser.between
         out: list[bytes] = []
         position = 0
         while not self.ended and self.failure is None:
             position, told = lane.run(data, position)
             if told:
                 out.append(told)
-            if (end := data.find(b"\n\n", position)) < 0 or lane.given_up:
+            event, end = first_event(data, position)
+            if not end or lane.given_up:
                 break
-            raw = data[position : end + 2]
-            position = end + 2
-            out.append(self.feed(parser.feed(raw)))
+            raw = data[position:end]
+            position = end
+            if between:
+                events = [event] if event is not None else []
+            else:
+                events = parser.feed(raw)
+                between = parser.between
+            out.append(self.feed(events))
             lane.saw(raw, self._explain)
         if position < len(data):
             out.append(self.feed(parser.feed(data[position:])))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Callable, Iterable
-from itertools import chain, repeat
+import re
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from itertools import chain
 from typing import Final, NamedTuple
 
 import orjson
@@ -12,7 +13,18 @@ import orjson
 from nexeon.mapping.stream import Steady
 
 Place = tuple[str | int, ...]
-_CONTROLS: Final = bytes(range(32))
+_MANY: Final = 8
+"""So many events are quicker taken together than one by one."""
+
+_MOST_FAILURES: Final = 3
+_ANCHOR: Final = 64
+_LAST_ONES: Final = 3
+"""Events that may begin as those before, and be cut off or end otherwise."""
+
+_TEXT: Final = rb'([^"\\\n]*+(?:\\.[^"\\\n]*+)*+)'
+_PLAIN_TEXT: Final = rb"([0-9A-Za-z]*+)"
+_NUMBER: Final = rb"((?!0[0-9])[0-9]{1,15}+)"
+"""What may be in a slot: the text that grows, that of another, a number."""
 
 
 class Meaning(NamedTuple):
@@ -35,8 +47,8 @@ class Template:
     """An event's bytes around its slots, and those of what it comes to."""
 
     __slots__ = (
-        "_fields", "_joint", "_last_line", "_lines", "_middles", "_others", "_plain", "_tail", "_text", "_used",
-        "head", "meaning",
+        "_anchor", "_as_it_is", "_failures", "_fields", "_kinds", "_lengths", "_middles", "_others", "_parts", "_tail",
+        "_text", "_used", "head", "meaning",
     )  # fmt: skip
 
     def __init__(
@@ -44,172 +56,141 @@ class Template:
     ) -> None:
         """`text` is the slot that grows; `fields` and `used` are the client's bytes around slots, in their order there;
         slot -1 is the client's number."""
-        self.head, *middles, self._tail = parts
-        self._middles = [(middle, middle[:2], middle[2:], slice(len(middle) - 2, None)) for middle in middles]
-        self._joint = self._tail + self.head
-        self._lines = self.head.count(b"\n") + 2
-        self._last_line = self.head.rpartition(b"\n")[2]
+        self.head, *self._middles, self._tail = self._parts = parts
+        self._anchor = self.head[-_ANCHOR:]
+        self._lengths = tuple(map(len, parts))
+        others = [_PLAIN_TEXT if slot.is_text else _NUMBER for slot in slots]
+        self._kinds = (*others[:text], _TEXT, *others[text + 1 :])
         self._text = text
         self._others = [(number, slot.is_text) for number, slot in enumerate(slots) if number != text]
         self._fields = fields
         self._used = used
-        self._plain = used == list(range(len(slots))) and fields[1:-1] == middles
+        self._as_it_is = fields == parts and used == list(range(len(slots)))
+        self._failures = 0  # one after the other to take many events together
         self.meaning = meaning
 
     def run(self, data: bytes, start: int) -> tuple[int, bytes]:
-        steady = self.meaning.steady
-        if not steady.holds:
+        """Where the events end that fit, from `start` on, and what the client gets for them."""
+        if not self.meaning.steady.holds:
             return start, b""
-        if start == 0 and data.find(b"\n\n") == len(data) - 2:
-            return self._run_alone(data)
-        pieces = self._pieces(data[start:])
-        columns = self._columns(pieces)
-        taken, said = _said_all(columns[self._text])
-        if not taken or (first := self.meaning.number(taken)) is None:
+        end = data.find(b"\n\n", start) + 2
+        if end < 2:
             return start, b""
-        steady.add(said)
-        if taken < len(pieces):
-            pieces = pieces[:taken]
-        end = start + sum(map(len, pieces)) + taken * len(self._joint)
-        if not self._plain:
-            return end, self._told(columns, taken, first)
-        head, tail = self._fields[0], self._fields[-1]
-        return end, head + (tail + head).join(pieces) + tail
+        many = data.startswith(self.head, end) and len(data) - start > _MANY * (end - start)
+        if many and self._failures < _MOST_FAILURES:
+            done = self._run_together(data, start)
+            if done is not None:
+                self._failures = 0
+                return done
+            self._failures += 1
+        out: list[bytes] = []
+        while end >= 2 and (told := self._run_alone(data[start:end])) is not None:
+            out.append(told)
+            start = end
+            end = data.find(b"\n\n", start) + 2 if data.startswith(self.head, start) else 0
+        return start, out[0] if len(out) == 1 else b"".join(out)
 
-    def _run_alone(self, data: bytes) -> tuple[int, bytes]:
-        """The same for one event, as they come where a model takes its time."""
-        rest = data[len(self.head) : -len(self._tail)]
-        if len(data) < len(self._joint) or not data.endswith(self._tail):
-            return 0, b""
+    def _run_alone(self, data: bytes) -> bytes | None:
+        """One event, as they come where a model takes its time; None where it does not fit."""
+        if len(data) < self._lengths[0] + self._lengths[-1] or not data.endswith(self._tail):
+            return None
+        rest = data[self._lengths[0] : -self._lengths[-1]]
         values: list[bytes] = []
-        for middle, _, _, _ in self._middles:
+        for middle in self._middles:
             value, there, rest = rest.partition(middle)
             if not there:
-                return 0, b""
+                return None
             values.append(value)
         values.append(rest)
         for slot, is_text in self._others:
-            if not _fitting([values[slot]], is_text):
-                return 0, b""
+            if not _fits(values[slot], is_text):
+                return None
         try:
             said = _said(values[self._text])
         except ValueError:
-            return 0, b""
+            return None
         number = self.meaning.number(1)
         if number is None:
-            return 0, b""
+            return None
         self.meaning.steady.add(said)
         told = [self._fields[0]]
         for slot, field in zip(self._used, self._fields[1:], strict=True):
             told.append(values[slot] if slot >= 0 else b"%d" % number)
             told.append(field)
-        return len(data), b"".join(told)
+        return b"".join(told)
 
-    def _pieces(self, data: bytes) -> list[bytes]:
-        """What stands between head and tail of each event, of as many as have these."""
-        lines = data.split(b"\n")
-        count = (len(lines) - 1) // self._lines
-        lines = lines[self._lines - 2 :: self._lines]
-        head, tail = self._last_line, self._tail[:-2]
+    def _run_together(self, data: bytes, start: int) -> tuple[int, bytes] | None:
+        """All events until the last one that begins and ends alike; None where one of them does not fit.
 
-        def fits(number: int) -> bool:
-            return lines[number].startswith(head) and lines[number].endswith(tail)
-
-        if count and not fits(count - 1):
-            count = bisect_left(range(count), True, key=lambda number: not fits(number))
-        inner = slice(len(head), -len(tail))
-        pieces = [line[inner] for line in lines[:count]]
-        whole = self.head + self._joint.join(pieces) + self._tail
-        if data.startswith(whole):
-            return pieces
-        return self._pieces_one_by_one(data)
-
-    def _pieces_one_by_one(self, data: bytes) -> list[bytes]:
-        head, tail = self.head, self._tail
-        pieces: list[bytes] = []
-        start = 0
-        while data.startswith(head, start):
-            end = data.find(b"\n\n", start) + 2 - len(tail)
-            start += len(head)
-            if end < start or not data.startswith(tail, end):
+        What is in the slots is found by how long the bytes around them are, and these are compared after that, all at
+        once.
+        """
+        end = last = len(data)
+        for _ in range(_LAST_ONES):
+            last = data.rfind(self._anchor, start, last)
+            end = data.find(b"\n\n", last) + 2
+            if end >= 2 and data.startswith(self._tail, end - self._lengths[-1]):
                 break
-            pieces.append(data[start:end])
-            start = end + len(tail)
-        return pieces
-
-    def _columns(self, pieces: list[bytes]) -> list[list[bytes]]:
-        """The slots' bytes, slot by slot, of as many pieces as fit."""
-        rests = pieces
-        columns: list[list[bytes]] = []
-        for middle, begin, more, beyond in self._middles:
-            cut = [rest.partition(begin) for rest in rests]
-            tails = [rest for _, _, rest in cut]
-            rests_after = [rest[beyond] for rest in tails]
-            if more.join([b"", *rests_after]) != b"".join(tails):  # one has these bytes in its slot
-                cut = [rest.partition(middle) for rest in rests]
-                count = next((number for number, (_, there, _) in enumerate(cut) if not there), len(cut))
-                del cut[count:]
-                rests_after = [rest for _, _, rest in cut]
-            columns.append([value for value, _, _ in cut])
-            rests = rests_after
-        columns.append(rests)
-        count = len(rests)
-        for number, is_text in self._others:
-            count = min(count, _fitting(columns[number], is_text))
-        return columns if count == len(pieces) else [column[:count] for column in columns]
-
-    def _told(self, columns: list[list[bytes]], taken: int, first: int) -> bytes:
-        fields = self._fields
-        rows: list[Iterable[bytes]] = [repeat(fields[0], taken)]
-        for slot, field in zip(self._used, fields[1:], strict=True):
-            rows.append(columns[slot] if slot >= 0 else [b"%d" % number for number in range(first, first + taken)])
-            rows.append(repeat(field))
-        return b"".join(chain.from_iterable(zip(*rows, strict=False)))
+        else:
+            return None
+        found = _cutter(self._lengths, self._kinds).findall(data, start, end)
+        count = len(found)
+        columns: list[Sequence[bytes]] = list(zip(*found, strict=True)) if len(self._kinds) > 1 else [found]
+        whole = _woven(self._parts, columns, count)
+        if len(whole) != end - start or not data.startswith(whole, start):
+            return None
+        said = _said_all(columns[self._text])
+        if not said or (first := self.meaning.number(count)) is None:
+            return None
+        self.meaning.steady.add(said)
+        if self._as_it_is:
+            return end, whole
+        numbers = [b"%d" % number for number in range(first, first + count)] if -1 in self._used else []
+        return end, _woven(self._fields, [columns[slot] if slot >= 0 else numbers for slot in self._used], count)
 
 
-def _fitting(values: list[bytes], is_text: bool) -> int:
-    """How many, from the first one on, are plain texts, or numbers."""
-    whole = b"".join(values)
+@lru_cache(maxsize=512)
+def _cutter(lengths: tuple[int, ...], kinds: tuple[bytes, ...]) -> re.Pattern[bytes]:
+    """Finds what is in the slots of one event after the other. Where one has other bytes than these, it takes anything
+    for its slots, or the rest of the data at once: whoever uses it has to compare."""
+    around = [b"(?s:.{%d})" % length for length in lengths]
+    return re.compile(b"".join(chain.from_iterable(zip(around, (*kinds, b""), strict=True))) + b"|(?s:.+)")
+
+
+def _woven(fields: list[bytes], columns: Sequence[Sequence[bytes]], count: int) -> bytes:
+    """So many rows of the columns' values, with the fields around."""
+    if not columns:
+        return fields[0] * count
+    head, *middles, tail = fields
+    width = 2 * len(columns)
+    cells = [tail + head] * (width * count)
+    for number, column in enumerate(columns):
+        cells[2 * number :: width] = column
+    for number, middle in enumerate(middles):
+        cells[2 * number + 1 :: width] = [middle] * count
+    cells[0] = head + cells[0]
+    cells[-1] = tail
+    return b"".join(cells)
+
+
+def _fits(value: bytes, is_text: bool) -> bool:
+    """Whether it is plain text, or a number."""
     if is_text:
-        if whole.isalnum() or not whole:
-            return len(values)
-        return next((number for number, value in enumerate(values) if value and not value.isalnum()), len(values))
-    if whole.isdigit() and all(values) and max(map(len, values)) < 16 and b"\n0" not in b"\n".join((b"", *values)):
-        return len(values)
-    return next((number for number, value in enumerate(values) if not _is_number(value)), len(values))
+        return value.isalnum() or not value
+    return value.isdigit() and len(value) < 16 and (value[:1] != b"0" or value == b"0")
 
 
-def _said_all(texts: list[bytes]) -> tuple[int, str]:
-    """How many texts, from the first one on, are JSON texts, and what these mean together."""
-    whole = b"".join(texts)
-    if all(texts):
-        if not (b"\\" in whole or b'"' in whole):
-            if whole.translate(None, _CONTROLS) == whole:
-                try:
-                    if whole.isascii():
-                        return len(texts), whole.decode()
-                    return len(texts), "".join([text.decode() for text in texts])
-                except UnicodeDecodeError:
-                    pass
-        elif _are_closed(texts):
-            try:
-                return len(texts), "".join(orjson.loads(b'["' + b'","'.join(texts) + b'"]'))
-            except orjson.JSONDecodeError:
-                pass
-    said: list[str] = []
-    for text in texts:
-        try:
-            said.append(_said(text))
-        except ValueError:
-            break
-    return len(said), "".join(said)
+def _said_all(texts: Sequence[bytes]) -> str | None:
+    """What the insides of JSON texts mean together; None where one is empty, or is none.
 
-
-def _are_closed(texts: list[bytes]) -> bool:
-    """Whether each, between quotes, would be one text and no less: its own quotes are escaped, its last byte is not an
-    escape for ours."""
-    bare = b"\n".join([*texts, b""]).replace(rb"\\", b"").replace(rb"\"", b"")
-    return b'"' not in bare and b"\\\n" not in bare
+    None of them has a bare line feed, so those that stand between them here cannot be in a text.
+    """
+    if not all(texts):
+        return None
+    try:
+        return "".join(orjson.loads(b'["' + b'",\n"'.join(texts) + b'"]'))
+    except orjson.JSONDecodeError:
+        return None
 
 
 def _said(text: bytes) -> str:
@@ -218,7 +199,3 @@ def _said(text: bytes) -> str:
     if type(said) is not str or not said:
         raise ValueError
     return said
-
-
-def _is_number(value: bytes) -> bool:
-    return value.isdigit() and len(value) < 16 and (value[:1] != b"0" or value == b"0")

@@ -114,6 +114,23 @@ class SSEParser:
         return data.removeprefix(_BOM)
 
 
+def first_event(data: bytes, start: int) -> tuple[Event | None, int]:
+    """What begins at `start`, where an event does, and where it ends; 0 where its end is still to come. `data` has no
+    carriage returns. None where it is no event."""
+    line = start
+    if data.startswith(b"event: ", start):
+        line = data.find(b"\n", start) + 1
+        if not line:
+            return None, 0
+    if data.startswith(b"data: ", line):
+        end = data.find(b"\n", line)
+        if end >= 0 and data.startswith(b"\n", end + 1):
+            name = data[start + 7 : line - 1].decode("utf-8", "replace") or None if line > start else None
+            return Event(name, data[line + 6 : end]), end + 2
+    end = data.find(b"\n\n", start)
+    return (_parse(data[start:end]), end + 2) if end >= 0 else (None, 0)
+
+
 def _parse(block: bytes) -> Event | None:
     if block.startswith(b"data: ") and b"\n" not in block:
         return Event(None, block[6:])

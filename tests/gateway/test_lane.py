@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nexeon.errors import RequestError
 from nexeon.gateway.lane import Explain, Lane, Shapes
 from nexeon.gateway.relay import Relay
 from nexeon.mapping import StreamEncoder, new_context
 from nexeon.mapping.opaque import OpaqueText, Touched
-from nexeon.wire.json import dumps, loads
+from nexeon.wire.json import JSONError, dumps, loads
 from nexeon.wire.sse import SSEParser
 from tests.bench.answers import events_of
 from tests.bench.deployment import FORMATS, SHORT
@@ -83,6 +84,46 @@ def test_any_text_cut_anywhere(data: st.DataObject) -> None:
     assert state(fast) == state(slow)
 
 
+@settings(max_examples=80, deadline=None)
+@given(data=st.data())
+def test_what_fits_but_for_a_byte_is_found_in_the_midst(data: st.DataObject) -> None:
+    """Events that begin and end as the others do, with something else between."""
+    client, upstream = data.draw(st.sampled_from(PAIRS))
+    texts = data.draw(st.lists(TEXT, min_size=12, max_size=30))
+    events = events_of(EVENTS[upstream], texts)
+    for _ in range(data.draw(st.integers(1, 3))):
+        number = data.draw(st.integers(4, len(events) - 4))
+        event = events[number]
+        start = data.draw(st.integers(1, len(event) - 3))
+        end = data.draw(st.integers(start, min(start + 3, len(event) - 3)))
+        new = data.draw(
+            st.sampled_from([b"", b"0", b"x", b'"', b"\\", b'","', b'":"', b'" ,"', b"{", b"}", b"\n", b"\xff"])
+        )
+        events[number] = event[:start] + new + event[end:]
+    raw = b"".join(events)
+    fast, slow = relay(client, upstream), relay(client, upstream)
+    slow._lane = None
+    if fast._lane is not None and data.draw(st.booleans()):
+        fast._lane._shapes = SHAPES.setdefault((client, upstream), {})
+    assert _outcome(fast, raw) == _outcome(slow, raw)
+    assert state(fast) == state(slow)
+
+
+def _outcome(one: Relay, raw: bytes) -> Any:
+    try:
+        out = told(one, raw, [])
+    except RequestError as error:
+        one.note()
+        return str(error)
+    found: list[Any] = []
+    for event in SSEParser().feed(out):
+        try:
+            found.append((event.event, loads(event.data)))
+        except JSONError:
+            found.append((event.event, event.data))
+    return found
+
+
 def _escaped(event: bytes) -> bytes:
     """The same event with everything beyond ASCII written as escapes."""
     head, data, json_text = event.partition(b"data: ")
@@ -125,10 +166,11 @@ def test_what_another_stream_has_learned_may_be_wrong() -> None:
     learned = relay("openai.chat", "openai.chat")
     told(learned, raw, [])
     assert learned._lane is not None
-    shapes = dict(learned._lane._shapes)
-    assert shapes
-    for shape in shapes:
-        shapes[shape] = shapes[shape][:1]  # as if the others had stood still
+    assert learned._lane._shapes
+    shapes = {  # as if the others had stood still
+        begin: {quotes: places[:1] for quotes, places in known.items()}
+        for begin, known in learned._lane._shapes.items()
+    }
     fast, slow = relay("openai.chat", "openai.chat"), relay("openai.chat", "openai.chat")
     assert fast._lane is not None
     fast._lane._shapes = shapes
