@@ -5,6 +5,7 @@ How it is built
 `app.py`      the app: modes (one for each screen of `places.py`), keys, themes, the state of the connection
 `link.py`     the connection: an AdminClient in a thread of its own; nothing else here does I/O, but for the playground
 `drivers.py`  what is typed: an Escape is heard as soon as it is told from an arrow key
+`palette.py`  the themes' colours on terminals that have few
 `sheets.py`   the style sheets, parsed once for each theme
 `screens/`    one file a screen; `base.py`, `listing.py`, `form.py`, `confirm.py`, `record.py` are what they are made of
 `widgets/`    what several screens show; widgets know no method of the admin service

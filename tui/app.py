@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from tui.commands import commands
 from tui.filters import NoColour, NoControl
 from tui.garbage import Sweeper
 from tui.link import Connect, Link
+from tui.palette import Palette, colourless
 from tui.places import PLACES
 from tui.screens.base import PAUSE, AdminScreen
 from tui.screens.confirm import ConfirmScreen
@@ -36,6 +38,9 @@ from tui.themes import DARK, LIGHT
 
 D = TypeVar("D", bound=Dialog[Any])
 _NO_CONTROL, _NO_COLOUR = NoControl(), NoColour()
+_FEW: Final = "standard"
+"""Rich's word for 16 colours."""
+_PALETTES: Final = {_FEW: Palette(few=True), "256": Palette(few=False)}
 DIALOGS: Final = (HelpScreen, FormScreen, ConfirmScreen, PaletteScreen, PickScreen)
 """Those that are made ahead."""
 
@@ -127,12 +132,16 @@ class AdminApp(App[None]):
         filters = [_NO_CONTROL, *super().get_line_filters()]
         if self.no_color:  # in Textual's way there would be greys
             filters = [_NO_COLOUR if isinstance(each, Monochrome) else each for each in filters]
+        elif (palette := _PALETTES.get(self.console.color_system or "")) is not None:
+            filters.append(palette)
         return filters
 
     def get_css_variables(self) -> dict[str, str]:
         variables = super().get_css_variables()
-        if self.no_color:
+        if self.no_color or self.console.color_system == _FEW:
             variables |= {
+                "block-cursor-background": variables["background"],
+                "block-cursor-foreground": variables["foreground"],
                 "block-cursor-text-style": "reverse",
                 "block-cursor-blurred-text-style": "underline",
                 "input-cursor-text-style": "reverse",
@@ -326,5 +335,7 @@ class AdminApp(App[None]):
 
 def run(connect: Connect) -> None:
     """Opens the terminal; `connect` makes the client it works through."""
+    if colourless():
+        os.environ["NO_COLOR"] = "1"
     sweeper = Sweeper()
     AdminApp(connect, ahead=True, settled=sweeper.settled, heard=sweeper.heard).run()

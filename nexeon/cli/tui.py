@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nexeon.store.records import ProviderKey
 
 _TOKEN: Final = "NEXEON_ADMIN_TOKEN"
+_UNABLE: Final = ("dumb", "unknown")
 
 
 @click.command("tui")
@@ -62,6 +63,11 @@ def on_terminal() -> bool:
 def _open(options: Given) -> None:
     if not on_terminal():
         raise AdminError("the admin terminal needs a terminal: here are commands (nexeon --help), or --web")
+    if os.environ.get("TERM") in _UNABLE and os.environ.get("TERM_PROGRAM") != "textual":
+        raise AdminError(
+            f"TERM={os.environ['TERM']} says that nothing can be drawn here: set TERM to what this terminal is, "
+            "or use the commands (nexeon --help), or --web"
+        )
     from nexeon.admin.client import AdminClient, connect, connect_http
 
     # what textual-serve starts is another one than what a person did

@@ -57,7 +57,7 @@ def _shaded(style: RichStyle, shade: Color) -> RichStyle:
     if not shade.a:
         return style
     mixed = [
-        (Color.from_rich_color(colour) + shade).rich_color if colour is not None else None
+        (Color.from_rich_color(colour, ansi=False) + shade).rich_color if colour is not None else None
         for colour in (style.color, style.bgcolor)
     ]
     return style + RichStyle.from_color(*mixed)
