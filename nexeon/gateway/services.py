@@ -7,6 +7,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Iterator
+from operator import is_not
 from typing import TYPE_CHECKING, Any, Final
 
 from nexeon.admin import AdminHTTP, AdminService
@@ -85,6 +86,8 @@ class Services:
         self.log = log
         self.metrics = Metrics()
         self.recorder = Recorder(log, config)
+        self._sources: list[object] = []
+        self._secrets: frozenset[str] = frozenset()
         self._redact(config)
         self.settler = Settler(store, self.metrics, self.recorder)
         self.stash = Stash()
@@ -161,12 +164,17 @@ class Services:
         if self.log is not None:
             self.log.clean = self.recorder.redaction.clean
 
-    def secrets(self) -> Iterator[str]:
-        """Everything that must not be told: of the configuration, and the provider keys of the store."""
-        for gateway in self.gateways():
-            yield from configured_secrets(gateway.config)
-        for provider in self.current.config.providers:
-            yield from (secret for _, secret in self.store.provider_keys(provider))
+    def secrets(self) -> frozenset[str]:
+        """Everything that must not be told: of the configuration, and the provider keys of the store. The same object
+        for as long as none of them changes."""
+        configs = [gateway.config for gateway in self.gateways()]
+        stored = [self.store.provider_keys(provider) for provider in self.current.config.providers]
+        sources = [*configs, *stored]
+        if len(sources) != len(self._sources) or any(map(is_not, sources, self._sources)):
+            self._sources = sources
+            found = {secret for keys in stored for _, secret in keys}
+            self._secrets = frozenset(found.union(*map(configured_secrets, configs)))
+        return self._secrets
 
     async def cut(self) -> None:
         """Ends what is running with an error: the server stops. Of streams some at a time, so that the first ones are

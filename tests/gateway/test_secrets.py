@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -17,6 +18,8 @@ from opentelemetry.sdk.trace import SpanProcessor
 
 from nexeon.gateway.observe.logs import Formatter
 from nexeon.gateway.observe.tracing import Tracer
+from nexeon.store import ProviderKey
+from nexeon.store.redact import HIDDEN
 
 SECRET, TENANT, TOKEN = "planted-provider-secret", "planted-tenant-header", "planted-admin-token-long"
 BODY = {"model": "plain", "say": [{"who": "user", "text": "hi"}]}
@@ -132,3 +135,26 @@ def lines(gate: Gate, caplog: pytest.LogCaptureFixture) -> str:
     """As they would stand on stderr."""
     formatter = Formatter(gate.gateway.recorder.redaction, as_json=True)
     return "\n".join(formatter.format(record) for record in caplog.records)
+
+
+async def test_a_stored_provider_key_is_hidden_from_the_moment_it_is_there(opened: Opener) -> None:
+    gate = await opened()
+    store, redaction = gate.store, gate.gateway.recorder.redaction
+    assert redaction.clean("planted-later planted-anew") == "planted-later planted-anew"
+    key = ProviderKey("pk_1", "one", "default", 0.0, store.seal("planted-later"), "")
+    await store.add(key)
+    assert redaction.clean("planted-later planted-anew") == f"{HIDDEN} planted-anew"
+    await store.replace(replace(key, sealed=store.seal("planted-anew")))
+    assert redaction.clean("planted-later planted-anew") == f"planted-later {HIDDEN}"
+
+
+async def test_secrets_are_gathered_once_while_none_changes(opened: Opener) -> None:
+    """With many provider keys it would take longer than the failing call it is done for."""
+    gate = await opened()
+    services = gate.gateway.services
+    first = services.secrets()
+    assert services.secrets() is first
+    await gate.store.add(ProviderKey("pk_1", "one", "default", 0.0, gate.store.seal("planted-later"), ""))
+    later = services.secrets()
+    assert later == first | {"planted-later"}
+    assert services.secrets() is later

@@ -34,15 +34,21 @@ class Redaction:
     """Takes secrets out of lines: what looks like one, what the configuration calls one, and those that are known."""
 
     def __init__(self, patterns: Iterable[str] = (), known: Callable[[], Iterable[str]] = lambda: ()) -> None:
-        """`known` gives the secrets that must not appear, whatever they look like."""
+        """`known` gives the secrets that must not appear, whatever they look like; the same frozenset again where these
+        have not changed."""
         self._patterns = [re.compile(pattern) for pattern in patterns]
         self._known = known
+        self._seen: Iterable[str] | None = None
         self._secrets: frozenset[str] = frozenset()
         self._literal: re.Pattern[str] | None = None
 
     def refresh(self) -> None:
         """Looks for secrets that have come since; in the main thread, to which they belong."""
-        secrets = frozenset(secret for secret in self._known() if len(secret) >= _SHORTEST)
+        known = self._known()
+        if known is self._seen and isinstance(known, frozenset):
+            return
+        self._seen = known
+        secrets = frozenset(secret for secret in known if len(secret) >= _SHORTEST)
         if secrets != self._secrets:
             self._secrets = secrets
             longest_first = sorted(secrets, key=len, reverse=True)
