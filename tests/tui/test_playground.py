@@ -113,6 +113,33 @@ async def _cancelled(open_app: Open, fake: FakeService, url: str) -> None:
         assert "cancelled" in said(screen, "#state")
 
 
+@pytest.mark.parametrize("ending", ["cancelled", "lost", "failed"])
+async def test_an_answer_that_ended_badly_says_so_although_what_came_of_it_is_read_later(
+    open_app: Open, fake: FakeService, ending: str
+) -> None:
+    async with open_app() as pilot:
+        screen = await playground(pilot)
+        screen._asked = {"format": "chat", "model": "swift-2", "stream": True}
+        screen._receiving = True
+        screen.on_told(Told(screen._number, Began(200, {}, 0.1)))
+        screen.on_told(Told(screen._number, Heard("half", 0.2)))
+        answer: dict[str, Any] = {"blocks": [{"type": "text", "text": "half"}]}
+        if ending == "cancelled":
+            screen.action_cancel()
+        else:
+            screen.on_told(Told(screen._number, Ended("ReadError" if ending == "lost" else "", 0.3)))
+        if ending == "failed":
+            answer["error"] = {"message": "the provider broke"}
+        screen.answered("read", answer)
+        await pilot.pause()
+        state = said(screen, "#state")
+        assert state.startswith("✖")
+        assert "200" in state
+        assert "half" in said(screen)
+        words = {"cancelled": "is charged", "lost": "ReadError", "failed": "the provider broke"}[ending]
+        assert words in (said(screen) if ending == "failed" else state)
+
+
 async def test_a_model_is_tried_from_its_list(open_app: Open) -> None:
     async with open_app() as pilot:
         await pilot.press("5")

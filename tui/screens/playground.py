@@ -65,6 +65,8 @@ class PlaygroundScreen(AdminScreen[None]):
         self._status = 0
         self._raw = ""
         self._receiving = False
+        self._broken = ""
+        """Why no more came of the answer than what there is."""
         self._drawn = 0
         self._facts: dict[str, str] = {}
         self._wanted_model = ""
@@ -174,6 +176,7 @@ class PlaygroundScreen(AdminScreen[None]):
         self._number += 1
         number = self._number
         self._raw, self._status, self._drawn, self._facts, self._receiving = "", 0, 0, {}, True
+        self._broken = ""
         self.query_one("#raw", Log).clear()
         self.query_one("#said", Static).update("")
         self.query_one("#answer", Vertical).border_subtitle = request["url"].partition("?")[0]
@@ -202,7 +205,7 @@ class PlaygroundScreen(AdminScreen[None]):
                 self._receiving = False
                 self._facts["took"] = show.seconds(seconds)
                 if error:
-                    self._say(Content.styled(f"✖ {error}", "$error"))
+                    self._break(error)
                 else:
                     self._read()
 
@@ -227,7 +230,8 @@ class PlaygroundScreen(AdminScreen[None]):
         if self.query_one("#rendered").is_vertical_scroll_end or self._receiving:
             self.query_one("#rendered").scroll_end(animate=False)
         usage = answer.get("usage") or {}
-        facts = [f"{'◌' if self._receiving else '●'} {self._status}"]
+        bad = self._status >= 400 or bool(error)
+        facts = [f"{'✖' if bad else '◌' if self._receiving else '●'} {self._status}"]
         if "provider" in self._facts:
             facts.append(self._facts["provider"])
         facts.append(f"first {self._facts.get('first', show.NONE)}")
@@ -239,10 +243,17 @@ class PlaygroundScreen(AdminScreen[None]):
             facts.append(str(finish.get("reason")))
         if "cost" in self._facts:
             facts.append(f"{self._facts['cost']} USD")
-        line = Content.styled(" · ".join(facts), "$error" if self._status >= 400 else "$success")
+        line = Content.styled(" · ".join(facts), "$error" if bad else "$success")
+        if self._broken:
+            line = Content.styled(f"✖ {self._broken}", "$error") + "\n" + line
         if "dropped" in self._facts:
             line += Content.styled(f"\n▲ dropped {self._facts['dropped']}", "$warning")
         self._say(line)
+
+    def _break(self, why: str) -> None:
+        """What has come is still read, and stays."""
+        self._broken = why
+        self._say(Content.styled(f"✖ {why}", "$error"))
 
     def _say(self, words: Content) -> None:
         self.query_one("#state", Static).update(words)
@@ -263,7 +274,7 @@ class PlaygroundScreen(AdminScreen[None]):
             self._number += 1
             self._receiving = False
             self.workers.cancel_group(self, "ask")
-            self._say(Content.styled("✖ cancelled: what came until then is charged", "$warning"))
+            self._break("cancelled: what came until then is charged")
 
     def action_edit(self) -> None:
         self.query_one("#prompt").focus()
