@@ -1,4 +1,4 @@
-"""Style sheets that are parsed once for each theme."""
+"""Style sheets that are parsed once for each theme, and draw a widget anew once for all colours that change."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from textual.cache import LRUCache
+from textual.color import Color
 from textual.css.model import RuleSet
+from textual.css.styles import RulesMap
 from textual.css.stylesheet import Stylesheet
+from textual.dom import DOMNode
+from textual.widget import Widget
 
 _SOURCES = 512
 """More than there are: the app's sheet, and one for each kind of widget."""
@@ -32,6 +36,31 @@ class Sheets(Stylesheet):
     def reparse(self) -> None:
         self.parse()
 
+    @classmethod
+    def replace_rules(cls, node: DOMNode, rules: RulesMap, animate: bool = False) -> None:
+        """Textual's own has a widget, and all within it, drawn anew for each colour; another theme changes twenty."""
+        if animate:
+            super().replace_rules(node, rules, animate)
+            return
+        styles = node.styles.base
+        old, new = styles.get_rules(), dict(rules)
+        coloured = False
+        for name in old.keys() | new.keys():
+            was, value = old.get(name), new.get(name)
+            if was == value:
+                continue
+            if _of_colour(was, value):
+                coloured |= styles.set_rule(name, value)
+            else:
+                setattr(styles, name, value)
+        if coloured:
+            styles.refresh(children=True)
+            if isinstance(node, Widget):
+                for bar in (node._vertical_scrollbar, node._horizontal_scrollbar):
+                    if bar is not None:
+                        bar.refresh()
+        node.notify_style_update()
+
     def prepare(self, variables: dict[str, str]) -> Iterator[None]:
         """Parses all there is for other variables, too; one source a step."""
         other = Stylesheet(variables=variables)
@@ -39,3 +68,13 @@ class Sheets(Stylesheet):
         for place, (css, default, tie_breaker, scope) in list(self.source.items()):
             other._parse_rules(css, place, default, tie_breaker, scope)
             yield
+
+
+def _of_colour(was: object, value: object) -> bool:
+    """Whether two values of a style differ in nothing but a colour."""
+    match was, value:
+        case (Color() | None, Color()) | (Color(), None):
+            return True
+        case (str(edge), Color()), (str(other), Color()):
+            return edge == other
+    return False

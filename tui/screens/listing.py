@@ -74,9 +74,6 @@ class ListScreen(AdminScreen[None]):
         """What completes the search line."""
         return None
 
-    def on_mount(self) -> None:
-        self.app.theme_changed_signal.subscribe(self, lambda _: self.table.redraw())
-
     @property
     def table(self) -> RecordTable:
         return self.query_one("#list", RecordTable)
