@@ -13,7 +13,7 @@ from typing import Any, Final
 import nexeon.mapping.identifiers
 import nexeon.mapping.reshape  # noqa: F401  (both register their filters)
 from nexeon.errors import MappingError
-from nexeon.mapping import cache
+from nexeon.mapping import cache, constants
 from nexeon.mapping.compiler import TemplateCompiler
 from nexeon.mapping.optimiser import optimised
 from nexeon.mapping.runtime import PLAIN, Transform, namespace
@@ -125,7 +125,7 @@ class Module:
         names |= {"table_" + name: table for name, table in self.unit.tables.items()}
         known = cache.load(self.unit.file, self.source.text) if self._cached and not self.unit.problems else None
         if known is not None:
-            exec(known, names)  # made by us from an allow-list of nodes
+            exec(constants.placed(known, names), names)  # made by us from an allow-list of nodes
         else:
             tree = ast.Module([compiled() for compiled in self._pending], [])
             if self.unit.problems:
@@ -141,14 +141,15 @@ class Module:
     def run(self, tree: ast.Module, names: dict[str, Any]) -> None:
         """Puts the functions beside the names that they use."""
         once = _plainly.get()
-        code = compile(self._faster(tree) if self.optimises and not once else tree, self.unit.file, "exec")
+        code = constants.compiled(self._faster(tree) if self.optimises and not once else tree, self.unit.file)
         if self._cached and not once:
             cache.save(self.unit.file, self.source.text, code)
-        exec(code, names)  # made by us from an allow-list of nodes
+        exec(constants.placed(code, names), names)  # made by us from an allow-list of nodes
 
     def _faster(self, tree: ast.Module) -> ast.Module:
         """The optimised functions, which take the plain ones along for the day when they fail."""
         made = optimised(tree, self._wanted)
+        constants.marked(made.body)
         plain = ast.Constant(marshal.dumps(compile(tree, self.unit.file, "exec")))
         made.body.insert(0, ast.Assign([ast.Name(PLAIN, ast.Store())], plain))
         return ast.fix_missing_locations(made)
