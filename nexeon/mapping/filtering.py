@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from nexeon.mapping.pytree import Names, at_line, called, clone, compared, got, is_missing, is_name, named, type_is
+from nexeon.mapping.sure import ROLE
 
 OTHERWISE: Final = "other_"
 """Before the name of a filter that is called where the usual case is not."""
@@ -95,7 +96,9 @@ def _usual(name: str, value: ast.Name, words: list[str], fresh: Callable[[], str
     if len(words) == 1:
         tests = [there, _is_map(one)]  # of text, it could be a part
     else:
-        got = ast.Call(ast.Attribute(one, "get", ast.Load()), [ast.Constant(words[0])], [])
+        got: ast.expr = ast.Call(ast.Attribute(one, "get", ast.Load()), [ast.Constant(words[0])], [])
+        if words[0] == ROLE:
+            got = ast.Subscript(one, ast.Constant(words[0]), ast.Load())
         wanted: ast.expr = ast.Tuple([ast.Constant(word) for word in words[1:]], ast.Load())
         operator: ast.cmpop = ast.In()
         if len(words) == 2:
@@ -151,7 +154,7 @@ def _listing(
 def begin_with(test: ast.expr, value: ast.NamedExpr, name: str) -> None:
     """Puts `(name := …)` where a test reads the name first."""
     for one in ast.walk(test):
-        if isinstance(one, ast.Attribute) and is_name(one.value, name):
+        if isinstance(one, (ast.Attribute, ast.Subscript)) and is_name(one.value, name):
             one.value = value
             return
         if isinstance(one, ast.Compare) and is_name(one.comparators[0], name):

@@ -20,6 +20,7 @@ from nexeon.mapping.pytree import (
     size,
     walk_all,
 )
+from nexeon.mapping.sharing import shared
 
 _SMALL: Final = 220
 """Nodes of a function that is put in place of its calls."""
@@ -50,11 +51,12 @@ class Inliner:
         self.within = self._within(wanted)
         """Functions that there is no need to have: they stand where they were called."""
         self._small: dict[str, ast.FunctionDef] = {}
-        for name in self.within:
-            function = functions[name]
-            self._small[name] = ast.FunctionDef(name, function.args, function.body[:-1], [], None, None)
         self._grown = 0
         self._count = 0
+        for name in sorted(self.within):
+            function = functions[name]
+            shared(function, self.fresh, maps_only=True)
+            self._small[name] = ast.FunctionDef(name, function.args, function.body[:-1], [], None, None)
 
     def _visit(self, name: str, around: tuple[str, ...]) -> None:
         if name in around or name in self.order:

@@ -15,7 +15,6 @@ from nexeon.mapping.pytree import (
     got,
     is_missing,
     is_name,
-    looked_at,
     mentions,
     named,
     reads,
@@ -23,47 +22,42 @@ from nexeon.mapping.pytree import (
     stores_of,
     walk_all,
 )
-from nexeon.mapping.statements import guarded_by
+from nexeon.mapping.statements import guarded_by, harmless
 
 _FEW: Final = 3
 """Words that are compared one by one."""
 
 
 def read_for_sure(block: Block) -> None:
-    """`m = x if type(x) is dict else EMPTY` and `k = m.get('key', MISSING)` become `k = x['key']` and `m = x` where
-    every other value of `k` than those listed fails. What is no map fails a line earlier than it did: the plain
-    function, which is asked then, fails at the match."""
+    """`k = m.get('key', MISSING)` becomes `k = m['key']` where every other value of `k` than those listed fails; with
+    `m = x if type(x) is dict else EMPTY` before it, `k = x['key']` and `m = x`. What is no map, or has no such key,
+    fails a line earlier than it did: the plain function, which is asked then, fails at the match."""
     for position, statement in enumerate(block):
         for inner in (getattr(statement, "body", None), getattr(statement, "orelse", None)):
             if isinstance(inner, list):
                 read_for_sure(inner)
+        if position + 1 == len(block) or not isinstance(statement, ast.Assign):
+            continue
+        sure = _read_of(statement)
+        if sure is None or not _fails(block[position + 1], sure[0].id):
+            continue
+        target, owner, key = sure
         guard = block[position - 1] if position else None
-        look = looked_at(guard) if guard is not None else None
-        sure = _read_of(statement, look) if look is not None else None
-        if sure is not None and position + 1 < len(block) and _fails(block[position + 1], sure[0]):
-            assert isinstance(statement, ast.Assign)
-            statement.value = at_line(ast.Subscript(named(look or "", statement), sure[1], ast.Load()), statement)
-        if position + 1 < len(block) and isinstance(statement, ast.Assign) and isinstance(guard, ast.Assign):
-            found = got(statement.value)
-            owner = guarded_by(guard.value)
-            target = statement.targets[0]
-            fits = found is not None and owner is not None and is_name(guard.targets[0], found[0])
-            if not fits or not isinstance(target, ast.Name) or not _fails(block[position + 1], target.id):
-                continue
-            assert found is not None
-            assert owner is not None
-            read = ast.Subscript(named(owner, statement), ast.Constant(found[1]), ast.Load())
+        guarded = guarded_by(guard.value) if isinstance(guard, ast.Assign) else None
+        if isinstance(guard, ast.Assign) and guarded is not None and is_name(guard.targets[0], owner):
+            read = ast.Subscript(named(guarded, statement), key, ast.Load())
             block[position - 1] = at_line(ast.Assign([target], at_line(read, statement)), statement)
-            block[position] = at_line(ast.Assign(guard.targets, named(owner, statement)), statement)
+            block[position] = at_line(ast.Assign(guard.targets, named(guarded, statement)), statement)
+        else:
+            statement.value = at_line(ast.Subscript(named(owner, statement), key, ast.Load()), statement)
 
 
-def _read_of(statement: ast.stmt, owner: str) -> tuple[str, ast.Constant] | None:
-    """(name, key) of `name = owner.get('key', MISSING)`."""
-    target = statement.targets[0] if isinstance(statement, ast.Assign) else None
-    found = got(statement.value) if isinstance(statement, ast.Assign) else None
-    if found is None or found[0] != owner or not is_missing(found[2]) or not isinstance(target, ast.Name):
+def _read_of(statement: ast.Assign) -> tuple[ast.Name, str, ast.Constant] | None:
+    """(name, owner, key) of `name = owner.get('key', MISSING)`."""
+    target, found = statement.targets[0], got(statement.value)
+    if found is None or not is_missing(found[2]) or not isinstance(target, ast.Name):
         return None
-    return target.id, ast.Constant(found[1])
+    return target, found[0], ast.Constant(found[1])
 
 
 def _fails(question: ast.stmt, name: str) -> bool:
@@ -172,3 +166,44 @@ def _first_read(test: ast.expr, name: str) -> ast.Call | None:
         else:
             call = called(node, "type")
             return call if call is not None and is_name(call.args[0], name) else None
+
+
+def sunk(function: ast.FunctionDef) -> None:
+    """`x = …`, where only one branch of what follows reads `x`, is found out in that branch."""
+    loads, stores = _uses(function)
+    filled = _filled(function)
+    for block, position in _backwards(function):
+        statement = block[position]
+        target = statement.targets[0] if isinstance(statement, ast.Assign) else None
+        if not isinstance(statement, ast.Assign) or not isinstance(target, ast.Name) or stores[target.id] != 1:
+            continue
+        if not isinstance(statement.value, (ast.IfExp, ast.Call)) or not harmless(statement.value):
+            continue
+        names = {one.id for one in walk_all([statement.value]) if isinstance(one, ast.Name)}
+        if any(stores[name] > 1 or name in filled for name in names):
+            continue
+        for later in block[position + 1 :]:
+            count = reads([later], target.id)
+            if not count:
+                continue
+            for inner in (later.body, later.orelse) if isinstance(later, ast.If) else ():
+                if count == loads[target.id] == reads(inner, target.id):
+                    inner.insert(0, statement)
+                    del block[position]
+            break
+
+
+def _filled(function: ast.FunctionDef) -> set[str]:
+    """Names of maps and lists that are written to."""
+    found: set[str] = set()
+    for one in walk_all(function.body):
+        owner: ast.AST | None = None
+        if isinstance(one, ast.Subscript) and not isinstance(one.ctx, ast.Load):
+            owner = one.value
+        elif isinstance(one, ast.Call) and isinstance(one.func, ast.Attribute) and one.func.attr != "get":
+            owner = one.func.value
+        elif (call := called(one, "merge_into")) is not None:
+            owner = call.args[0]
+        if isinstance(owner, ast.Name):
+            found.add(owner.id)
+    return found

@@ -17,7 +17,7 @@ from typing import Final
 
 from nexeon.mapping.displays import Displays
 from nexeon.mapping.inlining import Inliner
-from nexeon.mapping.matching import read_for_sure, read_late, spelt_out
+from nexeon.mapping.matching import read_for_sure, read_late, spelt_out, sunk
 from nexeon.mapping.peephole import Peephole, negated
 from nexeon.mapping.pytree import (
     Block,
@@ -60,6 +60,8 @@ from nexeon.mapping.statements import (
     typed_test,
     without_walrus,
 )
+from nexeon.mapping.sure import asked_for_sure, identifiers, lists, turns
+from nexeon.mapping.together import together
 from nexeon.mapping.trusting import trust, without_needless
 
 _ROUNDS: Final = 12
@@ -71,6 +73,8 @@ def optimised(tree: ast.Module, wanted: Collection[str] = ()) -> ast.Module:
     """A faster tree of the same functions (of the small ones that others call, those that are `wanted` are there for
     sure); the tree given stays as it is."""
     functions = {one.name: clone(one) for one in tree.body if isinstance(one, ast.FunctionDef)}
+    for one in functions.values():
+        identifiers(one)
     trust(functions)
     facts = returned(functions)
     inliner = Inliner(functions, wanted)
@@ -85,6 +89,7 @@ def optimised(tree: ast.Module, wanted: Collection[str] = ()) -> ast.Module:
         waiting += sorted(left - made - set(waiting))
     for name in made:
         spelt_out(functions[name])
+        asked_for_sure(functions[name])
         share_slots(functions[name])
     return ast.Module([one for name, one in functions.items() if name in made], [])
 
@@ -105,12 +110,16 @@ class _Function(Displays):
         shared(self.function, self.fresh, maps_only=True)
         self._rounds()
         shared(self.function, self.fresh)
+        turns(self.function)
         self._rounds()
+        lists(self.function)
         shared_kinds(self.function, self.fresh)
         self.function.body = Peephole(Names(self.function, self.facts), self.fresh).block(self.function.body)
         self._rounds()
+        together(self.function, Names(self.function, self.facts))
         read_for_sure(self.function.body)
         read_late(self.function)
+        sunk(self.function)
         without_needless(self.function.body)
         return self.function
 
@@ -364,8 +373,10 @@ class _Function(Displays):
                 self.instead[name] = value
                 return []
         question = waiting[-2] if len(waiting) > 1 and begins(follower) and not mentions([follower], name) else None
-        if isinstance(question, ast.If) and self._asks(question) == name:
-            made = same_test(question, name, value)
+        if question is not None and self._asks(question) == name:
+            made = same_test(question, name, value) if isinstance(question, ast.If) else None
+            if made is None and not mentions([statement], follower.targets[0].id):  # type: ignore[attr-defined]
+                made = self._answered(name, statement, question)
             if made is not None:
                 del waiting[-2:]
                 return [follower, *made]

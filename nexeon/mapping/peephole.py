@@ -5,9 +5,22 @@ from __future__ import annotations
 import ast
 from typing import Final
 
+from nexeon.mapping.calls import Calls
 from nexeon.mapping.filtering import inlined, surely_text, usual_first
-from nexeon.mapping.pytree import Block, at_line, called, clone, compared, got, is_missing, is_name, named, type_is
-from nexeon.mapping.sizes import ORDERS, Sizes, is_constant, minus
+from nexeon.mapping.pytree import (
+    Block,
+    at_line,
+    called,
+    clone,
+    compared,
+    got,
+    is_missing,
+    is_name,
+    named,
+    replaced,
+    type_is,
+)
+from nexeon.mapping.sizes import ORDERS, is_constant, minus
 
 _OPPOSITE: Final[dict[type[ast.cmpop], type[ast.cmpop]]] = {
     ast.Is: ast.IsNot,
@@ -32,7 +45,7 @@ def negated(test: ast.expr) -> ast.expr:
     return at_line(ast.UnaryOp(ast.Not(), test), test)
 
 
-class Peephole(Sizes):
+class Peephole(Calls):
     """Rewrites the statements of one function."""
 
     def block(self, block: Block) -> Block:
@@ -40,6 +53,9 @@ class Peephole(Sizes):
         for statement in block:
             self.before = made[-1] if made else None
             found = self.visit(statement)
+            target = found.targets[0] if isinstance(found, ast.Assign) else None
+            if isinstance(found, ast.Assign) and isinstance(target, ast.Name) and self.names.once(target.id):
+                self.names.given(target.id, found.value)
             made += found if isinstance(found, list) else [found]
         return made
 
@@ -84,6 +100,8 @@ class Peephole(Sizes):
         plain = at_line(ast.Expr(ast.Call(update, [clone(call.args[1])], [])), node)
         if kinds == {"dict"}:
             return plain
+        if kinds <= {"dict", "missing", "none"}:
+            return at_line(ast.If(clone(call.args[1]), [plain], []), node)
         rest = ast.If(ast.Compare(clone(call.args[1]), [ast.IsNot()], [named("MISSING", node)]), [node], [])
         return at_line(ast.If(type_is(clone(call.args[1]), "dict"), [plain], [rest]), node)
 
@@ -163,7 +181,21 @@ class Peephole(Sizes):
         call = called(node, "is_empty")
         if call is not None:
             return self._empty(call)
-        return self._tested(node) or self.visit(node)
+        return self._tested_if(node) or self._tested(node) or self.visit(node)
+
+    def _tested_if(self, node: ast.expr) -> ast.expr | None:
+        """`type((t := x if c else MISSING)) is T`: `c`, and that of `x`."""
+        pair = compared(node, ast.Is, ast.In)
+        call = called(pair[0], "type") if pair is not None else None
+        kept = call.args[0] if call is not None else None
+        value = kept.value if isinstance(kept, ast.NamedExpr) else kept
+        if call is None or not isinstance(value, ast.IfExp) or not is_missing(value.orelse):
+            return None
+        if isinstance(kept, ast.NamedExpr):
+            kept.value = value.body
+        else:
+            call.args[0] = value.body
+        return self._truth(at_line(ast.BoolOp(ast.And(), [value.test, node]), node))
 
     def _listed_first(self, node: ast.IfExp) -> ast.expr | None:
         """`MISSING if x is MISSING or x is None else (l if type(x) is list else o)`: mostly it is a list."""
@@ -372,61 +404,16 @@ class Peephole(Sizes):
             made = self._ordered(node)
         elif called(node, "filter_omit"):
             made = self._omitted(node)
+        elif called(node, "filter_seal"):
+            made = self._sealed(node)
         elif called(node, "is_empty"):
             made = self._empty(node)
         elif called(node, "nothing"):
             made = negated(self._something(node))
         else:
             made = inlined(node, self.visit, self.fresh)
+            made = replaced(made, self._surely_list) if made is not None else None
         return made if made is not None else self.generic_visit(node)
-
-    def _fields(self, node: ast.Call) -> ast.expr | None:
-        """A map of one field that may be missing."""
-        display = node.args[0]
-        if not isinstance(display, ast.Dict) or len(display.values) != 1:
-            return None
-        first, again = self._named(self.visit(display.values[0]))
-        there = ast.Compare(first, [ast.IsNot()], [ast.Name("MISSING", ast.Load())])
-        return at_line(ast.IfExp(there, ast.Dict(display.keys, [again]), ast.Dict([], [])), node)
-
-    def _omitted(self, node: ast.Call) -> ast.expr | None:
-        """`x | omit(…)`: mostly nothing else is there."""
-        names = [one.value for one in node.args[1:] if isinstance(one, ast.Constant)]
-        value = node.args[0]
-        if len(names) != len(node.args) - 1 or not isinstance(value, ast.Name):
-            return None
-        known = ast.Constant(frozenset(names))  # type: ignore[arg-type]
-        inside = ast.Call(ast.Attribute(known, "issuperset", ast.Load()), [clone(value)], [])
-        test = ast.BoolOp(ast.And(), [type_is(clone(value), "dict"), inside])
-        return at_line(ast.IfExp(test, ast.Dict([], []), ast.Call(named("without", node), node.args, [])), node)
-
-    def _item(self, node: ast.Call) -> ast.expr | None:
-        index = node.args[1]
-        if not isinstance(index, ast.Constant) or index.value != 0 or type(index.value) is not int:
-            return None
-        first, again = self._named(self.visit(node.args[0]))
-        read = ast.Subscript(clone(again), index, ast.Load())
-        nothing = ast.Name("MISSING", ast.Load())
-        if self.names.kinds(node.args[0]) == {"list"}:
-            return at_line(ast.IfExp(first, read, nothing), node)
-        test = ast.BoolOp(ast.And(), [type_is(first, "list"), clone(again)])
-        return at_line(ast.IfExp(test, read, nothing), node)
-
-    def _lookup(self, node: ast.Call) -> ast.expr:
-        first, again = self._named(self.visit(node.args[1]))
-        read = ast.Call(ast.Attribute(node.args[0], "get", ast.Load()), [clone(again), named("MISSING", node)], [])
-        plain: ast.expr = ast.Call(named("lookup_other", node), [node.args[0], clone(again)], [])
-        if "missing" in self.names.kinds(node.args[1]):
-            absent = ast.Compare(clone(again), [ast.Is()], [named("MISSING", node)])
-            plain = ast.IfExp(absent, named("MISSING", node), plain)
-        return at_line(ast.IfExp(type_is(first, "str"), read, plain), node)
-
-    def _equal(self, node: ast.Call) -> ast.expr | None:
-        right = node.args[1]
-        number = isinstance(right, ast.Constant) and type(right.value) in (int, float)
-        if not number or "bool" in self.names.kinds(node.args[0]):
-            return None
-        return at_line(ast.Compare(self.visit(node.args[0]), [ast.Eq()], [right]), node)
 
 
 def _bare(node: ast.Call) -> ast.Call:

@@ -218,15 +218,10 @@ def ends(block: Block) -> bool:
     return isinstance(last, (ast.Return, ast.Raise))
 
 
-def look_at(name: str, at: ast.AST) -> ast.stmt:
-    """`x.get`, which no value but a map has."""
-    return at_line(ast.Expr(ast.Attribute(ast.Name(name, ast.Load()), "get", ast.Load())), at)
-
-
-def looked_at(statement: ast.AST) -> str | None:
-    """The name of which it is made sure so that it is a map."""
+def looked_at(statement: ast.AST, attribute: str = "get") -> str | None:
+    """The name of which it is made sure so that it is a map: `x.get`, which no other value has."""
     value = statement.value if isinstance(statement, ast.Expr) else None
-    if isinstance(value, ast.Attribute) and isinstance(value.value, ast.Name):
+    if isinstance(value, ast.Attribute) and value.attr == attribute and isinstance(value.value, ast.Name):
         return value.value.id
     return None
 
@@ -237,6 +232,12 @@ def _items(over: ast.expr) -> list[ast.expr | None]:
     if RUNS in calls:
         return [ast.Dict([], []), ast.List([], ast.Load())]
     return [ast.List([], ast.Load())] if "filter_chunk" in calls else [None]
+
+
+def _is_text(node: ast.expr) -> bool:
+    """Whether it is a text, or several, written out."""
+    words = node.elts if isinstance(node, ast.Tuple) else [node]
+    return all(isinstance(one, ast.Constant) and type(one.value) is str for one in words)
 
 
 class Names:
@@ -287,6 +288,11 @@ class Names:
         """Takes it that a name is of these kinds, until facts change."""
         self._kinds[name] = kinds
 
+    def given(self, name: str, value: ast.expr) -> None:
+        """Says that the only value of a name is now written so."""
+        self.values[name] = [value]
+        self._kinds.pop(name, None)
+
     def once(self, name: str) -> bool:
         """Whether it has one meaning only, in one pass of the loop around it."""
         return self.stores[name] == 1
@@ -313,6 +319,16 @@ class Names:
         """What is known of names where a test holds."""
         found: dict[str, Kinds] = {}
         for one in test.values if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And) else [test]:
+            word = compared(one, ast.Eq, ast.In)
+            if (
+                word is not None
+                and isinstance(word[0], ast.Name)
+                and self.stores[word[0].id] == 1
+                and _is_text(word[1])
+            ):
+                found[word[0].id] = _STR
+            if isinstance(one, ast.Name) and self.stores[one.id] == 1:
+                found[one.id] = self.of_name(one.id) - {"missing", "none"}
             pair = compared(one, ast.Is, ast.IsNot)
             if pair is None:
                 continue
@@ -369,6 +385,8 @@ class Names:
         known: Kinds | None = node.__dict__.get("kinds")
         if known is not None:
             return known
+        if is_name(node.test) and is_name(node.body, node.test.id):  # type: ignore[attr-defined]
+            return (self.kinds(node.body) - {"missing", "none"}) | self.kinds(node.orelse)
         tested = compared(node.test, ast.Is)
         if tested is not None and called(tested[0], "type") and is_name(tested[1]):
             subject = tested[0].args[0]  # type: ignore[attr-defined]

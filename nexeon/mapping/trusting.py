@@ -18,7 +18,6 @@ from nexeon.mapping.pytree import (
     got,
     is_missing,
     is_name,
-    look_at,
     looked_at,
     mentions,
     named,
@@ -27,6 +26,7 @@ from nexeon.mapping.pytree import (
     walk_all,
 )
 from nexeon.mapping.statements import guarded_by
+from nexeon.mapping.sure import look_at
 
 
 def trust(functions: dict[str, ast.FunctionDef]) -> None:
@@ -67,7 +67,7 @@ def _fails_first(block: Block, name: str) -> bool:
             node = node.test
         elif isinstance(node, (ast.Assign, ast.NamedExpr)):
             node = node.value
-        elif isinstance(node, ast.BoolOp):
+        elif isinstance(node, ast.BoolOp) or (isinstance(node, ast.Dict) and node.values):
             node = node.values[0]
         elif isinstance(node, ast.Compare):
             node = node.left

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -18,6 +19,7 @@ from nexeon.mapping.module import Module
 from nexeon.mapping.runtime import Transform, plain_function
 from nexeon.mapping.schemas import Schemas
 from nexeon.mapping.source import Map, parse
+from nexeon.mapping.sure import BLOCKS, TURN
 from nexeon.wire.json import dumps
 
 
@@ -161,6 +163,25 @@ def test_what_is_lost_is_told_with_its_place() -> None:
     assert ctx["dropped"] == ["turns[0].parts[0]: nobody needs it"]
 
 
+TURNS = """
+  - $for: t in body.l
+    role: "{{ t.role }}"
+    n: "{{ t.blocks | length }}"
+    first: "{{ t.blocks[0].type }}"
+    texts: "{{ t.blocks | where('type', 'a') }}"
+"""
+OTHERS = """
+  $let:
+    o: "{{ body.l | reject('t', 'x') }}"
+    a: "{{ o | where('t', 'y') | last if o }}"
+    b: [{$for: i in o, $then: "{{ i.n }}"}]
+    c: "{{ o | where('t', 'y', 'z') if o else [] }}"
+    d: "{{ c | pluck('n') if c else '-' }}"
+  a: "{{ a.n }}"
+  b: "{{ b }}"
+  c: "{{ c | length }}"
+  d: "{{ d }}"
+"""
 RUNS = """[{$for: "r in body.l | chunk('t', 'x')", $if: "r[0].t == 'x'", n: "{{ r | length }}", $else: '"""
 
 
@@ -222,6 +243,51 @@ RUNS = """[{$for: "r in body.l | chunk('t', 'x')", $if: "r[0].t == 'x'", n: "{{ 
         ("{$if: \"body.a in ['x', 'y']\", v: 1, $else: {v: 2}}", {"a": "y"}, {"v": 1}),
         ("{$if: \"body.a in ['x', 'y']\", v: 1, $else: {v: 2}}", {"a": ["x"]}, {"v": 2}),
         ("{$if: \"body.a not in ['x', 'y']\", v: 1, $else: {v: 2}}", {}, {"v": 1}),
+        # a turn's fields are there for sure, and the plain function is asked where they are not
+        (
+            TURNS,
+            {"l": [{"role": "r", "blocks": [{"type": "a"}, {"type": "b"}]}, {"role": "s", "blocks": []}]},
+            [{"role": "r", "n": 2, "first": "a", "texts": [{"type": "a"}]}, {"role": "s", "n": 0, "texts": []}],
+        ),
+        (TURNS, {"l": [{"blocks": [{}]}, {"role": None}, 3]}, [{"n": 1, "texts": []}, {"role": None}, {}]),
+        (
+            "[{$for: t in body.l, role: '{{ t.role }}', l: [{$for: b in t.blocks, $then: '{{ b.x }}'}]}]",
+            {"l": [{"role": "r", "blocks": [{"x": 1}, 2, {"x": 3}]}, {"role": "s"}]},
+            [{"role": "r", "l": [1, 3]}, {"role": "s", "l": []}],
+        ),
+        # what depends on a list is asked for it once
+        (OTHERS, {"l": [{"t": "x", "n": 1}]}, {"b": [], "c": 0, "d": "-"}),
+        (OTHERS, {"l": []}, {"b": [], "c": 0, "d": "-"}),
+        (OTHERS, {}, {"b": [], "c": 0, "d": "-"}),
+        (
+            OTHERS,
+            {"l": [{"t": "y", "n": 1}, {"t": "x", "n": 2}, {"t": "z", "n": 3}, {}]},
+            {"a": 1, "b": [1, 3], "c": 2, "d": [1, 3]},
+        ),
+        (OTHERS, {"l": [{"t": "z", "n": 1}]}, {"b": [1], "c": 1, "d": [1]}),
+        # a field of what may not be there, and what is made of it
+        ("{$if: body.a.b.c is string, v: 1, $else: {v: 2}}", {"a": {"b": {"c": "x"}}}, {"v": 1}),
+        ("{$if: body.a.b.c is string, v: 1, $else: {v: 2}}", {"a": {"b": "c"}}, {"v": 2}),
+        ("{$if: body.a.b.c is string, v: 1, $else: {v: 2}}", {"a": 1}, {"v": 2}),
+        ("{s: \"{{ body.a.b | seal('k') }}\"}", {"a": {"b": "x"}}, {"s": {"format": "", "kind": "k", "data": "x"}}),
+        ("{s: \"{{ body.a.b | seal('k') }}\"}", {"a": {"b": ""}}, {}),
+        ("{s: \"{{ body.a.b | seal('k') }}\"}", {"a": "b"}, {}),
+        (
+            "{$let: {x: '{{ body.a }}', y: '{{ x.b }}'}, $if: body.c, v: '{{ y }}', $else: {v: 2}}",
+            {"c": 1, "a": {"b": 3}},
+            {"v": 3},
+        ),
+        (
+            "{$let: {x: '{{ body.a }}', y: '{{ x.b }}'}, $if: body.c, v: '{{ y }}', $else: {v: 2}}",
+            {"a": {"b": 3}},
+            {"v": 2},
+        ),
+        # words that look like what the code's own constants are called
+        (
+            "{a: dict, b: MISSING, c: '', d: [EMPTY, 0], e: '{{ body.x }}'}",
+            {},
+            {"a": "dict", "b": "MISSING", "c": "", "d": ["EMPTY", 0]},
+        ),
         ("{$if: \"body.l | where('t', 'x')\", v: 1, $else: {v: 2}}", {"l": None}, {"v": 2}),
         ("{$if: \"body.l | where('t', 'x')\", v: 1, $else: {v: 2}}", {"l": [{"t": "y"}, {"t": "x"}]}, {"v": 1}),
     ],
@@ -234,3 +300,26 @@ def test_the_language_is_the_same(mapping: str, given: Any, expected: Any) -> No
     plain = plain_function(transform.function)
     assert plain is not None
     assert plain(given, new_context()) == expected
+
+
+def test_the_languages_own_values_are_constants_of_the_code() -> None:
+    function = compiled("mapping: {a: '{{ body.a }}', b: '{{ 1 if body.b is list }}'}\n").function
+    assert {"MISSING", "list"}.isdisjoint(function.__code__.co_names)
+    assert any(one is list for one in function.__code__.co_consts)
+    assert not any(type(one) in (bytes, complex) for one in function.__code__.co_consts)
+
+
+def test_a_turn_has_what_it_is_taken_to_have() -> None:
+    found = []
+    stack: list[Any] = [json.loads((data_path("schemas") / "canonical.schema.json").read_text())]
+    while stack:
+        one = stack.pop()
+        if isinstance(one, dict):
+            properties = one.get("properties")
+            if isinstance(properties, dict) and set(properties) >= TURN:
+                found.append(set(one["required"]) >= TURN and properties[BLOCKS]["type"] == "array")
+            stack += one.values()
+        elif isinstance(one, list):
+            stack += one
+    assert found
+    assert all(found)
