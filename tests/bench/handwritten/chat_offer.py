@@ -46,8 +46,8 @@ def offer(request: Map, body: Map, profile: Map, ctx: Map) -> None:
         return
     body["tools"] = offered
     choice = request.get("tool_choice")
-    if type(choice) is dict:
-        body["tool_choice"] = _choice(choice, kinds, profile)
+    if type(choice) is dict and (made := _choice(choice, kinds, profile, ctx)) is not None:
+        body["tool_choice"] = made
     if "parallel_tools" in request:
         body["parallel_tool_calls"] = request["parallel_tools"]
 
@@ -101,7 +101,7 @@ def _tool(tool: Map, profile: Map, ctx: Map) -> Map | None:
     raise Refused(f"this model's provider does not run the tool {tool.get('name')}", tool)
 
 
-def _choice(choice: Map, kinds: dict[str, str], profile: Map) -> Any:
+def _choice(choice: Map, kinds: dict[str, str], profile: Map, ctx: Map) -> Any:
     customs = profile.get("custom_tools") is not False
 
     def named(name: Any, *, custom: bool) -> Map:
@@ -112,6 +112,9 @@ def _choice(choice: Map, kinds: dict[str, str], profile: Map) -> Any:
     if mode in ("auto", "none", "required"):
         return mode
     if mode == "tool":
+        if choice.get("kind", "function") not in ("function", "custom"):
+            lose(ctx, f"{choice['kind']} cannot be forced here", choice)
+            return None
         name = choice.get("name")
         return named(name, custom=choice.get("kind") == "custom" or kinds.get(name) == "custom")
     if mode == "allowed":

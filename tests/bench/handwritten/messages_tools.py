@@ -14,6 +14,7 @@ _SERVED: Final = {
     "code_interpreter": "code_execution_20250825",
     "web_fetch": "web_fetch_20250910",
 }
+_RUN_AS: Final = {"code_interpreter": "code_execution"}
 _UNSAYABLE: Final = (
     *('"additionalProperties":{', '"additionalProperties":true', '"patternProperties":', '"prefixItems":', '"not":{'),
     *('"if":{', '"contains":{'),
@@ -84,7 +85,7 @@ def _served(tool: Map, ctx: Map) -> Map | None:
         return made
     name = tool.get("name")
     if name in _SERVED:
-        return {"type": _SERVED[name], "name": "code_execution" if name == "code_interpreter" else name}
+        return {"type": _SERVED[name], "name": _RUN_AS.get(name, name)}
     if name == "tool_search":
         lose(ctx, "the search among tools", tool)
         return None
@@ -118,8 +119,10 @@ def choice_of(request: Map, tools: list[Map], declared: list[Map], profile: Map)
     if mode == "required":
         return {"type": "auto" if free else "any", **alone}
     if mode == "tool":
-        name = choice.get("name")
-        return {"type": "tool", "name": fitting(choice.get("kind") if name is None else name, 128), **alone}
+        kind, name = choice.get("kind"), choice.get("name")
+        if kind in _SERVED:
+            name = _RUN_AS.get(kind, kind)
+        return {"type": "tool", "name": fitting(kind if name is None else name, 128), **alone}
     if mode == "allowed":
         return {"type": "any" if choice.get("required") and not free else "auto", **alone}
     raise Refused(f"unsupported tool choice {mode!r}", choice)
