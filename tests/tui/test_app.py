@@ -210,3 +210,12 @@ async def test_screens_behind_take_another_theme_before_they_are_opened(open_app
 
 def stacked(app: App[Any]) -> list[Screen[Any]]:
     return [screen for stack in app._screen_stacks.values() for screen in stack]
+
+
+@pytest.mark.parametrize("width", [80, 160])
+async def test_a_gateway_far_away_is_not_taken_for_the_one_here(open_app: Open, fake: FakeService, width: int) -> None:
+    fake.place = "https://me:secret@gateway.example:8443"
+    async with open_app(size=(width, 24)) as pilot:
+        shown = str(pilot.app.screen.query_one("#where", Static).render())
+        assert "gateway.example:8443" in shown
+        assert "secret" not in shown

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from urllib.parse import urlsplit
+
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.content import Content
@@ -12,6 +15,12 @@ from tui.widgets.keyline import KeyLine
 
 _WIDE = 140
 """Columns from which on there is room for the place, too."""
+
+_HOST = 24
+"""Columns for the host of a gateway far away, where there is no room for more."""
+
+_USER = re.compile(r"//[^@/]*@")
+"""Who asks, and a password, perhaps."""
 
 _SIGNS = {"connecting": ("◌", "dim"), "refused": ("✖", "$error"), "up": ("●", "$success"), "lost": ("✖", "$error")}
 
@@ -27,12 +36,15 @@ class StatusBar(Horizontal):
 
     def _show(self, whereabouts: tuple[str, str, str]) -> None:
         state, where, place = whereabouts
+        place = _USER.sub("//", place)
         sign, style = _SIGNS[state]
         lost = f"{where or 'service'} lost, trying again"
         words = {"connecting": "connecting", "refused": "not connected", "lost": lost}.get(state, where)
         room = max(self.app.size.width // 3 - len(words) - 4, 0) if self.app.size.width >= _WIDE else 0
         if state == "up" and room > 6:
             words += " " + show.tail(place, room)
+        elif state == "up" and place.startswith(("http://", "https://")):  # far away: not to be taken for the one here
+            words = show.tail(urlsplit(place).netloc, _HOST)
         self.query_one("#where", Static).update(
             Content.assemble((f"{sign} ", style), (words, style if style == "$error" else "dim"))
         )
