@@ -26,7 +26,7 @@ Anything else is an `AdminScreen`:
 - What destroys goes through `self.confirm("Delete", "key `ci` of acme", then)`: the thing is named, and asked once.
   What needs values goes through `self.fill(Form(…), then)`.
 - A dialog of another kind is a `Dialog` (see `screens/confirm.py`): one of each is kept, so it takes what is asked in
-  `ask`, and shows it in `show`; `self.admin.dialog(Kind)` has it, `self.app.push_screen` opens it.
+  `ask`, and shows it in `show`; `self.admin.kept(Kind)` has it, `self.app.push_screen` opens it.
 - Text that came from elsewhere is never markup: use `rich.text.Text`, or `Static(…, markup=False)`.
 
 Tests stand in `tests/tui`: the fixture `open_app` opens the app over a `FakeService`, for a screen's own behaviour,

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final, TypeVar
 
 from textual.app import App
@@ -25,24 +25,24 @@ from tui.filters import NoColour, NoControl
 from tui.garbage import Sweeper
 from tui.link import Connect, Link
 from tui.palette import Palette, colourless
-from tui.places import PLACES
+from tui.places import OPENED, PLACES, opened
 from tui.screens.base import PAUSE, AdminScreen
 from tui.screens.confirm import ConfirmScreen
 from tui.screens.form import FormScreen
 from tui.screens.help import HelpScreen
 from tui.screens.palette import PaletteScreen
 from tui.screens.pick import PickScreen
-from tui.screens.quick import Dialog
+from tui.screens.quick import QuickScreen
 from tui.sheets import Sheets
 from tui.themes import DARK, LIGHT
 
-D = TypeVar("D", bound=Dialog[Any])
+K = TypeVar("K", bound=QuickScreen[Any])
 _NO_CONTROL, _NO_COLOUR = NoControl(), NoColour()
 _FEW: Final = "standard"
 """Rich's word for 16 colours."""
 _PALETTES: Final = {_FEW: Palette(few=True), "256": Palette(few=False)}
 DIALOGS: Final = (HelpScreen, FormScreen, ConfirmScreen, PaletteScreen, PickScreen)
-"""Those that are made ahead."""
+"""Those that are made ahead, as are the screens of `tui.places.OPENED`."""
 
 _RETRY = 2.0
 """Seconds between two attempts to find a gateway again."""
@@ -116,7 +116,7 @@ class AdminApp(App[None]):
         self.theme = theme
         self.link = Link(connect, self._link_changed)
         self._visited: list[str] = []
-        self._dialogs: dict[type[Dialog[Any]], Dialog[Any]] = {}
+        self._kept: dict[type[QuickScreen[Any]], QuickScreen[Any]] = {}
         self.known: dict[str, list[str]] = {}
         """What dialogs offer to pick of: names by kind, as they were last heard of."""
 
@@ -178,9 +178,10 @@ class AdminApp(App[None]):
             if place.mode not in self._screen_stacks:
                 self._init_mode(place.mode)
                 return
-        for kind in DIALOGS:
-            if kind not in self._dialogs:
-                self._get_screen(self.dialog(kind))
+        kinds: Iterable[type[QuickScreen[Any]]] = (*DIALOGS, *map(opened, OPENED))
+        for kind in kinds:
+            if kind not in self._kept:
+                self._get_screen(self.kept(kind))
                 self.set_timer(PAUSE, self._make_next)
                 return
         if self._preparing is None:
@@ -212,7 +213,7 @@ class AdminApp(App[None]):
         """Gives a screen that is not in front its styles after the theme has changed."""
         if not self._calm(self._restyle_next):
             return
-        stacks = (*self._screen_stacks.values(), self._dialogs.values())
+        stacks = (*self._screen_stacks.values(), self._kept.values())
         if any(self._restyle(screen) for stack in stacks for screen in stack):
             self.set_timer(PAUSE, self._restyle_next)
 
@@ -295,13 +296,17 @@ class AdminApp(App[None]):
             else:
                 self.set_timer(1 / 100, self.action_back_only)
 
-    def dialog(self, kind: type[D]) -> D:
-        """A dialog of that kind, to be asked and pushed: the one that is kept, unless that is open."""
-        kept = self._dialogs.get(kind)
+    def is_open(self, screen: Screen[Any]) -> bool:
+        """Whether it is in front, or comes back there once others were left."""
+        return any(screen in stack for stack in self._screen_stacks.values())
+
+    def kept(self, kind: type[K]) -> K:
+        """A screen of that kind, to be asked and pushed: the one that is kept, unless that is open."""
+        kept = self._kept.get(kind)
         if kept is None:
-            kept = self._dialogs[kind] = kind()
+            kept = self._kept[kind] = kind()
             self.install_screen(kept, kind.__name__)
-        elif any(kept in stack for stack in self._screen_stacks.values()):
+        elif self.is_open(kept):
             kept = kind()
         assert isinstance(kept, kind)
         self._restyle(kept)
@@ -309,7 +314,7 @@ class AdminApp(App[None]):
 
     def action_help(self) -> None:
         if not self.screen.is_modal:
-            help = self.dialog(HelpScreen)
+            help = self.kept(HelpScreen)
             help.ask(self.screen)
             self.push_screen(help)
 
@@ -321,7 +326,7 @@ class AdminApp(App[None]):
         if isinstance(self.screen, PaletteScreen):
             self.screen.action_leave()
         elif not self.screen.is_modal:
-            palette = self.dialog(PaletteScreen)
+            palette = self.kept(PaletteScreen)
             palette.ask(commands(self))
             self.push_screen(palette, self._do)
 

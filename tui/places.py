@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from tui.screens.base import AdminScreen
+    from tui.screens.opened import OpenedScreen
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +38,18 @@ PLACES: Final = (
     Place("7", "playground", "PlaygroundScreen", "Playground", "Play", "send a prompt, watch the stream"),
     Place("8", "audit", "AuditScreen", "Audit", "Audit", "who changed what"),
 )
+
+OPENED: Final = (
+    ("account", "AccountScreen"),
+    ("key", "KeyScreen"),
+    ("explain", "ExplainScreen"),
+    ("request", "RequestScreen"),
+)
+"""Those that show one thing of a list: the module in `tui.screens`, and the class."""
+
+
+def opened(names: tuple[str, str]) -> type[OpenedScreen]:
+    """One of `OPENED`."""
+    module, screen = names
+    kind: type[OpenedScreen] = getattr(importlib.import_module(f"tui.screens.{module}"), screen)
+    return kind

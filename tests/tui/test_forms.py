@@ -90,7 +90,7 @@ async def test_a_question_over_a_question_is_another_one(open_app: Open) -> None
         await press(pilot, "3", "x")
         below = pilot.app.screen
         assert isinstance(below, ConfirmScreen)
-        above = pilot.app.dialog(ConfirmScreen)  # type: ignore[attr-defined]
+        above = pilot.app.kept(ConfirmScreen)  # type: ignore[attr-defined]
         assert above is not below
         above.ask("Leave", "it all")
         pilot.app.push_screen(above)
@@ -98,7 +98,7 @@ async def test_a_question_over_a_question_is_another_one(open_app: Open) -> None
         assert str(above.query_one(".question", Static).render()) == "Leave it all?"
         assert "Delete key `ci`" in str(below.query_one(".question", Static).render())
         await press(pilot, "n", "n")
-        assert pilot.app.dialog(ConfirmScreen) is below  # type: ignore[attr-defined]
+        assert pilot.app.kept(ConfirmScreen) is below  # type: ignore[attr-defined]
 
 
 async def test_a_kept_dialog_has_the_theme_and_the_size_of_now(open_app: Open) -> None:

@@ -9,12 +9,13 @@ from fakes import FakeService
 from pilots import Open, press, settle
 from textual.events import Paste
 from textual.pilot import Pilot
-from textual.widgets import Static, TabPane, TextArea
+from textual.widgets import Static, TextArea
 
 from tests.patience import until
 from tui.screens.explain import ExplainScreen
 from tui.screens.models import ModelsScreen, RoutesScreen
 from tui.screens.record import RecordScreen
+from tui.widgets.tabs import TabLine
 
 
 def picture(pilot: Pilot[None]) -> str:
@@ -75,10 +76,13 @@ async def test_a_pasted_request_is_explained_for_each_target(open_app: Open, fak
         await pilot.press("ctrl+s")
         await settle(pilot)
         assert fake.asked[-1][1]["request"] == {"say": "mine", "seed": 1}
-        first, second = (str(pane.query_one(Static).render()) for pane in screen.query(TabPane))
+        told = screen.query_one("#told Static", Static)
+        first = str(told.render())
         assert "dropped seed  house.chat.yaml:14" in first
         assert '"say": "mine"' in first
-        assert second.startswith("✖ `video` cannot be said [here]")
+        screen.query_one(TabLine).focus()
+        await press(pilot, "right")
+        assert str(told.render()).startswith("✖ `video` cannot be said [here]")
         screen.query_one(TextArea).text = "{no"
         asked = len(fake.asked)
         await pilot.press("ctrl+s")

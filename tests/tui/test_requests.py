@@ -8,13 +8,14 @@ import pytest
 from fakes import FakeService
 from pilots import Open, settle
 from textual.pilot import Pilot
-from textual.widgets import Static, TabbedContent
+from textual.widgets import Static
 
 from nexeon.errors import NotFound
 from tui.screens.request import RequestScreen
 from tui.screens.requests import RequestsScreen, parse
 from tui.widgets.bodies import BodyPane
 from tui.widgets.search import SearchLine
+from tui.widgets.tabs import TabLine
 
 
 async def requests_screen(pilot: Pilot[None]) -> RequestsScreen:
@@ -113,7 +114,7 @@ async def test_one_request_tells_its_whole_story(open_app: Open) -> None:
         ]
         assert "swift-2-up" in str(panes[1].query_one(Static).render())
         assert "Name [three] rivers." in str(panes[0].query_one(Static).render())
-        assert screen.query_one(TabbedContent).active != "tab-facts"
+        assert screen.query_one(TabLine).active == 1
         await pilot.press("q")
         await settle(pilot)
         assert isinstance(pilot.app.screen, RequestsScreen)

@@ -25,6 +25,7 @@ from tui.screens.account_acts import AccountActs
 from tui.screens.base import LOAD
 from tui.screens.form import Form
 from tui.screens.limits import LIMITS
+from tui.screens.opened import OpenedScreen
 from tui.screens.record import RecordScreen
 from tui.widgets.columns import Column
 from tui.widgets.field import Field
@@ -56,7 +57,7 @@ class Ready(Message):
         self.path = path
 
 
-class AccountScreen(AccountActs):
+class AccountScreen(AccountActs, OpenedScreen):
     """Newest entries first; each shows what the balance was after it. `s` saves the ledger as CSV."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -74,17 +75,15 @@ class AccountScreen(AccountActs):
         Column("Request", 20, drop=1),
     )
 
-    def __init__(self, account: Item) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._account_shown = account
+        self._account_shown: Item = {}
         self._spent: list[Item] | None = None
         self._figures: Text | None = None
         self._next: str | None = None
 
     def compose_body(self) -> ComposeResult:
-        figures = Static(id="summary", classes="panel")
-        figures.border_title = Text(self._account_shown["name"]).markup
-        yield figures
+        yield Static(id="summary", classes="panel")
         yield RecordTable(self.columns, self.row, id="ledger")
         yield Static("The ledger is empty.\n\nPress + to grant credit.", id="nothing", markup=False)
 
@@ -92,16 +91,36 @@ class AccountScreen(AccountActs):
     def table(self) -> RecordTable:
         return self.query_one("#ledger", RecordTable)
 
-    def on_mount(self) -> None:
+    def open(self, account: Item) -> None:
+        self._account_shown = account
+        self.renew()
+
+    def begin(self) -> None:
+        self._spent = self._figures = self._next = None
+        summary = self.query_one("#summary", Static)
+        summary.border_title, summary.border_subtitle = Text(self._account_shown["name"]).markup, ""
+        self.table.show([])
+        self._tell_nothing(empty=False)
         self._show_figures()
+
+    def end(self) -> None:
+        self._account_shown, self._spent = {}, None
+        self.table.show([])
+
+    def _tell_nothing(self, *, empty: bool) -> None:
+        self.table.display = not empty
+        self.query_one("#nothing").display = empty
+
+    def on_mount(self) -> None:
         self.app.theme_changed_signal.subscribe(self, lambda _: self._redraw())
 
     def _redraw(self) -> None:
-        self._show_figures()
-        self.table.redraw()
+        if self.opened:
+            self._show_figures()
+            self.table.redraw()
 
     def in_front(self) -> Item | None:
-        return self._account_shown
+        return self._account_shown or None
 
     def gone(self) -> None:
         self.dismiss()
@@ -128,8 +147,7 @@ class AccountScreen(AccountActs):
             case "ledger":
                 self._next = result["next"]
                 self.table.show(result["items"], follow=True)
-                self.table.display = bool(result["items"])
-                self.query_one("#nothing").display = not result["items"]
+                self._tell_nothing(empty=not result["items"])
                 if self.focused is None and result["items"]:
                     self.table.focus()
             case "more":
@@ -182,7 +200,8 @@ class AccountScreen(AccountActs):
             yield "this month", show.money(str(sum(costs.values(), Decimal(0))))
 
     def on_resize(self) -> None:
-        self._show_figures()
+        if self.opened:
+            self._show_figures()
 
     def _figure(self, label: str, value: Text) -> Text:
         return Text.assemble((f"{label} ", self.tint("text-muted")), value)

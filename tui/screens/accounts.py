@@ -72,7 +72,9 @@ class AccountsScreen(AccountActs, ListScreen):
     def opened(self, item: Item) -> None:
         from tui.screens.account import AccountScreen
 
-        self.app.push_screen(AccountScreen(item))
+        screen = self.admin.kept(AccountScreen)
+        screen.open(item)
+        self.app.push_screen(screen)
 
     def pointed(self, item: Item | None) -> None:
         self.refresh_acts()

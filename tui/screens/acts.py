@@ -94,6 +94,16 @@ class ActScreen(AdminScreen[None]):
         else:
             act()
 
+    def is_act(self, job: str) -> bool:
+        return job.startswith(_DONE)
+
+    def answered_late(self, job: str, result: Any) -> None:
+        self.notify(job.removeprefix(_DONE), markup=False)
+
+    def forget(self) -> None:
+        super().forget()
+        self._change = None
+
     def answered(self, job: str, result: Any) -> None:
         if job == _NOW and self._change is not None:
             change, self._change = self._change, None

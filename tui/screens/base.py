@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 from textual.app import ComposeResult
@@ -41,21 +42,23 @@ _LOCKED = (
 
 
 class Answered(Message):
-    """The admin service did what job `job` asked."""
+    """The admin service did what job `job` asked; in the screen's turn `turn`, None where it is the same in any."""
 
-    def __init__(self, job: str, result: Any) -> None:
+    def __init__(self, job: str, result: Any, turn: int | None = None) -> None:
         super().__init__()
         self.job = job
         self.result = result
+        self.turn = turn
 
 
 class Refused(Message):
     """It did not, or could not be asked."""
 
-    def __init__(self, job: str, error: NexeonError) -> None:
+    def __init__(self, job: str, error: NexeonError, turn: int | None = None) -> None:
         super().__init__()
         self.job = job
         self.error = error
+        self.turn = turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,8 @@ class AdminScreen(QuickScreen[R]):
         self._sent: dict[str, Filled] = {}
         self._loading: set[str] = set()
         """Jobs that nobody waits for: those of a screen that shows what there is."""
+        self.turn = 0
+        """How often it has become about something else."""
         self.mode = ""
         """The app's mode whose first screen it is, and stays; "" where it comes and goes."""
 
@@ -108,6 +113,13 @@ class AdminScreen(QuickScreen[R]):
 
     def answered(self, job: str, result: Any) -> None:
         """What a job of this screen was answered."""
+
+    def answered_late(self, job: str, result: Any) -> None:
+        """What an act was answered once the screen is about something else."""
+
+    def is_act(self, job: str) -> bool:
+        """Whether a job changes anything."""
+        return False
 
     def made(self, id: str) -> None:
         """A record was made, which is to be in front once it is shown."""
@@ -143,18 +155,35 @@ class AdminScreen(QuickScreen[R]):
         if self._filled is not None:
             self._sent[job] = self._filled
         (self._loading.add if patient or job == LOAD else self._loading.discard)(job)
-        self._jobs[job] = self.run_worker(self._ask(job, method, params), name=job, group=job, exclusive=True)
+        work = partial(self._ask, job, method, params, self.turn)  # may be cancelled before it begins
+        self._jobs[job] = self.run_worker(work, name=job, group=job, exclusive=True)
 
-    async def _ask(self, job: str, method: str, params: dict[str, Any]) -> None:
+    async def _ask(self, job: str, method: str, params: dict[str, Any], turn: int) -> None:
         try:
             result = await self.admin.link.call(method, **params)
         except NexeonError as error:
-            self.post_message(Refused(job, error))
+            self.post_message(Refused(job, error, turn))
         else:
-            self.post_message(Answered(job, result))
+            self.post_message(Answered(job, result, turn))
+
+    def forget(self) -> None:
+        """The screen becomes about something else: nothing that was asked until now is of interest any more, but for
+        what it has done."""
+        self.turn += 1
+        for job, worker in self._jobs.items():
+            if not self.is_act(job):
+                worker.cancel()
+        self._jobs.clear()
+        self._loading.clear()
+        self._sent.clear()
+        self._filled = None
 
     def on_answered(self, message: Answered) -> None:
         message.stop()
+        if message.turn not in (None, self.turn):
+            if self.is_act(message.job):
+                self.answered_late(message.job, message.result)
+            return
         self._sent.pop(message.job, None)
         if message.job == LOAD:
             self.query_one("#problem").display = False
@@ -163,10 +192,14 @@ class AdminScreen(QuickScreen[R]):
 
     def on_refused(self, message: Refused) -> None:
         message.stop()
-        self._settle()
         job, error = message.job, message.error
-        sent = self._sent.pop(job, None)
         lost = isinstance(error, AdminUnreachable) and self.admin.link.reached
+        if message.turn not in (None, self.turn):
+            if self.is_act(job):
+                self._toast(error, lost)
+            return
+        self._settle()
+        sent = self._sent.pop(job, None)
         if lost and (job == LOAD or job in self._loading):  # the line at the bottom says so
             return
         if job == LOAD:
@@ -174,12 +207,15 @@ class AdminScreen(QuickScreen[R]):
             problem.update(f"✖ {error}{_LOCKED if isinstance(error, StoreLocked) else ''}")
             problem.display = True
         else:
-            words = f"{error}{_doubt(error)}"
             if sent is not None and self.is_current:  # with all that was typed
-                self.fill(replace(sent.form, wrong=words), sent.then)
+                self.fill(replace(sent.form, wrong=_words(error)), sent.then)
             else:
-                self.notify(words, title="No answer" if lost else "Refused", severity="error", timeout=8, markup=False)
+                self._toast(error, lost)
         self.refused(job, error)
+
+    def _toast(self, error: NexeonError, lost: bool) -> None:
+        title = "No answer" if lost else "Refused"
+        self.notify(_words(error), title=title, severity="error", timeout=8, markup=False)
 
     def refused(self, job: str, error: NexeonError) -> None:
         """After a refusal has been shown."""
@@ -214,7 +250,7 @@ class AdminScreen(QuickScreen[R]):
             elif filled is not None:
                 self.fill(filled.form, filled.then)
 
-        question = self.admin.dialog(ConfirmScreen)
+        question = self.admin.kept(ConfirmScreen)
         question.ask(act, what, words)
         self.app.push_screen(question, decided)
 
@@ -226,7 +262,7 @@ class AdminScreen(QuickScreen[R]):
             if values is not None:
                 self._with(Filled(form.filled(values), then), lambda: then(values))
 
-        screen = self.admin.dialog(FormScreen)
+        screen = self.admin.kept(FormScreen)
         screen.ask(form)
         self.app.push_screen(screen, filled)
 
@@ -240,9 +276,13 @@ class AdminScreen(QuickScreen[R]):
 
     # Time
 
+    def start(self) -> None:
+        """Shows what there is to show."""
+        self.load()
+
     def on_mount(self) -> None:
         self._fresh = self.is_current
-        self.load()
+        self.start()
         if self.every is not None:
             self._clock = self.set_interval(self.every, self.load, pause=not self.is_current)
 
@@ -265,11 +305,11 @@ class AdminScreen(QuickScreen[R]):
         self.load()
 
 
-def _doubt(error: NexeonError) -> str:
-    """What a gateway that did not answer may have done."""
+def _words(error: NexeonError) -> str:
+    """With what a gateway that did not answer may have done."""
     if not isinstance(error, AdminUnreachable):
-        return ""
-    return (
+        return str(error)
+    return f"{error}" + (
         ".\nIt may have been done all the same: look before you send it again."
         if error.sent
         else ".\nNothing was done."

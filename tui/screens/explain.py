@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from textual import on
@@ -13,28 +14,21 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.events import Paste
 from textual.highlight import highlight
-from textual.message import Message
-from textual.widgets import Input, Static, TabbedContent, TabPane, TextArea
+from textual.widgets import Input, Static, TextArea
 
-from tui.screens.base import AdminScreen
+from tui.screens.opened import OpenedScreen
 from tui.screens.pick import pick_for
 from tui.widgets.field import Field, FieldLine
+from tui.widgets.tabs import TabLine
 
 _PROMPT = "Name three rivers."
+_FORMATS = "formats"
 
 
-class Explained(Message):
-    """What each target would get."""
-
-    def __init__(self, targets: list[dict[str, Any]]) -> None:
-        super().__init__()
-        self.targets = targets
-
-
-class ExplainScreen(AdminScreen[None]):
+class ExplainScreen(OpenedScreen):
     """Paste a client's request and press ctrl+s: nothing is sent to anybody. Each target has a tab."""
 
-    AUTO_FOCUS = "#targets"
+    AUTO_FOCUS = ""
     BINDINGS = [
         Binding("ctrl+s", "explain", "Explain", priority=True),
         Binding("e", "edit", "Edit the request"),
@@ -42,32 +36,64 @@ class ExplainScreen(AdminScreen[None]):
         Binding("escape", "leave_editor", "Back", show=False),
     ]
 
-    def __init__(self, model: str) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._model = model
+        self._model = ""
         self._shown = ""
         """The example that stands there, unless somebody has put something else in its place."""
+        self._targets: Sequence[dict[str, Any]] = ()
 
     def compose_body(self) -> ComposeResult:
         with Horizontal(id="explain"):
             with Vertical(id="asked", classes="panel") as asked:
                 asked.border_title = "A client's request"
                 with Horizontal(classes="line"):
-                    yield Input(self._model, placeholder="model", id="model", compact=True)
+                    yield Input(placeholder="model", id="model", compact=True)
                     format = FieldLine()
                     format.id = "format"
-                    format.ask(Field("format", "Format", kind="choice"))
                     yield format
                 yield TextArea("", language="json", id="request", compact=True)
             with Vertical(id="becomes", classes="panel") as becomes:
                 becomes.border_title = "What each target would get"
                 yield Static("Press ctrl+s to see what becomes of the request.", id="hint", markup=False)
+                yield TabLine(id="targets")
+                with VerticalScroll(id="told"):
+                    yield Static()
+
+    def open(self, model: str) -> None:
+        self._model = model
+        self.renew()
+
+    def begin(self) -> None:
+        self._shown = self.query_one("#request", TextArea).text = ""
+        self.query_one("#model", Input).value = self._model
+        self._offer(self.admin.known.get(_FORMATS, ()))
+        self._show(())
+
+    def end(self) -> None:
+        self.query_one("#request", TextArea).text = ""
+        self._show(())
+
+    def start(self) -> None:
+        super().start()
+        if not self.opened:
+            self.ahead()
 
     def load(self) -> None:
-        if self._format.answer:
+        if not self._format.answer:
+            self.ahead()
+        elif self.query_one("#request", TextArea).text:
             self.action_explain()
         else:
-            self.ask("formats", "playground.list")
+            self._example()
+            self.call_after_refresh(self.ahead)  # there may be others meanwhile
+
+    def ahead(self) -> None:
+        self.ask(_FORMATS, "playground.list")
+
+    def _offer(self, formats: Sequence[str], chosen: str = "") -> None:
+        choices = [(each, each) for each in formats]
+        self._format.ask(Field("format", "Format", chosen, kind="choice", choices=choices))
 
     @property
     def _format(self) -> FieldLine:
@@ -76,15 +102,18 @@ class ExplainScreen(AdminScreen[None]):
     def answered(self, job: str, result: Any) -> None:
         match job:
             case "formats":
-                choices = [(each["id"], each["id"]) for each in result["items"]]
-                self._format.ask(Field("format", "Format", kind="choice", choices=choices))
-                self._example()
+                formats = [each["id"] for each in result["items"]]
+                if formats != self.admin.known.get(_FORMATS) or not self._format.answer:
+                    self.admin.known[_FORMATS] = formats
+                    self._offer(formats, self._format.answer)
+                    if self.opened:
+                        self._example()
             case "example":
                 self._shown = json.dumps(result["body"], indent=2, ensure_ascii=False)
                 self.query_one("#request", TextArea).text = self._shown
                 self.action_explain()
             case "explain":
-                self.post_message(Explained(result))
+                self._show(result)
 
     @on(Input.Changed, "#format")
     def _example(self) -> None:
@@ -106,19 +135,26 @@ class ExplainScreen(AdminScreen[None]):
                 self.query_one("#model", Input).value = named
         self.action_explain()
 
-    @on(Explained)
-    async def _show(self, message: Explained) -> None:
-        message.stop()
-        self.query_one("#hint").display = not message.targets
-        tabs = TabbedContent(id="targets")
-        for number, target in enumerate(message.targets, 1):
-            sign = "✖" if target["refusal"] else "▲" if target["dropped"] else "✔"
-            title = Content(f"{sign} {target['provider']} {target['format']}")
-            tabs.compose_add_child(TabPane(title, VerticalScroll(Static(self._told(target))), id=f"target-{number}"))
-        # All at once, and not pane after pane, in the midst of which somebody could leave.
-        await self.query(TabbedContent).remove()
-        if self.is_running:
-            self.query_one("#becomes").mount(tabs)
+    def _show(self, targets: Sequence[dict[str, Any]]) -> None:
+        """What each would get; the one that is looked at stays so."""
+        tabs = self.query_one(TabLine)
+        before, names = [_name(target) for target in self._targets], [_name(target) for target in targets]
+        self._targets = targets
+        self.query_one("#hint").display = not targets
+        tabs.display = self.query_one("#told").display = bool(targets)
+        titles = [f"{_sign(target)} {name}" for target, name in zip(targets, names, strict=True)]
+        tabs.show(titles, tabs.active if names == before else 0)
+        self._look_at(tabs.active)
+
+    @on(TabLine.Chosen)
+    def _chosen(self, message: TabLine.Chosen) -> None:
+        self._look_at(message.at)
+
+    def _look_at(self, at: int) -> None:
+        """Only what is looked at is made."""
+        pane = self.query_one("#told")
+        pane.query_one(Static).update(self._told(self._targets[at]) if self._targets else "")
+        pane.scroll_home(animate=False)
 
     def _told(self, target: dict[str, Any]) -> Content:
         lines = []
@@ -165,3 +201,11 @@ class ExplainScreen(AdminScreen[None]):
             self.set_focus(None)
         else:
             self.admin.action_back_only()
+
+
+def _name(target: dict[str, Any]) -> str:
+    return f"{target['provider']} {target['format']}"
+
+
+def _sign(target: dict[str, Any]) -> str:
+    return "✖" if target["refusal"] else "▲" if target["dropped"] else "✔"

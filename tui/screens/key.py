@@ -15,6 +15,7 @@ from tui import show
 from tui.screens.key_acts import KeyActs
 from tui.screens.keys import budget_gauge
 from tui.screens.limits import LIMITS
+from tui.screens.opened import OpenedScreen
 from tui.screens.record import RecordScreen
 from tui.widgets.columns import Column
 from tui.widgets.table import Item, RecordTable
@@ -23,20 +24,18 @@ _REQUESTS = "requests"
 _SHOWN = 50
 
 
-class KeyScreen(KeyActs):
+class KeyScreen(KeyActs, OpenedScreen):
     """Its last requests, newest first. Enter shows one."""
 
     every = 5.0
 
-    def __init__(self, key: Item) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._key = key
+        self._key: Item = {}
         self._look: tuple[str, list[tuple[str, Text]]] | None = None
 
     def compose_body(self) -> ComposeResult:
-        figures = Static(id="summary", classes="panel")
-        figures.border_title = Text(self._key["name"]).markup
-        yield figures
+        yield Static(id="summary", classes="panel")
         columns = (
             Column("When", 11),
             Column("Status", 6),
@@ -48,12 +47,39 @@ class KeyScreen(KeyActs):
         yield RecordTable(columns, self.row, id="requests")
         yield Static("No request with this key is in the log.", id="nothing", markup=False)
 
-    def on_mount(self) -> None:
+    def open(self, key: Item) -> None:
+        self._key = key
+        self.renew()
+
+    def begin(self) -> None:
+        self._look = None
+        self.query_one("#summary", Static).border_title = Text(self._key["name"]).markup
+        self._table.show([])
+        self._tell_nothing(empty=False)
         self._show()
-        self.app.theme_changed_signal.subscribe(self, lambda _: self._show())
+
+    def end(self) -> None:
+        self._key, self._look = {}, None
+        self._table.show([])
+
+    def _tell_nothing(self, *, empty: bool) -> None:
+        self._table.display = not empty
+        self.query_one("#nothing").display = empty
+
+    @property
+    def _table(self) -> RecordTable:
+        return self.query_one("#requests", RecordTable)
+
+    def on_mount(self) -> None:
+        self.app.theme_changed_signal.subscribe(self, lambda _: self._redraw())
+
+    def _redraw(self) -> None:
+        if self.opened:
+            self._show()
+            self._table.redraw()
 
     def in_front(self) -> Item | None:
-        return self._key
+        return self._key or None
 
     def account(self) -> str:
         return self._key["account_name"] or ""
@@ -71,12 +97,10 @@ class KeyScreen(KeyActs):
                 self._key = result
             case "requests":
                 items = result["items"]
-                table = self.query_one("#requests", RecordTable)
-                table.show(items, follow=True)
-                table.display = bool(items)
-                self.query_one("#nothing").display = not items
+                self._table.show(items, follow=True)
+                self._tell_nothing(empty=not items)
                 if self.focused is None and items:
-                    table.focus()
+                    self._table.focus()
             case _:
                 super().answered(job, result)
                 return

@@ -89,13 +89,28 @@ class KeyActs(ActScreen):
             opening, self._opening = self._opening, lambda _: None
             opening(result)
         elif job.startswith(_SECRET):
-            title = job.removeprefix(_SECRET)
-            words = "Keep it now: it is shown this once, and only its hash is stored."
-            self.app.push_screen(SecretScreen(title, result["key"], words))
+            self._tell_secret(job, result)
             self.made(result["id"])
             self.load()
         else:
             super().answered(job, result)
+
+    def _tell_secret(self, job: str, result: Any) -> None:
+        words = "Keep it now: it is shown this once, and only its hash is stored."
+        self.app.push_screen(SecretScreen(job.removeprefix(_SECRET), result["key"], words))
+
+    def is_act(self, job: str) -> bool:
+        return job.startswith(_SECRET) or super().is_act(job)
+
+    def answered_late(self, job: str, result: Any) -> None:
+        if job.startswith(_SECRET):
+            self._tell_secret(job, result)
+        else:
+            super().answered_late(job, result)
+
+    def forget(self) -> None:
+        super().forget()
+        self._opening = lambda _: None
 
     # Acts
 

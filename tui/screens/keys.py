@@ -62,7 +62,9 @@ class KeysScreen(KeyActs, ListScreen):
     def opened(self, item: Item) -> None:
         from tui.screens.key import KeyScreen
 
-        self.app.push_screen(KeyScreen(item))
+        screen = self.admin.kept(KeyScreen)
+        screen.open(item)
+        self.app.push_screen(screen)
 
     def pointed(self, item: Item | None) -> None:
         self.refresh_acts()

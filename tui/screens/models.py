@@ -118,7 +118,9 @@ class ModelsScreen(ListScreen):
         yield "Explain a request", "e · what becomes of it at each target", self.action_explain
 
     def action_explain(self) -> None:
-        self.app.push_screen(ExplainScreen(self.table.item["id"] if self.table.item is not None else ""))
+        screen = self.admin.kept(ExplainScreen)
+        screen.open(self.table.item["id"] if self.table.item is not None else "")
+        self.app.push_screen(screen)
 
     def action_routes(self) -> None:
         self.app.push_screen(RoutesScreen())

@@ -155,6 +155,6 @@ def pick_for(line: FieldLine, screen: QuickScreen[Any]) -> None:
         if found is not None:
             line.value = ", ".join(found)
 
-    pick = screen.admin.dialog(PickScreen)
+    pick = screen.admin.kept(PickScreen)
     pick.ask(field.label, field.shown, chosen, many=field.many)
     screen.app.push_screen(pick, picked)

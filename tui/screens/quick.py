@@ -52,7 +52,7 @@ class QuickScreen(Screen[R]):
     def on_idle(self) -> None:
         """Draws what has changed now, where Textual waits for the next tick of its clock."""
         changed = self._layout_required or self._scroll_required or self._repaint_required or self._dirty_widgets
-        if not changed or not self.is_current or self.app._batch_count:
+        if not changed or not self.is_current or self.app._batch_count or self.waits():
             return
         if self.app.message_queue_size or (self.focused is not None and self.focused.message_queue_size):
             return  # more of what was typed at once, or pasted
@@ -61,6 +61,14 @@ class QuickScreen(Screen[R]):
             self._on_timer_update()
             over = time.monotonic()
             self._next_drawing = over + (over - begun) * _APART
+
+    def waits(self) -> bool:
+        """Whether what is to be drawn first is about to come: until then nothing is drawn."""
+        return False
+
+    def _on_timer_update(self) -> None:
+        if not self.waits():
+            super()._on_timer_update()
 
     def _screen_resized(self, size: Size) -> None:
         """A new screen hears the size that it was just laid out for, and has those below it hear it, too: Textual would
@@ -79,7 +87,7 @@ class QuickScreen(Screen[R]):
 class Dialog(ModalScreen[R], QuickScreen[R]):
     """Over the screen that asks. (The styles are those of the first base.)
 
-    The app keeps one of each kind (`AdminApp.dialog`), since making one takes longer than all else: `ask`, which each
+    The app keeps one of each kind (`AdminApp.kept`), since making one takes longer than all else: `ask`, which each
     kind has, takes what is asked, and calls `renew`; `show` puts it into the widgets.
     """
 

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from rich.table import Table
 from rich.text import Text
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import VerticalScroll
-from textual.widgets import Static, TabbedContent, TabPane
+from textual.widgets import Static
 
 from tui import show
-from tui.screens.base import LOAD, AdminScreen
-from tui.widgets.bodies import SideBySide
+from tui.screens.base import LOAD
+from tui.screens.opened import OpenedScreen
+from tui.widgets.bodies import BodyPane, SideBySide
+from tui.widgets.tabs import TabLine
 
 _BAR = 32
-_BODIES = ("request", "response", "upstream_request", "upstream_response")
+_BODIES: Final = {"Requests": ("request", "upstream_request"), "Answers": ("response", "upstream_response")}
+"""What a tab shows: as the client and the provider saw it."""
+_STORY: Final = "What happened"
 
 
-class RequestScreen(AdminScreen[None]):
+class RequestScreen(OpenedScreen):
     """Where its time went, which providers were tried, what it used and cost, and what was lost on the way."""
 
     AUTO_FOCUS = "#facts"
@@ -32,39 +37,89 @@ class RequestScreen(AdminScreen[None]):
         Binding("k", "scroll(-1)", "Up", show=False),
     ]
 
-    def __init__(self, request: str) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._request = request
-        self._record: dict[str, Any] = {}
+        self._request = ""
+        self._record: Mapping[str, Any] = {}
+        self._told: Mapping[str, Any] = {}
+        """What of it the story is of."""
 
     def compose_body(self) -> ComposeResult:
         yield Static(id="headline", markup=False)
-        with TabbedContent(id="tabs"), TabPane("What happened", id="tab-facts"), VerticalScroll(id="facts"):
+        yield TabLine(id="tabs")
+        with VerticalScroll(id="facts"):
             yield Static(id="story")
+        yield SideBySide(id="bodies")
+
+    def open(self, request: str, known: Mapping[str, Any] | None = None) -> None:
+        """`known` is what the list tells of it, which is all but the bodies."""
+        self._request = request
+        self._record = known or {}
+        self.renew()
+
+    def begin(self) -> None:
+        record, self._record, self._told = self._record, {}, {}
+        self.query_one("#headline", Static).update("")
+        self.query_one("#story", Static).update("")
+        self.query_one("#facts").scroll_home(animate=False)
+        self._tabs.show([_STORY])
+        self._look_at(0)
+        if record:
+            self._show(record)
+
+    def end(self) -> None:
+        self._record, self._told = {}, {}
+        self.query_one("#story", Static).update("")
+        self.query_one(SideBySide).forget()
+
+    def on_mount(self) -> None:
+        self.app.theme_changed_signal.subscribe(self, lambda _: self._redraw())
+
+    def _redraw(self) -> None:
+        if self.opened and self._record:
+            self._told = {}
+            self._show(self._record)
 
     def load(self) -> None:
         self.ask(LOAD, "requests.show", request=self._request)
 
     def answered(self, job: str, result: Any) -> None:
-        first = not self._record
-        self._record = result
-        self.query_one("#headline", Static).update(self._headline(result))
-        self.query_one("#story", Static).update(self._story(result))
-        if first and any(result.get(name) for name in _BODIES):
-            self._add_bodies(result)
+        self._show(result)
 
-    def _add_bodies(self, record: Mapping[str, Any]) -> None:
-        tabs = self.query_one(TabbedContent)
-        provider = record.get("provider") or "provider"
-        for title, client, upstream in (
-            ("Requests", "request", "upstream_request"),
-            ("Answers", "response", "upstream_response"),
-        ):
-            panes = SideBySide(
-                (f"The client's ({record['format']})", record.get(client)),
-                (f"The provider's ({provider})", record.get(upstream)),
-            )
-            tabs.add_pane(TabPane(title, panes))
+    @property
+    def _tabs(self) -> TabLine:
+        return self.query_one(TabLine)
+
+    def _show(self, record: Mapping[str, Any]) -> None:
+        bodies = {name for names in _BODIES.values() for name in names}
+        told = {name: value for name, value in record.items() if name not in bodies}
+        if told != self._told:  # else it would be laid out for nothing
+            self.query_one("#headline", Static).update(self._headline(record))
+            self.query_one("#story", Static).update(self._story(record))
+        if record != self._record:
+            self._record, self._told = record, told
+            kept = any(record.get(name) for name in bodies)
+            self._tabs.show([_STORY, *_BODIES] if kept else [_STORY], self._tabs.active if kept else 0)
+            self._look_at(self._tabs.active)
+
+    @on(TabLine.Chosen)
+    def _chosen(self, message: TabLine.Chosen) -> None:
+        self._look_at(message.at)
+
+    def _look_at(self, tab: int) -> None:
+        """Only what is looked at is made."""
+        facts, bodies = self.query_one("#facts"), self.query_one(SideBySide)
+        facts.display, bodies.display = not tab, bool(tab)
+        if self.focused is not self._tabs:  # the keys that scroll are for what is looked at
+            (bodies.query(BodyPane).first() if tab else facts).focus()
+        if not tab:
+            return
+        client, upstream = [*_BODIES.values()][tab - 1]
+        record, provider = self._record, self._record.get("provider") or "provider"
+        bodies.show(
+            (f"The client's ({record['format']})", record.get(client)),
+            (f"The provider's ({provider})", record.get(upstream)),
+        )
 
     def _headline(self, record: Mapping[str, Any]) -> Text:
         status, error = record.get("status") or 0, record.get("error")
@@ -157,9 +212,7 @@ class RequestScreen(AdminScreen[None]):
         return Text("\n".join(f"▲ {name}" for name in dropped), style=self.tint("warning"))
 
     def action_next_tab(self) -> None:
-        tabs = self.query_one(TabbedContent)
-        panes = [pane.id or "" for pane in tabs.query(TabPane)]
-        tabs.active = panes[(panes.index(tabs.active) + 1) % len(panes)]
+        self._tabs.action_step(1)
 
     def action_scroll(self, lines: int) -> None:
         self.query_one("#facts").scroll_relative(y=lines, animate=False)

@@ -111,12 +111,17 @@ class RequestsScreen(ListScreen):
 
     def search(self, text: str) -> None:
         if re.fullmatch(r"req_\w{16,}", text):
-            self.app.push_screen(RequestScreen(text))
+            self._show(text)
             return
         super().search(text)
 
     def opened(self, item: Item) -> None:
-        self.app.push_screen(RequestScreen(item["id"]))
+        self._show(item["id"], item)
+
+    def _show(self, request: str, known: Item | None = None) -> None:
+        screen = self.admin.kept(RequestScreen)
+        screen.open(request, known)
+        self.app.push_screen(screen)
 
     def acts(self) -> Iterable[tuple[str, str, Callable[[], Any]]]:
         yield "Requests that failed", "f · of status 400 and more", self.action_failed

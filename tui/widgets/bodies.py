@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Container, VerticalScroll
@@ -38,13 +39,20 @@ class BodyPane(VerticalScroll):
         Binding("y", "copy", "Copy"),
     ]
 
-    def __init__(self, title: str, body: str | None) -> None:
-        super().__init__()
-        self.border_title = title
-        self._body = body
+    _body: str | None = None
 
     def compose(self) -> ComposeResult:
-        yield Static(pretty(self._body))
+        yield Static()
+
+    def show(self, title: str, body: str | None) -> None:
+        self.border_title = Text(title).markup
+        self._body = body
+        self.query_one(Static).update(pretty(body))
+        self.scroll_home(animate=False)
+
+    def forget(self) -> None:
+        self._body = None
+        self.query_one(Static).update("")
 
     def action_copy(self) -> None:
         self.app.copy_to_clipboard(self._body or "")
@@ -52,9 +60,17 @@ class BodyPane(VerticalScroll):
 
 
 class SideBySide(Container):
-    """`panes` are (title, body) pairs."""
-
     DEFAULT_CLASSES = "side-by-side"
 
-    def __init__(self, *panes: tuple[str, str | None]) -> None:
-        super().__init__(*(BodyPane(title, body) for title, body in panes))
+    def compose(self) -> ComposeResult:
+        yield BodyPane()
+        yield BodyPane()
+
+    def show(self, *panes: tuple[str, str | None]) -> None:
+        """Each is a title and a body."""
+        for pane, (title, body) in zip(self.query(BodyPane), panes, strict=True):
+            pane.show(title, body)
+
+    def forget(self) -> None:
+        for pane in self.query(BodyPane):
+            pane.forget()
