@@ -26,13 +26,17 @@ _SIGNS = {"connecting": ("◌", "dim"), "refused": ("✖", "$error"), "up": ("�
 
 
 class StatusBar(Horizontal):
+    _shown = ("", "")
+
     def compose(self) -> ComposeResult:
         yield KeyLine()
         yield Static(id="where")
 
     def on_mount(self) -> None:
         self.watch(self.app, "whereabouts", self._show)
-        self.watch(self.app, "size_class", lambda: self._show(self.app.whereabouts), init=False)  # type: ignore[attr-defined]
+
+    def on_resize(self) -> None:
+        self._show(self.app.whereabouts)  # type: ignore[attr-defined]
 
     def _show(self, whereabouts: tuple[str, str, str]) -> None:
         state, where, place = whereabouts
@@ -45,6 +49,7 @@ class StatusBar(Horizontal):
             words += " " + show.tail(place, room)
         elif state == "up" and place.startswith(("http://", "https://")):  # far away: not to be taken for the one here
             words = show.tail(urlsplit(place).netloc, _HOST)
-        self.query_one("#where", Static).update(
-            Content.assemble((f"{sign} ", style), (words, style if style == "$error" else "dim"))
-        )
+        if (state, words) != self._shown:
+            self._shown = state, words
+            shown = Content.assemble((f"{sign} ", style), (words, style if style == "$error" else "dim"))
+            self.query_one("#where", Static).update(shown)
