@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
+
+import orjson
 
 NONE: Final = "–"
 _UNITS: Final = ((10**9, "G"), (10**6, "M"), (10**3, "k"))
@@ -100,3 +103,11 @@ def clip(text: Any, width: int) -> str:
 def tail(text: str, width: int) -> str:
     """The same, from the end, which tells most of a path."""
     return text if len(text) <= width else "…" + text[len(text) - max(width - 1, 0) :]
+
+
+def indented(value: Any) -> str:
+    """As JSON, two spaces to a level. (`json` takes 20 ms for a whole configuration.)"""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+    except TypeError:  # what orjson is too strict for: integers beyond 64 bits, keys that are numbers
+        return json.dumps(value, indent=2, ensure_ascii=False)

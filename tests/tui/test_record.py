@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
+import pytest
 from fakes import FakeService
 from pilots import Open, press
+from textual.strip import Strip
 
+from tui import show
 from tui.widgets.lines import Lines
 
 
@@ -34,3 +40,25 @@ async def test_a_long_record_is_drawn_where_it_is_looked_at(open_app: Open, fake
         assert '"model-499": {' in shown()
         await press(pilot, "g", "j")
         assert shown()[:-1] == top[1:]
+
+
+async def test_a_record_is_there_as_soon_as_its_screen(open_app: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[str] = []
+    render_line = Lines.render_line
+
+    def drawing(lines: Lines, y: int) -> Strip:
+        line = render_line(lines, y)
+        drawn.append(line.text)
+        return line
+
+    monkeypatch.setattr(Lines, "render_line", drawing)
+    async with open_app() as pilot:
+        await press(pilot, "5", "enter")
+        assert drawn[0].startswith("id ")
+
+
+@pytest.mark.parametrize(
+    "value", [{}, [], {"a": [1, 2.5, None, True, {"é\n日": ""}], "b": {}, "c": []}, {"big": 2**70}, {1: 2}]
+)
+def test_json_is_indented_as_python_does_it(value: Any) -> None:
+    assert show.indented(value) == json.dumps(value, indent=2, ensure_ascii=False)

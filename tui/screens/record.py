@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -23,7 +22,7 @@ def record_lines(record: Mapping[str, Any]) -> Iterator[Content | str]:
         title = Content.styled(name.replace("_", " ").ljust(width + 2), "bold")
         if isinstance(value, dict | list) and value:
             yield title
-            yield from json.dumps(value, indent=2, ensure_ascii=False).split("\n")
+            yield from show.indented(value).split("\n")
         elif value is None or value in ("", {}, []):
             yield title + Content.styled(show.NONE, "dim")
         else:
@@ -63,5 +62,5 @@ class RecordScreen(AdminScreen[None]):
         lines.scroll_to(y=0 if end < 0 else lines.max_scroll_y, animate=False)
 
     def action_copy(self) -> None:
-        self.app.copy_to_clipboard(json.dumps(self._record, indent=2, ensure_ascii=False))
+        self.app.copy_to_clipboard(show.indented(self._record))
         self.notify("Copied as JSON")

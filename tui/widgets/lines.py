@@ -21,29 +21,40 @@ class Lines(ScrollView, can_focus=True):
         super().__init__()
         self._lines = lines
         self._rows: list[tuple[int, int, int]] = []
+        self._width = 0
         self._coloured: dict[int, Content] = {}
 
     def on_resize(self, event: events.Resize) -> None:
-        width = max(self.scrollable_content_region.width, 1)
-        rows = []
+        self._wrap(self.scrollable_content_region.width)
+        self.virtual_size = Size(self._width, len(self._rows))
+        self.refresh()
+
+    def _wrap(self, width: int) -> None:
+        if width == self._width:
+            return
+        self._width = width
+        rows = self._rows = []
         for number, line in enumerate(self._lines):
             text = line if isinstance(line, str) else line.plain
+            if (len(text) <= width and text.isascii()) or cell_len(text) <= width:
+                rows.append((number, 0, len(text)))
+                continue
             start = 0
-            for piece in chop_cells(text, width) if cell_len(text) > width else [text]:
+            for piece in chop_cells(text, max(width, 1)):
                 rows.append((number, start, start + len(piece)))
                 start += len(piece)
-        self._rows = rows
-        self.virtual_size = Size(width, len(rows))
-        self.refresh()
 
     def render_line(self, y: int) -> Strip:
         place, width = y + self.scroll_offset.y, self.size.width
+        if not self._rows:  # it is drawn before it is told its size
+            self._wrap(width)
         if place >= len(self._rows):
             return Strip.blank(width, self.rich_style)
         number, start, end = self._rows[place]
         content = self._content(number)[start:end]
         strips = Visual.to_strips(self, content, width, 1, self.visual_style)
-        return strips[0].adjust_cell_length(width, self.rich_style) if strips else Strip.blank(width, self.rich_style)
+        line = strips[0] if strips else Strip.blank(width, self.rich_style)
+        return line if line.cell_length == width else line.adjust_cell_length(width, self.rich_style)
 
     def _content(self, number: int) -> Content:
         line = self._lines[number]
