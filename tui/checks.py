@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
+from pathlib import Path
 from typing import Final
 
 _DECIMALS: Final = 9
@@ -43,6 +44,18 @@ def whole(text: str) -> str:
 
 def positive(text: str) -> str:
     return "" if not whole(text) and int(text) > 0 else "give a whole number above zero"
+
+
+def new_file(text: str) -> str:
+    try:
+        path = Path(text).expanduser()
+        if path.is_dir():
+            return f"{path} is a folder: add a name"
+        return "" if path.parent.is_dir() else f"there is no folder {path.parent}"
+    except RuntimeError:  # of `~name/`
+        return "nobody of that name has a home folder"
+    except OSError as error:
+        return str(error.strerror)
 
 
 def moment(text: str) -> str:

@@ -293,3 +293,26 @@ async def test_a_refund_for_a_request_that_nobody_knows_says_so(open_real: Open)
         told = [(each.severity, str(each.message)) for each in pilot.app._notifications]
         assert ("warning", "No request `req_typo` is known, so no key got its budget back.") in told
         assert (await call(pilot, "accounts.show", account="acme"))["balance"] == "10.50"
+
+
+@pytest.mark.parametrize(
+    ("typed", "wrong"),
+    [
+        ("{folder}/nowhere/x.csv", "there is no folder {folder}/nowhere"),
+        ("{folder}", "{folder} is a folder: add a name"),
+        ("~nobody-of-that-name/x.csv", "nobody of that name has a home folder"),
+        ("{folder}/" + "x" * 300 + ".csv", "too long"),
+    ],
+)
+async def test_a_file_that_cannot_be_is_refused_in_its_form(
+    open_real: Open, tmp_path: Path, typed: str, wrong: str
+) -> None:
+    async with open_real() as pilot:
+        await made(pilot)
+        await accounts(pilot)
+        await press(pilot, "enter", "s")
+        fill(pilot, path=typed.format(folder=tmp_path))
+        await press(pilot, "ctrl+s")
+        form = pilot.app.screen
+        assert isinstance(form, FormScreen)
+        assert wrong.format(folder=tmp_path) in str(form.query_one("#wrong", Static).render())

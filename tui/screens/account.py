@@ -19,7 +19,7 @@ from textual.message import Message
 from textual.widgets import Static
 
 from nexeon.errors import NexeonError
-from tui import show
+from tui import checks, show
 from tui.export import export_ledger
 from tui.screens.account_acts import AccountActs
 from tui.screens.base import LOAD
@@ -228,7 +228,7 @@ class AccountScreen(AccountActs, OpenedScreen):
         if self.app.is_web:
             self.run_worker(self._deliver(f"{safe}-ledger.csv"), group="export", exclusive=True)
             return
-        fields = (Field("path", "File", f"{safe}-ledger.csv", required=True),)
+        fields = (Field("path", "File", f"{safe}-ledger.csv", required=True, check=checks.new_file),)
         words = "The whole ledger, oldest entry last. A file of that name is replaced once the new one is whole."
         self.fill(Form("Save the ledger as CSV", fields, act="Save", words=words), self._save)
 
@@ -241,8 +241,10 @@ class AccountScreen(AccountActs, OpenedScreen):
 
         try:
             entries = await export_ledger(self.admin.link, self._account_shown["id"], path, progress)
-        except (NexeonError, OSError) as error:
+        except NexeonError as error:
             self.post_message(Exporting(f"The ledger was not saved: {error}", "failed"))
+        except OSError as error:  # which names a file of ours, too
+            self.post_message(Exporting(f"The ledger was not saved in {path}: {error.strerror}", "failed"))
         except asyncio.CancelledError:
             self.post_message(Exporting("Saving was stopped; no file was left.", "over"))
             raise
