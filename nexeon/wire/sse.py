@@ -157,7 +157,7 @@ def encode_event(data: bytes, event: str | None = None) -> bytes:
         data = b"\ndata: ".join(lines)
     if event is None:
         return b"data: " + data + b"\n\n"
-    return b"event: " + event.encode() + b"\ndata: " + data + b"\n\n"
+    return b"".join((b"event: ", event.encode(), b"\ndata: ", data, b"\n\n"))
 
 
 def encode_comment(text: str) -> bytes:

@@ -304,7 +304,7 @@ class PlainCall:
         if data and not self._bodiless:
             self._sent += len(data)
             if self._chunked:
-                out += chunk(data)
+                out = b"".join((out, b"%x\r\n" % len(data), data, b"\r\n"))  # one copy, where it may be large
             elif self._sent <= self._length:
                 out += data
             else:
