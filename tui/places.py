@@ -44,6 +44,7 @@ OPENED: Final = (
     ("key", "KeyScreen"),
     ("explain", "ExplainScreen"),
     ("request", "RequestScreen"),
+    ("record", "RecordScreen"),
 )
 """Those that show one thing of a list: the module in `tui.screens`, and the class."""
 

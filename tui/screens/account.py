@@ -26,7 +26,7 @@ from tui.screens.base import LOAD
 from tui.screens.form import Form
 from tui.screens.limits import LIMITS
 from tui.screens.opened import OpenedScreen
-from tui.screens.record import RecordScreen
+from tui.screens.record import show_record
 from tui.widgets.columns import Column
 from tui.widgets.field import Field
 from tui.widgets.table import Cell, Item, RecordTable
@@ -164,7 +164,7 @@ class AccountScreen(AccountActs, OpenedScreen):
 
     @on(RecordTable.Opened, "#ledger")
     def _open(self, message: RecordTable.Opened) -> None:
-        self.app.push_screen(RecordScreen(f"{message.item['kind']} {message.item['id']}", message.item))
+        show_record(self, f"{message.item['kind']} {message.item['id']}", message.item)
 
     def _show_figures(self) -> None:
         account = self._account_shown

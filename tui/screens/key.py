@@ -16,7 +16,7 @@ from tui.screens.key_acts import KeyActs
 from tui.screens.keys import budget_gauge
 from tui.screens.limits import LIMITS
 from tui.screens.opened import OpenedScreen
-from tui.screens.record import RecordScreen
+from tui.screens.record import show_record
 from tui.widgets.columns import Column
 from tui.widgets.table import Item, RecordTable
 
@@ -108,7 +108,7 @@ class KeyScreen(KeyActs, OpenedScreen):
 
     @on(RecordTable.Opened, "#requests")
     def _open(self, message: RecordTable.Opened) -> None:
-        self.app.push_screen(RecordScreen(f"Request {message.item['id']}", message.item))
+        show_record(self, f"Request {message.item['id']}", message.item)
 
     def row(self, item: Item) -> tuple[str | Text, ...]:
         status = item["status"]

@@ -15,7 +15,7 @@ from textual.widgets import Static
 from tui import show
 from tui.screens.explain import ExplainScreen
 from tui.screens.listing import ListScreen
-from tui.screens.record import RecordScreen
+from tui.screens.record import show_record
 from tui.widgets.columns import Column
 from tui.widgets.table import Cell, Item
 
@@ -70,9 +70,9 @@ class ModelsScreen(ListScreen):
     def answered(self, job: str, result: Any) -> None:
         match job:
             case "configuration":
-                self.app.push_screen(RecordScreen("The configuration that is served", result))
+                show_record(self, "The configuration that is served", result)
             case "model":
-                self.app.push_screen(RecordScreen(result["id"], result))
+                show_record(self, result["id"], result)
             case _:
                 super().answered(job, result)
                 self.pointed(self.table.item)
@@ -112,7 +112,7 @@ class ModelsScreen(ListScreen):
         return targets
 
     def opened(self, item: Item) -> None:
-        self.app.push_screen(RecordScreen(item["id"], item))
+        show_record(self, item["id"], item)
 
     def acts(self) -> Iterable[tuple[str, str, Callable[[], Any]]]:
         yield "Explain a request", "e · what becomes of it at each target", self.action_explain

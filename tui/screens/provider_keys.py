@@ -14,7 +14,7 @@ from tui.screens.adding import AddsProviderKeys
 from tui.screens.form import Form
 from tui.screens.limits import limit_fields, limit_values
 from tui.screens.listing import ListScreen
-from tui.screens.record import RecordScreen
+from tui.screens.record import show_record
 from tui.widgets.columns import Column
 from tui.widgets.field import Field
 from tui.widgets.table import Cell, Item
@@ -95,7 +95,7 @@ class ProviderKeysScreen(AddsProviderKeys, ActScreen, ListScreen):
         return str(item["state"])
 
     def opened(self, item: Item) -> None:
-        self.app.push_screen(RecordScreen(name_of(item), item))
+        show_record(self, name_of(item), item)
 
     def pointed(self, item: Item | None) -> None:
         self.refresh_acts()

@@ -12,6 +12,7 @@ from textual.content import Content
 
 from tui import show
 from tui.screens.base import AdminScreen
+from tui.screens.opened import OpenedScreen
 from tui.widgets.lines import Lines
 
 
@@ -31,7 +32,7 @@ def record_lines(record: Mapping[str, Any]) -> Iterator[Content | str]:
             yield from map(Content, more)
 
 
-class RecordScreen(AdminScreen[None]):
+class RecordScreen(OpenedScreen):
     """Pushed over a list; `q` goes back."""
 
     AUTO_FOCUS = "Lines"
@@ -43,16 +44,26 @@ class RecordScreen(AdminScreen[None]):
         Binding("y", "copy", "Copy as JSON"),
     ]
 
-    def __init__(self, title: str, record: Mapping[str, Any]) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._heading = title
-        self._record = record
+        self._heading = ""
+        self._record: Mapping[str, Any] = {}
 
     def compose_body(self) -> ComposeResult:
-        lines = Lines([*record_lines(self._record)])
-        lines.add_class("panel")
+        yield Lines(classes="panel")
+
+    def open(self, title: str, record: Mapping[str, Any]) -> None:
+        self._heading, self._record = title, record
+        self.renew()
+
+    def begin(self) -> None:
+        lines = self.query_one(Lines)
         lines.border_title = Text(self._heading).markup
-        yield lines
+        lines.show([*record_lines(self._record)])
+
+    def end(self) -> None:
+        self._record = {}
+        self.query_one(Lines).show([])
 
     def action_scroll(self, lines: int) -> None:
         self.query_one(Lines).scroll_relative(y=lines, animate=False)
@@ -64,3 +75,9 @@ class RecordScreen(AdminScreen[None]):
     def action_copy(self) -> None:
         self.app.copy_to_clipboard(show.indented(self._record))
         self.notify("Copied as JSON")
+
+
+def show_record(over: AdminScreen[Any], title: str, record: Mapping[str, Any]) -> None:
+    screen = over.admin.kept(RecordScreen)
+    screen.open(title, record)
+    over.app.push_screen(screen)

@@ -17,17 +17,32 @@ from textual.visual import Visual
 class Lines(ScrollView, can_focus=True):
     """Each is `Content`, or a line of JSON as text. What is too long goes on in the next row."""
 
-    def __init__(self, lines: Sequence[Content | str]) -> None:
-        super().__init__()
-        self._lines = lines
+    def __init__(self, *, classes: str | None = None) -> None:
+        super().__init__(classes=classes)
+        self._lines: Sequence[Content | str] = ()
         self._rows: list[tuple[int, int, int]] = []
         self._width = 0
         self._coloured: dict[int, Content] = {}
 
-    def on_resize(self, event: events.Resize) -> None:
-        self._wrap(self.scrollable_content_region.width)
-        self.virtual_size = Size(self._width, len(self._rows))
+    def show(self, lines: Sequence[Content | str]) -> None:
+        """In place of those before, from the top."""
+        self._lines = lines
+        self._coloured.clear()
+        self._width = 0
+        self.scroll_to(y=0, animate=False)
+        if self.size:
+            self._fit()
         self.refresh()
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._fit()
+        self.refresh()
+
+    def _fit(self) -> None:
+        self._wrap(self.size.width)
+        size = Size(self._width, len(self._rows))
+        self.set_reactive(Lines.virtual_size, size)  # nothing else moves, so nothing is to be laid out
+        self._scroll_update(size)
 
     def _wrap(self, width: int) -> None:
         if width == self._width:
@@ -46,8 +61,7 @@ class Lines(ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         place, width = y + self.scroll_offset.y, self.size.width
-        if not self._rows:  # it is drawn before it is told its size
-            self._wrap(width)
+        self._wrap(width)  # it may be drawn before it is told its size
         if place >= len(self._rows):
             return Strip.blank(width, self.rich_style)
         number, start, end = self._rows[place]
