@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 from nexeon.config import Config, Model, Provider, Target
@@ -18,10 +19,13 @@ from nexeon.gateway.stash import Kept, Stash, call_ids, give_back
 from nexeon.gateway.validate import invalid
 from nexeon.gateway.wording import Wording
 from nexeon.mapping import MISSING, Format, Library, ModelDialect, new_context
+from nexeon.mapping.paths import Path
 from nexeon.mapping.seals import open_envelope
 from nexeon.wire.json import dumps
 
 Context = dict[str, Any]
+
+_path = lru_cache(maxsize=64)(Path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,8 +248,12 @@ class Preparer:
         )
 
     def answer_context(self, plan: Plan) -> Context:
-        """The client's side on the way back."""
+        """The client's side on the way back. The conversation is left out of the request: a stream would keep all of it
+        in memory for as long as it lasts."""
         ctx = self.client_context()
+        turns = self._exchange.format.params.get("turns")
+        if turns is not None:
+            ctx["body"] = _path(turns).remove(ctx["body"])
         ctx["provider"] = plan.name
         ctx["upstream_model"] = plan.target.model
         return ctx

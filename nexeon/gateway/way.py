@@ -219,6 +219,7 @@ async def _answer(
         allowed = groups(gateway.config, key, model, lambda model: gateway.plans(model, endpoint.format))
         estimate(gateway.config, exchange)
         exchange.conversation = conversation(exchange, raw if turn is None else turn.opening(LEAST))
+        raw = b""  # it may be large, and the answer long in coming
         await gateway.limiter.admit(exchange)
         await reserve(gateway.store, exchange, allowed)
         gateway.calls[exchange.id] = exchange
@@ -306,6 +307,7 @@ async def _stream_reply(gateway: Gateway, exchange: Exchange, answer: StreamAnsw
     kind = "application/json" if exchange.array else "text/event-stream; charset=utf-8"
     gateway.streams.add(stream)
     exchange.answered = True
+    exchange.body = {}  # it may be large, and the stream long
     if exchange.keeping is not None:
         exchange.keeping.begun(kind, headers)
 

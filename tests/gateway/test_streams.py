@@ -66,6 +66,29 @@ async def test_a_client_that_leaves_while_the_provider_is_silent(gate: Gate) -> 
     assert await gate.spent() == 0
 
 
+@pytest.mark.parametrize(("path", "turns"), [("/talk", "say"), ("/notes/plain/stream", "lines")])
+async def test_an_open_stream_does_not_keep_the_conversation(gate: Gate, path: str, turns: str) -> None:
+    """It may be megabytes, and the stream last for minutes."""
+    over = asyncio.Event()
+
+    async def begins(call: Call) -> None:
+        await call.begin_stream()
+        await call.event(EVENTS[0])
+        await call.event(EVENTS[1])
+        await over.wait()
+
+    gate.upstream.plays(begins)
+    body = _body(stream=True) if path == "/talk" else {"lines": ["hi"], "most": 7}
+    async with gate.client.stream("POST", path, json=body) as answer:
+        async for _ in answer.aiter_bytes():
+            break
+        (exchange,), (stream,) = gate.gateway.calls.values(), gate.gateway.streams
+        assert exchange.body == {}
+        kept = stream._answer.relay.client_context["body"]
+        assert kept == {name: value for name, value in body.items() if name != turns}
+        over.set()
+
+
 @pytest.mark.parametrize(
     ("path", "mark"),
     [
