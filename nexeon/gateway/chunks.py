@@ -84,13 +84,18 @@ def _whole(data: bytes, start: int) -> tuple[list[bytes], int, int]:
     digits = 1
     while position < size:
         line = position + digits
-        if data[line : line + 2] != b"\r\n":  # sizes have mostly as many digits as the one before
+        if data[line : line + 2] != b"\r\n":
             line = data.find(b"\r\n", position, position + _LONGEST_SIZE + 2)
             digits = line - position
         length = _length(data[position:line]) if digits > 0 else 0
         if not length:  # the last chunk, half of a size, or what is odd
             return bodies, position, _AS_IT_IS
         end = line + length + 4
+        # sizes have mostly as many digits as the one before
+        while following := _following(data[end - 2 : end + digits + 2]):
+            bodies.append(data[line + 2 : end - 2])
+            position, line = end, end + digits
+            end = line + following + 4
         if end > size:
             return bodies, position, end - size
         if data[end - 2 : end] != b"\r\n":
@@ -114,6 +119,12 @@ def _is_chunked(head: bytes) -> bool:
 def _length(digits: bytes) -> int:
     """0 where it is no size."""
     return int(digits, 16) if _SIZE.fullmatch(digits) else 0
+
+
+@lru_cache(maxsize=4096)
+def _following(line: bytes) -> int:
+    """The size of a chunk, of what stands between two; 0 where it is not just that."""
+    return _length(line[2:-2]) if line.startswith(b"\r\n") and line.endswith(b"\r\n") else 0
 
 
 class Handler(ResponseHandler):
