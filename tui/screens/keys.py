@@ -29,10 +29,10 @@ class KeysScreen(KeyActs, ListScreen):
 
     method = "keys.list"
     columns = (
-        Column("Key", 14, flex=True, least=9),
-        Column("Account", 11, flex=True, least=9),
+        Column("Key", 12, flex=True, least=9),
+        Column("Account", 10, flex=True, least=9),
         Column("State", 9),
-        Column("Spent", 8, align="right", whole=True),
+        Column("Spent", 10, align="right", whole=True),
         Column("Budget", 14, drop=1, whole=True),
         Column("Used ago", 8),
         Column("Ends in", 7, drop=2),

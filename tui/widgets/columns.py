@@ -12,9 +12,8 @@ PADDING: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """`flex` columns share what is left over. `drop`: where there is too little room for each `width`, the highest goes
-    first, 0 never goes. `whole`: as wide as its cells are, as money is; for that, flexible columns shrink to `least`
-    before others go."""
+    """`flex` columns share what is left over. `whole`: as wide as its cells are, as money is. Where there is too little
+    room, the highest `drop` goes first, 0 never goes; then those that have a `least` shrink to that."""
 
     title: str
     width: int
@@ -27,30 +26,16 @@ class Column:
 
 def fit(columns: Sequence[Column], width: int, needs: Mapping[int, int] | None = None) -> list[tuple[int, int]]:
     """(index, width) of the columns that are shown; `needs`: how wide some are to be at least, by their index."""
-    shown = _kept(columns, dict(enumerate(column.width for column in columns)), width)
-    if needs:
-        wanted = {index: max(columns[index].width, needs.get(index, 0)) for index in shown}
-        shown = _kept(columns, {index: columns[index].least or wide for index, wide in wanted.items()}, width)
-        wanted = {index: wanted[index] for index in shown}
-    else:
-        wanted = {index: columns[index].width for index in shown}
-    spare = width - sum(wide + PADDING for wide in wanted.values())
-    while spare < 0 and (wide := [index for index in shown if 0 < columns[index].least < wanted[index]]):
-        wanted[max(wide, key=wanted.__getitem__)] -= 1
+    widths = {index: max(column.width, (needs or {}).get(index, 0)) for index, column in enumerate(columns)}
+    spare = width - sum(widths.values()) - PADDING * len(widths)
+    for index in sorted(widths, key=lambda index: columns[index].drop, reverse=True):
+        if spare < 0 and columns[index].drop:
+            spare += widths.pop(index) + PADDING
+    while spare < 0 and (wide := [index for index in widths if 0 < columns[index].least < widths[index]]):
+        widths[max(wide, key=widths.__getitem__)] -= 1
         spare += 1
-    if spare > 0 and (flexible := [index for index in shown if columns[index].flex]):
+    if spare > 0 and (flexible := [index for index in widths if columns[index].flex]):
         share, rest = divmod(spare, len(flexible))
         for index in flexible:
-            wanted[index] += share + (index == flexible[-1]) * rest
-    return list(wanted.items())
-
-
-def _kept(columns: Sequence[Column], widths: Mapping[int, int], width: int) -> list[int]:
-    """Those of `widths` that stay, by their index."""
-    shown = list(widths)
-    while sum(widths[index] + PADDING for index in shown) > width:
-        droppable = [index for index in shown if columns[index].drop]
-        if not droppable:
-            break
-        shown.remove(max(droppable, key=lambda index: columns[index].drop))
-    return shown
+            widths[index] += share + (index == flexible[-1]) * rest
+    return list(widths.items())
