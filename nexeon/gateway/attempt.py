@@ -225,9 +225,13 @@ class Attempt:
 
     def _look_for_error(self, body: Any, canonical: Mapping[str, Any]) -> None:
         """Some providers put an error into an answer with status 200."""
-        said = body.get("error") if isinstance(body, dict) else None
-        if said and not any(_says_something(block) for block in canonical.get("blocks", ())):
+        if any(_says_something(block) for block in canonical.get("blocks", ())):
+            return
+        if isinstance(body, dict) and body.get("error"):
             raise stream_error(self.plan.name, self._decode_error(body, 200))
+        finish = canonical.get("finish") or {}
+        if finish.get("reason") == "error" and finish.get("detail"):
+            raise stream_error(self.plan.name, {"kind": "upstream", "message": finish["detail"]})
 
     def _parse(self, raw: bytes, response: Answer) -> Any:
         try:

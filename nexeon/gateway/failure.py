@@ -15,6 +15,8 @@ from nexeon.gateway.upstream import UpstreamFailure
 
 _OURS: Final = frozenset({401, 402, 403})
 _KEY_KINDS: Final = frozenset({"authentication", "billing", "permission"})
+_NOT_HERE: Final = frozenset({403, 404})
+"""With kind `unprocessable`: the key and the model are good, but not for what this request asks of them."""
 _CLIENT_KINDS: Final = frozenset({"content_policy", "context_length"})
 _LONGEST_MESSAGE: Final = 2000
 _WORD: Final = re.compile("[a-z][a-z0-9_]*")
@@ -81,6 +83,8 @@ def _judged(
         return AttemptFailed(
             Blame.CLIENT, _client_error(400 if status in _OURS or status >= 429 else status, kind, message, error)
         )
+    if kind == "unprocessable" and status in _NOT_HERE:
+        return AttemptFailed(Blame.TARGET, _client_error(422, kind, message, error))
     if status in _OURS or kind in _KEY_KINDS:
         return AttemptFailed(Blame.KEY, no_active_key(provider, "the provider refused every key"), wait)
     if status == 429 or kind == "rate_limit":

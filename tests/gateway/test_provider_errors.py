@@ -97,11 +97,15 @@ ROWS = [
         "context_length_exceeded", "input token count"),
     Row(GEMINI, 400, google(400, "INVALID_ARGUMENT", "API key not valid. Please pass a valid API key."), 503),
     Row(GEMINI, 400, [google(400, "INVALID_ARGUMENT", "Unable to process input image.")], 400, None, "input image"),
+    Row(GEMINI, 403, google(403, "PERMISSION_DENIED", "You do not have permission to access the File x."), 422, None,
+        "access the File"),
     Row(GEMINI, 429, google(429, "RESOURCE_EXHAUSTED", "You exceeded your current quota.", RETRY_INFO), 429,
         "rate_limit_exceeded", "current quota", retry_after="3"),
     Row(GEMINI, 503, google(503, "UNAVAILABLE", "The model is overloaded."), 502, "overloaded", "is overloaded"),
     Row(GEMINI, 500, google(500, "INTERNAL", "An internal error has occurred."), 502, says="internal error"),
     Row(DEEPSEEK, 402, openai("Insufficient Balance", "invalid_request_error", "unknown_error"), 503),
+    Row(DEEPSEEK, 400, openai(LONG, "invalid_request_error"), 400, "context_length_exceeded", LONG),
+    Row(DEEPSEEK, 400, openai("Content Exists Risk", "invalid_request_error"), 400, "content_policy_violation"),
     Row(DEEPSEEK, 422, json.dumps(openai("Failed to deserialize the JSON body: unknown field")), 422, None,
         "Failed to deserialize", BYTES),
     Row(DEEPSEEK, 400, "invalid temperature value", 400, None, "invalid temperature value", TEXT),
@@ -110,6 +114,12 @@ ROWS = [
     Row(XAI, 403, {"code": "The caller does not have permission", "error": "Content violates usage guidelines."}, 400,
         "content_policy_violation", "usage guidelines"),
     Row(XAI, 422, "Failed to deserialize the JSON body into the target type", 422, None, "the target type", TEXT),
+    Row(XAI_RESPONSES, 403, {"code": "The caller does not have permission", "error": "It violates usage guidelines."},
+        400, "content_policy_violation", "usage guidelines"),
+    Row(XAI_RESPONSES, 429, {"code": "Some resource has been exhausted", "error": "Your team 1 has either used all "
+        "available credits or reached its monthly spending limit."}, 503),
+    Row(XAI, 403, {"code": "The caller does not have permission", "error": "Your newly created team doesn't have any "
+        "credits or licenses yet."}, 503),
     Row(XAI_RESPONSES, 429, {"code": "Some resource has been exhausted", "error": "Too many requests"}, 429,
         "rate_limit_exceeded", "Too many requests"),
     Row(OPENROUTER, 429, {"error": {"code": 429, "message": "Provider returned error",
@@ -118,6 +128,13 @@ ROWS = [
     Row(OPENROUTER, 200, {"error": {"code": 502, "message": "Upstream is down"}}, 502, says="Upstream is down"),
     Row(OPENROUTER, 403, {"error": {"code": 403, "message": "Your chosen model requires moderation",
         "metadata": {"reasons": ["violence"], "flagged_input": "…"}}}, 400, "content_policy_violation", "moderation"),
+    Row(OPENROUTER, 404, {"error": {"code": 404, "message": "No endpoints found that support tool use."}}, 422, None,
+        "support tool use"),
+    Row(OPENROUTER, 400, {"error": {"code": 400, "message": "Provider returned error", "metadata": {
+        "raw": json.dumps(claude("invalid_request_error", "prompt is too long: 250000 tokens > 200000"))}}}, 400,
+        "context_length_exceeded", "prompt is too long"),
+    Row(OPENROUTER, 200, {"id": "g", "choices": [{"index": 0, "finish_reason": "error", "message": {
+        "role": "assistant", "content": ""}, "error": {"code": 502, "message": "Upstream broke off"}}]}, 502),
     Row(OPENROUTER, 402, {"error": {"code": 402, "message": "Insufficient credits"}}, 503),
     Row(OPENROUTER, 408, {"error": {"code": 408, "message": "Timed out"}}, 504),
 ]  # fmt: skip
