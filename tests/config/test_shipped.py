@@ -50,6 +50,15 @@ def test_every_model_has_its_limits_and_a_plausible_price(shipped: Config) -> No
         assert 1_700_000_000 <= model.created < 1_800_000_000, model.id
 
 
+def test_no_search_is_given_away(shipped: Config) -> None:
+    """A search costs its own price where the provider takes one beside tokens and counts it in the answer."""
+    paid = {"openai", "anthropic", "gemini", "xai"}
+    for model in shipped.models.values():
+        if {target.provider for target in model.targets} & paid:
+            assert model.price.web_search >= 5_000_000, model.id
+            assert all(tier.web_search == model.price.web_search for _, tier in model.price.tiers), model.id
+
+
 def test_a_model_is_priced_as_the_design_shows(shipped: Config) -> None:
     price = shipped.models["claude-3-5-sonnet-20241022"].price
     assert (price.input, price.cached_input, price.cache_write, price.output) == (
