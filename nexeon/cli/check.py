@@ -61,7 +61,8 @@ def command(coverage: bool, compiles: bool, form: str) -> None:
         from nexeon.mapping.ahead import at_start
 
         asyncio.run(at_start(config.mappings))
-    tell(f"nexeon: {looked}: {f'{failed} errors' if failed else 'good'}")
+    found = f"{failed} error{'s' if failed > 1 else ''}" if failed else "good"
+    tell(f"nexeon: {looked}: {found}")
     raise SystemExit(1 if failed else 0)
 
 

@@ -15,11 +15,16 @@ from nexeon.mapping.library import Library
 from nexeon.mapping.missing import MISSING
 from nexeon.mapping.ordering import StreamEncoder
 from nexeon.mapping.schemas import Schemas, Validator, plain_json
+from nexeon.mapping.scope import did_you_mean
 from nexeon.mapping.source import Map, Seq, plain, read
 from nexeon.mapping.stream import StreamDecoder
 from nexeon.wire.json import dumps
 
 _KEYS = ("case", "format", "dialect", "model", "do", "ctx", "given", "expect", "fails", "dropped", "invalid")
+_DIRECTIONS = tuple(
+    f"{section}.{way}" for section in ("request", "response", "stream", "error") for way in ("decode", "encode")
+)
+_PATCHES = ("request", "response", "event", "error")
 
 
 @dataclass(slots=True)
@@ -56,8 +61,26 @@ def read_cases(folder: Path) -> Iterator[Case | Problem]:
                 yield Problem(f"unknown key `{unknown[0]}`", source.name, item.line)
             elif ("expect" in data) == ("fails" in data):
                 yield Problem("a case has either `expect` or `fails`", source.name, item.line)
+            elif message := _misstated(data):
+                yield Problem(message, source.name, item.line, str(data["case"]))
             else:
                 yield Case(source.name, item.line, data)
+
+
+def _misstated(data: dict[str, Any]) -> str:
+    """What is wrong with the parts of a case, or nothing."""
+    known = _PATCHES if "dialect" in data else _DIRECTIONS
+    if data["do"] not in known:
+        listed = did_you_mean(str(data["do"]), known) or f": known are {', '.join(f'`{name}`' for name in known)}"
+        return f"unknown `do: {data['do']}` {'with' if 'dialect' in data else 'without'} a dialect{listed}"
+    for key, kind, word in (("ctx", dict, "a map"), ("dropped", list, "a list")):
+        if not isinstance(data.get(key, kind()), kind):
+            return f"`{key}` must be {word}"
+    given = data["given"]
+    if data["do"].startswith("stream."):
+        fits = isinstance(given, list) and all(isinstance(one, dict) for one in given)
+        return "" if fits else f"`given` must be a list of {'events' if data['do'] == 'stream.decode' else 'pieces'}"
+    return "" if isinstance(given, dict) or data["do"] in ("error.decode", "error") else "`given` must be a map"
 
 
 def run_case(case: Case, library: Library, schemas: Schemas) -> Problem | None:
@@ -92,6 +115,8 @@ def run_case(case: Case, library: Library, schemas: Schemas) -> Problem | None:
         return _compare_failure(found, data, problem)
     except RequestError as error:
         return _compare_failure(f"{error.param}: {error.message}" if error.param else error.message, data, problem)
+    except (TypeError, AttributeError, LookupError, ValueError) as error:
+        return problem(f"`given` is nothing that a mapping is given: {type(error).__name__}: {error}")
     if "fails" in data:
         return problem(f"should fail with `{data['fails']}`, gave {_short(result)}")
     if difference := _difference(data["expect"], result):

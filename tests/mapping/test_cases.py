@@ -115,6 +115,10 @@ policy: {sampling.seed: drop, sampling.n: {reject: one answer only}}
             "the output does not fit canonical#request: model: Invalid type: expected string, got integer",
         ),
         (
+            {"do": "request.encode", "given": {"model": "m", "turns": 5}, "expect": {}},
+            "`given` is nothing that a mapping is given: TypeError: 'int' object is not iterable",
+        ),
+        (
             {
                 "do": "stream.decode",
                 "given": [{"type": "ping"}],
@@ -143,10 +147,21 @@ def test_bad_case_files_are_problems(tmp_path: Path) -> None:
         "- {case: x}\n"
         "- {case: x, format: f, do: request.decode, given: 1, expct: 2}\n"
         "- {case: x, format: f, do: request.decode, given: 1}\n"
+        "- {case: one, format: f, do: request.decod, given: {}, expect: 1}\n"
+        "- {case: one, format: f, dialect: d, do: request.decode, given: {}, expect: 1}\n"
+        "- {case: one, format: f, do: stream.decode, given: {}, expect: 1}\n"
+        "- {case: one, format: f, do: response.decode, given: 1, expect: 1}\n"
+        "- {case: one, format: f, do: error.decode, ctx: 1, given: text, expect: 1}\n"
+        "- {case: one, format: f, do: error.decode, given: text, expect: 1}\n"
     )
-    assert [str(problem) for problem in read_cases(tmp_path)] == [
+    assert [str(found) for found in read_cases(tmp_path) if isinstance(found, Problem)] == [
         "tests/a.yaml:1: a case file is a list of cases",
         "tests/b.yaml:1: a case needs `case`, `format`, `do` and `given`",
         "tests/b.yaml:2: unknown key `expct`",
         "tests/b.yaml:3: a case has either `expect` or `fails`",
+        "tests/b.yaml:4 · one: unknown `do: request.decod` without a dialect: did you mean `request.decode`?",
+        "tests/b.yaml:5 · one: unknown `do: request.decode` with a dialect: did you mean `request`?",
+        "tests/b.yaml:6 · one: `given` must be a list of events",
+        "tests/b.yaml:7 · one: `given` must be a map",
+        "tests/b.yaml:8 · one: `ctx` must be a map",
     ]
