@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _SHOWN: Final = 60
 _LISTED: Final = 12
+_WORDS: Final = frozenset({"const", "enum"})
+_ALTERNATIVES: Final = frozenset({"anyOf", "oneOf"})
 _TYPES: Final = {
     "object": "an object", "array": "an array", "string": "a string", "integer": "an integer", "number": "a number",
     "boolean": "a boolean", "null": "null",
@@ -122,19 +124,45 @@ def _deepest(error: ValidationError) -> tuple[ValidationError, list[Any]]:
 
 
 def _tag_values(error: ValidationError) -> list[Any]:
+    if error.context:
+        return [value for inner in error.context if inner.validator in _WORDS for value in _tag_values(inner)]
     wanted: Any = error.validator_value
+    if error.validator == "not":
+        return []
     return [wanted] if error.validator == "const" else list(wanted)
 
 
-def _unlikeness(errors: list[ValidationError]) -> tuple[int, int]:
-    """0: only something inside is wrong; 1: a tag such as `type` says another thing; 2: another JSON type."""
+def _unlikeness(errors: list[ValidationError]) -> tuple[float, int]:
+    """0: only something inside is wrong; 1: a tag such as `type` says another thing; 1.5: none is there, nor any other
+    field in common; 2: another JSON type."""
     if any(not error.relative_path and error.validator == "type" for error in errors):
         return 2, len(errors)
-    return int(any(_is_tag(error) for error in errors)), len(errors)
+    if any(_is_tag(error) for error in errors):
+        return 1, len(errors)
+    return 1.5 if any(_is_strange(error) for error in errors) else 0, len(errors)
 
 
 def _is_tag(error: ValidationError) -> bool:
-    return error.validator in ("const", "enum") and len(error.relative_path) == 1
+    if len(error.relative_path) != 1:
+        return False
+    if error.validator in _WORDS:
+        return True
+    # what may be missing is a word or null; what is open takes every word but those of the others
+    wanted: Any = error.validator_value
+    return isinstance(error.relative_path[0], str) and (
+        (error.validator == "not" and not _WORDS.isdisjoint(wanted))
+        or any(inner.validator in _WORDS and not inner.relative_path for inner in error.context)
+    )
+
+
+def _is_strange(error: ValidationError) -> bool:
+    if error.validator != "required" or error.relative_path or not isinstance(error.instance, dict):
+        return False
+    schema: Any = error.schema
+    required: Any = error.validator_value
+    known: dict[str, Any] = schema.get("properties", {})
+    lacks_tag = any(not _WORDS.isdisjoint(known.get(name, {})) for name in required if name not in error.instance)
+    return lacks_tag or known.keys().isdisjoint(error.instance)
 
 
 def _param(error: ValidationError) -> str | None:
@@ -182,9 +210,20 @@ def _message(error: ValidationError) -> str:
         case "pattern":
             return f"{where} has not the right form"
         case "anyOf" | "oneOf":
-            return f"{where} is none of the things that may stand here"
+            return _none_of(where, error)
         case _:
             return f"{where} is not valid"
+
+
+def _none_of(where: str, error: ValidationError) -> str:
+    """What may stand here, where that is a matter of JSON types."""
+    types: list[str] = []
+    for inner in error.context:
+        if not inner.relative_path and inner.validator == "type":
+            wanted: Any = inner.validator_value
+            types += [wanted] if isinstance(wanted, str) else wanted
+    listed = " or ".join(dict.fromkeys(_TYPES.get(name, name) for name in types))
+    return f"{where} must be {listed}" if listed else f"{where} is none of the things that may stand here"
 
 
 def _one_of(place: str | None, allowed: list[Any], value: Any) -> str:
