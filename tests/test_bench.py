@@ -76,6 +76,8 @@ def test_what_grows_with_the_number_of_keys_does_not_hold() -> None:
     assert "holds  (500 µs at 100, 545 µs at 100,000)" in lines(seen, "by keys")
     seen.growth = {"open streams": {100: Size(500, 0, 100), 9_750: Size(600, 0, 900)}}
     assert "DOES NOT HOLD" in lines(seen, "by open streams")
+    seen.growth = {"open streams": {100: Size(500, 0, 100, 1.0), 9_750: Size(600, 0, 900, 1.02)}}
+    assert "1.02 ×  holds" in lines(seen, "by open streams")
 
 
 def test_what_fails_is_told_and_leaves_the_rest() -> None:

@@ -25,8 +25,8 @@ SHORT = {
     "anthropic.messages": "messages",
     "gemini.generate_content": "gemini",
 }
-KEEPALIVE = 60
-"""Seconds of silence after which streams get one that are held open."""
+SILENCE = 36_000
+"""Seconds for which streams that are held open may say nothing."""
 
 PROMPT = "Say something that is fifty words long, please."
 
@@ -81,6 +81,7 @@ def configuration(
             "api_key": "a-provider-key",
             "keys": [{"key": f"a-provider-key-{number}"} for number in range(1, provider_keys)],
             "max_connections": together,
+            **({"timeouts": {"idle": SILENCE}} if way == "held" else {}),
         }
         entries[provider] = _model(provider)
     for number in range(models):
@@ -93,7 +94,7 @@ def configuration(
         "models": entries,
     }
     if held is not None:  # a keep-alive costs what an event does, and all else is to be told from it
-        value["server"] = {"keepalive": KEEPALIVE}
+        value["server"] = {"keepalive": 0}
     path.write_text(json.dumps(value))
     return path
 

@@ -1,7 +1,9 @@
 """What a request costs beside how much there is: keys, models, ledger entries, provider keys, open streams.
 
-A gateway for each size, all asked by turns, so that what else the machine does hits all of them. Every key, or every
-model, is asked for in its turn. With PostgreSQL the database's part counts, too.
+A gateway for each size, all asked by turns, so that what else the machine does hits all of them: what a request costs
+beside the least size is the median of rounds, in each of which both were asked. Every key, or every model, is asked for
+in its turn. With PostgreSQL the database's part counts, too. Open streams are silent while requests are measured: their
+own events are no part of what a request costs.
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ _ONE_ACCOUNT = 10
 """So few keys have one account, and with it every entry of the ledger."""
 
 _SECONDS = 1
-_ROUNDS = 5
+_ROUNDS = 9
 _SETTLED = 2
 """Seconds after which what the begin, or the end, of streams brings with it is over."""
 
@@ -71,11 +73,12 @@ end
 @dataclass(frozen=True)
 class Size:
     """What one size of something takes: CPU µs of a request, CPU seconds until the gateway was ready, MB of it after
-    the load. Open streams have no start of their own: 0."""
+    the load, and the CPU of a request beside that at the least size. Open streams have no start of their own: 0."""
 
     cpu: float
     ready: float
     memory: float
+    beside: float | None = None
 
 
 Sizes = Mapping[int, Size]
@@ -84,7 +87,7 @@ Sizes = Mapping[int, Size]
 @dataclass
 class _Asked:
     """A gateway of some size. `database` is a process whose work counts; `idle` is what the gateway takes anyhow, CPU
-    seconds in each second."""
+    seconds in each second. `costs` are by round, None where nothing was answered."""
 
     peer: Peer
     ready: float
@@ -92,7 +95,7 @@ class _Asked:
     models: int = 0
     database: int | None = None
     idle: float = 0.0
-    costs: list[float] = field(default_factory=list)
+    costs: list[float | None] = field(default_factory=list)
     count: int = 0
 
     def load(self, where: Path, *, counted: bool = True) -> None:
@@ -112,16 +115,20 @@ class _Asked:
             raise SystemExit(f"{done.failed} of {done.requests} requests failed")
         if not done.requests:  # the disk, or the whole machine, stood
             print(f"  no answer within {done.seconds:.1f} s", flush=True)
+            if counted:
+                self.costs.append(None)
             return
         self.count += done.requests
         if counted:
             self.costs.append((sum(map(cpu, pids)) - before - self.idle * done.seconds) / done.requests * 1e6)
 
-    def size(self) -> Size:
-        """Raises SystemExit where nothing was answered."""
-        if not self.costs:
+    def size(self, least: _Asked) -> Size:
+        """Beside the least size. Raises SystemExit where nothing was answered."""
+        both = [(mine, other) for mine, other in zip(self.costs, least.costs, strict=True) if mine and other]
+        if not both:
             raise SystemExit("no request was answered")
-        return Size(median(self.costs), self.ready, memory(self.peer.pid))
+        beside = median(mine / other for mine, other in both)
+        return Size(median(mine for mine, _ in both), self.ready, memory(self.peer.pid), beside)
 
 
 def measure(what: str, where: Path, upstream: int) -> dict[int, Size]:
@@ -174,9 +181,14 @@ def _side_by_side(home: Path, upstream: int, what: str, sizes: tuple[int, ...]) 
             if server is not None and server.process is not None:
                 asked.database = server.process.pid
         for turn in range(_ROUNDS + 1):
-            for asked in all.values():
+            for asked in _in_turn(list(all.values()), turn):
                 asked.load(home, counted=turn > 0)  # the first warms up
-        return {size: asked.size() for size, asked in all.items()}
+        return {size: asked.size(all[sizes[0]]) for size, asked in all.items()}
+
+
+def _in_turn(all: list[_Asked], turn: int) -> list[_Asked]:
+    """Forth and back: who is asked first has what the one before left in the processor's caches."""
+    return all if turn % 2 else all[::-1]
 
 
 @contextlib.contextmanager
@@ -220,22 +232,22 @@ async def _with_streams(few: _Crowded, many: _Crowded, home: Path) -> dict[int, 
     found: dict[int, Size] = {}
     least, *more = STREAMS
     await few.grow(least)
-    fewest = _Asked(few.peer, 0.0)
     taken = 0.0
     for streams in more:
         await many.grow(streams)
         await asyncio.sleep(_SETTLED)
-        most = _Asked(many.peer, 0.0)
+        fewest, most = both = _Asked(few.peer, 0.0), _Asked(many.peer, 0.0)
         for turn in range(_ROUNDS + 1):
-            for asked, other in ((fewest, most), (most, fewest)):
+            for asked in _in_turn(list(both), turn):
+                other = most if asked is fewest else fewest
                 before, began = cpu(other.peer.pid), time.monotonic()
                 await asyncio.to_thread(asked.load, home, counted=turn > 0)
                 other.idle = (cpu(other.peer.pid) - before) / (time.monotonic() - began)
         taken = taken or memory(few.peer.pid)
-        found[streams] = most.size()
+        found[streams] = most.size(fewest)
         for gateway in (few, many):
             await gateway.check()
-    return {least: replace(fewest.size(), memory=taken), **found}
+    return {least: replace(fewest.size(fewest), memory=taken), **found}
 
 
 @dataclass

@@ -110,7 +110,7 @@ def _grows(what: str, sizes: Sizes) -> Target:
         return Target(words, 1.1, None)
     least, most = min(sizes), max(sizes)
     told = f"{sizes[least].cpu:.0f} µs at {least:,}, {sizes[most].cpu:.0f} µs at {most:,}"
-    return Target(words, 1.1, sizes[most].cpu / sizes[least].cpu, told)
+    return Target(words, 1.1, sizes[most].beside or sizes[most].cpu / sizes[least].cpu, told)
 
 
 def _engine(taken: Mapping[str, float]) -> list[Target]:

@@ -1,7 +1,7 @@
 """An upstream that costs nothing: canned answers over a raw protocol. `python -m tests.bench.upstream PORT [ADDRESS…]`.
 
 The first part of the path says how it answers: `/json` and `/burst` at once, `/first` with the time in its first text
-and 10 ms later the rest, `/paced`, `/slow` and `/held` with an event every 20 ms, 1 s and 60 s. Each event is an HTTP
+and 10 ms later the rest, `/paced`, `/slow` and `/held` with an event every 20 ms, 1 s and ten hours. Each event is a
 chunk of its own, as providers send them.
 """
 
@@ -15,9 +15,10 @@ import time
 import uvloop
 
 from tests.bench.answers import ANSWERS, STAMP, TEXTS, events_of
+from tests.bench.deployment import SILENCE
 
 REST = 0.01
-PACES = {"paced": 0.02, "slow": 1.0, "held": 60.0}
+PACES = {"paced": 0.02, "slow": 1.0, "held": float(SILENCE)}
 
 
 def _json(body: object) -> bytes:
