@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import sys
 from pathlib import Path
@@ -41,6 +42,8 @@ async def take(name: str, keys: tuple[str, ...]) -> None:
 
 def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
+    os.environ.pop("NO_COLOR", None)
+    os.environ |= {"TERM": "xterm-256color", "COLORTERM": "truecolor", "TZ": "UTC"}  # whatever this terminal can show
     for name, keys in PICTURES.items():
         asyncio.run(take(name, keys))
         print(FOLDER / f"{name}.svg")
