@@ -17,6 +17,10 @@ _LONGEST_SIZE: Final = 8
 _USUAL_REST: Final = re.compile(rb"0{1,8}\r\n(\r\n?)?|[0-9A-Fa-f]{1,8}\r?")
 """The last chunk, without trailers, or the beginning of a size."""
 
+_SMALL: Final = 2048
+_HEADS: Final = [b"%x\r\n" % length for length in range(_SMALL)]
+"""How a chunk of so many bytes begins."""
+
 _UNSEEN: Final = -1
 """Nothing of the answer has come."""
 
@@ -27,9 +31,11 @@ _AS_IT_IS: Final = -2
 class Chunks:
     """Where the answer to one request stands: `join` is to be given all of it, read by read."""
 
-    __slots__ = ("_missing",)
+    __slots__ = ("_digits", "_missing")
 
     def __init__(self) -> None:
+        self._digits = 3
+        """That the size of the last chunk had which came by itself."""
         self._missing = _UNSEEN  # or bytes of a chunk that are still to come
 
     def join(self, data: bytes) -> bytes:
@@ -55,9 +61,16 @@ class Chunks:
         """What `data` holds, where it is whole chunks and nothing else. The answer stands where it stood before it."""
         if self._missing != 0:
             return None
+        digits = self._digits
+        length = len(data) - digits - 4
+        if 0 < length < _SMALL:  # mostly it is as long as that
+            head = _HEADS[length]
+            if len(head) == digits + 2 and data.startswith(head) and data.endswith(b"\r\n"):
+                return data[digits + 2 : -2]
         line = data.find(b"\r\n", 0, _LONGEST_SIZE + 2)
         length = _length(data[:line]) if line > 0 else 0
         if length and line + length + 4 == len(data):
+            self._digits = line
             return data[line + 2 : -2] if data.endswith(b"\r\n") else None
         bodies, end, missing = _whole(data, 0)
         return b"".join(bodies) if end == len(data) and missing == 0 else None
@@ -73,7 +86,9 @@ class Chunks:
 
 def chunk(body: bytes) -> bytes:
     """Framed; `body` is not empty, which would end the message."""
-    return b"".join((b"%x\r\n" % len(body), body, b"\r\n"))  # formatting would copy it twice
+    length = len(body)
+    head = _HEADS[length] if length < _SMALL else b"%x\r\n" % length
+    return b"".join((head, body, b"\r\n"))  # formatting would copy it twice
 
 
 def _whole(data: bytes, start: int) -> tuple[list[bytes], int, int]:

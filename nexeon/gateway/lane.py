@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import orjson
 
+from nexeon.gateway.alone import Alone
 from nexeon.gateway.template import Meaning, Place, Slot, Template
 from nexeon.mapping.opaque import OpaqueNumber, OpaqueText, Touched
 from nexeon.wire.json import JSONError, loads
@@ -36,12 +37,13 @@ Explain = Callable[[Any, bytes], Meaning | None]
 class Lane:
     """The templates of one stream; there is one at a time."""
 
-    __slots__ = ("_guessed", "_previous", "_shapes", "_template", "_tries", "last")
+    __slots__ = ("_alone", "_guessed", "_previous", "_shapes", "_template", "_tries", "last")
 
     def __init__(self, shapes: Shapes) -> None:
         """`shapes` is shared by streams of one kind: what one has learned, the next need not."""
         self._shapes = shapes
         self._template: Template | None = None
+        self._alone: Alone | None = None
         self._previous = b""
         self._tries = _TRIES
         self._guessed = False  # the template is from an earlier stream, and has fitted nothing yet
@@ -61,14 +63,37 @@ class Lane:
         if end > start:
             before = data.rfind(b"\n\n", start, end - 2) if end - start > len(template.head) * 2 else -1
             self.last = data[start if before < 0 else before + 2 : end]
-            self._tries = _TRIES
-            self._guessed = False
         return end, out
+
+    def run_alone(self, data: bytes) -> bytes | None:
+        """What the client gets for one event and nothing else; None where the template does not fit."""
+        tell = self._alone
+        if tell is None:
+            template = self._template
+            if template is None or not template.meaning.steady.holds:
+                return None
+            tell = self._alone = template.alone
+        out = tell(data)
+        if out is not None:
+            self.last = data
+        return out
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether an event was told by itself, and nothing else has come since."""
+        return self._alone is not None
+
+    def interrupt(self) -> None:
+        """Something else has come, and may have changed what an event comes to."""
+        self._alone = None
 
     def saw(self, raw: bytes, explain: Explain) -> None:
         """An event that went the long way, with its empty line."""
         previous, self._previous = self._previous, raw
-        self.last = None
+        if self.last is not None:  # the template has fitted
+            self._tries = _TRIES
+            self._guessed = False
+            self.last = None
         template = self._template
         if template is not None and template.meaning.steady.holds and not _alike(previous, raw):
             return

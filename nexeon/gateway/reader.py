@@ -26,8 +26,8 @@ class Reader:
     """
 
     __slots__ = (
-        "_answer", "_ended", "_failure", "_idle", "_keepalive", "_leaving", "_listener", "_loop", "_silence", "_since",
-        "_tap", "_timer", "_upstream", "_waiting", "_woken",
+        "_answer", "_ended", "_failure", "_hears", "_idle", "_keepalive", "_leaving", "_listener", "_loop", "_silence",
+        "_since", "_tap", "_timer", "_upstream", "_waiting", "_woken",
     )  # fmt: skip
 
     def __init__(
@@ -45,7 +45,7 @@ class Reader:
         self._answer = answer
         self._idle = upstream.provider.timeouts.idle
         self._keepalive = keepalive or float("inf")
-        self._ended = self._woken = False
+        self._ended = self._woken = self._hears = False
         self._failure: NexeonError | None = None
         self._listener: Listener | None = None
         self._waiting: asyncio.Task[Any] | None = None
@@ -91,7 +91,7 @@ class Reader:
 
     def listen(self, listener: Listener) -> None:
         """What comes while `read` waits is the listener's first, which must not raise: `read` gives only what it leaves
-        of that."""
+        of that. The client is given what it takes."""
         self._listener = listener
         self._answer.listen(self._heard)
 
@@ -108,6 +108,7 @@ class Reader:
     def interrupt(self, error: NexeonError) -> None:
         """Makes `read` raise the error once it has given what came before."""
         self._failure = error
+        self._hears = False
         self._wake()
 
     def leave(self) -> None:
@@ -124,6 +125,7 @@ class Reader:
         task = self._waiting = asyncio.current_task()
         assert task is not None
         cancelling = task.cancelling()
+        self._hears = True
         try:
             return await self._answer.read()
         except asyncio.CancelledError:
@@ -137,14 +139,14 @@ class Reader:
             return None
         finally:
             self._waiting = None
-            self._woken = False
+            self._woken = self._hears = False
 
     def _heard(self, data: bytes) -> int:
-        if self._listener is None or self._waiting is None or self._woken or self._failure is not None:
+        if not self._hears or self._listener is None:
             return 0
         taken = self._listener(data)
         if taken:
-            self._since = self._loop.time()
+            self._since = self._silence = self._loop.time()
             if self._tap is not None:
                 self._tap(data[:taken])
         return taken
@@ -167,6 +169,7 @@ class Reader:
     def _wake(self) -> None:
         if self._waiting is not None and not self._woken:
             self._woken = True
+            self._hears = False
             self._waiting.cancel()
 
     def _arm(self, now: float) -> None:

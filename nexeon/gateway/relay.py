@@ -150,6 +150,8 @@ class Relay:
             self._one_by_one()
             return self.feed(self.unsaid.hidden_in(parser.feed(data)))
         lane = self._lane
+        if lane is not None:
+            lane.interrupt()
         if lane is None or b"\r" in data or (rest := parser.take()) is None:
             return self.feed(parser.feed(data))
         if rest:
@@ -184,8 +186,14 @@ class Relay:
         """How much of what has come are events like those before, and what the client gets for these. All else is
         `take`'s."""
         lane = self._lane
-        if lane is None or not parser.between or (self.unsaid is not None and self.unsaid.heard(data)):
+        if lane is None or not (lane.is_steady or parser.between):
             return 0, b""
+        if self.unsaid is not None and self.unsaid.heard_in_lines(data):
+            return 0, b""
+        alone = lane.run_alone(data)
+        if alone is not None:  # nothing else is told by such an event
+            self.exchange.produced = self.decoder.produced
+            return len(data), alone
         taken, told = lane.run(data, 0)
         if taken:
             self.note()

@@ -58,15 +58,16 @@ class ClientStream:
         iterates takes longer than all else that is done for one. Everything else is iterated still."""
         reader, relay, parser = self._answer.reader, self._answer.relay, self._answer.parser
         exchange = self._exchange
+        take, has_room, write = relay.take_steady, writer.has_room, writer.write
 
         def listen(data: bytes) -> int:
-            if not writer.has_room():
+            if not has_room():
                 return 0
-            taken, out = relay.take_steady(data, parser)
+            taken, out = take(data, parser)
             if out:
-                exchange.keep(out)
-                writer.write(out)
-                reader.spoke()
+                if exchange.kept is not None:
+                    exchange.keep(out)
+                write(out)
             return taken
 
         reader.listen(listen)

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 import orjson
 
+from nexeon.gateway.alone import alone
 from nexeon.mapping.stream import Steady
 
 Place = tuple[str | int, ...]
@@ -47,8 +48,8 @@ class Template:
     """An event's bytes around its slots, and those of what it comes to."""
 
     __slots__ = (
-        "_anchor", "_as_it_is", "_failures", "_fields", "_kinds", "_lengths", "_middles", "_others", "_parts", "_tail",
-        "_text", "_used", "head", "meaning",
+        "_anchor", "_as_it_is", "_failures", "_fields", "_kinds", "_lengths", "_parts", "_tail", "_text", "_used",
+        "alone", "head", "meaning",
     )  # fmt: skip
 
     def __init__(
@@ -56,16 +57,18 @@ class Template:
     ) -> None:
         """`text` is the slot that grows; `fields` and `used` are the client's bytes around slots, in their order there;
         slot -1 is the client's number."""
-        self.head, *self._middles, self._tail = self._parts = parts
+        self.head, self._tail = parts[0], parts[-1]
+        self._parts = parts
         self._anchor = self.head[-_ANCHOR:]
         self._lengths = tuple(map(len, parts))
-        others = [_PLAIN_TEXT if slot.is_text else _NUMBER for slot in slots]
-        self._kinds = (*others[:text], _TEXT, *others[text + 1 :])
+        kinds = [_PLAIN_TEXT if slot.is_text else _NUMBER for slot in slots]
+        self._kinds = (*kinds[:text], _TEXT, *kinds[text + 1 :])
+        others = [(number, slot.is_text) for number, slot in enumerate(slots) if number != text]
         self._text = text
-        self._others = [(number, slot.is_text) for number, slot in enumerate(slots) if number != text]
         self._fields = fields
         self._used = used
         self._as_it_is = fields == parts and used == list(range(len(slots)))
+        self.alone = alone(parts, text, others, fields, used, meaning.steady, meaning.number)
         self._failures = 0  # one after the other to take many events together
         self.meaning = meaning
 
@@ -84,40 +87,11 @@ class Template:
                 return done
             self._failures += 1
         out: list[bytes] = []
-        while end >= 2 and (told := self._run_alone(data[start:end])) is not None:
+        while end >= 2 and (told := self.alone(data[start:end])) is not None:
             out.append(told)
             start = end
             end = data.find(b"\n\n", start) + 2 if data.startswith(self.head, start) else 0
         return start, out[0] if len(out) == 1 else b"".join(out)
-
-    def _run_alone(self, data: bytes) -> bytes | None:
-        """One event, as they come where a model takes its time; None where it does not fit."""
-        if len(data) < self._lengths[0] + self._lengths[-1] or not data.endswith(self._tail):
-            return None
-        rest = data[self._lengths[0] : -self._lengths[-1]]
-        values: list[bytes] = []
-        for middle in self._middles:
-            value, there, rest = rest.partition(middle)
-            if not there:
-                return None
-            values.append(value)
-        values.append(rest)
-        for slot, is_text in self._others:
-            if not _fits(values[slot], is_text):
-                return None
-        try:
-            said = _said(values[self._text])
-        except ValueError:
-            return None
-        number = self.meaning.number(1)
-        if number is None:
-            return None
-        self.meaning.steady.add(said)
-        told = [self._fields[0]]
-        for slot, field in zip(self._used, self._fields[1:], strict=True):
-            told.append(values[slot] if slot >= 0 else b"%d" % number)
-            told.append(field)
-        return b"".join(told)
 
     def _run_together(self, data: bytes, start: int) -> tuple[int, bytes] | None:
         """All events until the last one that begins and ends alike; None where one of them does not fit.
@@ -173,13 +147,6 @@ def _woven(fields: list[bytes], columns: Sequence[Sequence[bytes]], count: int) 
     return b"".join(cells)
 
 
-def _fits(value: bytes, is_text: bool) -> bool:
-    """Whether it is plain text, or a number."""
-    if is_text:
-        return value.isalnum() or not value
-    return value.isdigit() and len(value) < 16 and (value[:1] != b"0" or value == b"0")
-
-
 def _said_all(texts: Sequence[bytes]) -> str | None:
     """What the insides of JSON texts mean together; None where one is empty, or is none.
 
@@ -191,11 +158,3 @@ def _said_all(texts: Sequence[bytes]) -> str | None:
         return "".join(orjson.loads(b'["' + b'",\n"'.join(texts) + b'"]'))
     except orjson.JSONDecodeError:
         return None
-
-
-def _said(text: bytes) -> str:
-    """A JSON text's meaning. Raises ValueError where the bytes are not the inside of one, or it is empty."""
-    said = orjson.loads(b'"' + text + b'"')
-    if type(said) is not str or not said:
-        raise ValueError
-    return said

@@ -36,6 +36,13 @@ class Unsaid:
         self._tail = data[-self._reach :] if len(data) >= self._reach else joint[-self._reach :]
         return self._seen
 
+    def heard_in_lines(self, data: bytes) -> bool:
+        """The same of a piece before which a line ended: a key is within one line."""
+        for key in self._keys:
+            if key in data:
+                self._seen = True
+        return self._seen
+
     def hidden(self, data: bytes) -> bytes:
         for key in self._keys:
             if key in data:

@@ -20,6 +20,7 @@ from hypercorn.config import Config
 from quart import Quart
 
 from nexeon.gateway.server import plain
+from nexeon.gateway.server.connection import Connection
 from nexeon.gateway.server.listener import Listener
 from tests.patience import PATIENCE, until
 
@@ -343,20 +344,20 @@ async def test_what_is_said_at_once_leaves_in_one_write(
     request_: bytes, handler: Handler, end: bytes, monkeypatch: Any
 ) -> None:
     written: list[bytes] = []
-    original = asyncio.StreamWriter.write
+    original = Connection._put
 
-    def write(self: asyncio.StreamWriter, data: bytes) -> None:
-        written.append(bytes(data))
+    def put(self: Connection, data: bytes) -> None:
+        written.append(data)
         original(self, data)
 
+    monkeypatch.setattr(Connection, "_put", put)
     async with served(handler) as (port, _):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        monkeypatch.setattr(asyncio.StreamWriter, "write", write)
         writer.write(request_)
         await reader.readuntil(end)
         writer.close()
-    assert [data[:12] for data in written] == [request_[:12], b"HTTP/1.1 200"]
-    assert written[1].endswith(end)
+    assert [data[:12] for data in written] == [b"HTTP/1.1 200"]
+    assert written[0].endswith(end)
 
 
 async def leaving(receive: Any) -> None:

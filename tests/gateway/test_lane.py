@@ -109,9 +109,22 @@ def test_what_fits_but_for_a_byte_is_found_in_the_midst(data: st.DataObject) -> 
     assert state(fast) == state(slow)
 
 
-def _outcome(one: Relay, raw: bytes) -> Any:
+def heard(one: Relay, raw: bytes, cuts: list[int]) -> bytes:
+    """The same where what is steady is taken first."""
+    parser = SSEParser()
+    out: list[bytes] = []
+    for start, end in itertools.pairwise([0, *cuts, len(raw)]):
+        taken, said = one.take_steady(raw[start:end], parser)
+        out.append(said)
+        if taken < end - start:
+            out.append(one.take(raw[start + taken : end], parser))
+    out.append(one.feed(parser.end()))
+    return b"".join(out) if one.ended else b"".join([*out, one.end()])
+
+
+def _outcome(one: Relay, raw: bytes, cuts: list[int] | None = None) -> Any:
     try:
-        out = told(one, raw, [])
+        out = told(one, raw, []) if cuts is None else heard(one, raw, cuts)
     except RequestError as error:
         one.note()
         return str(error)
@@ -243,3 +256,24 @@ def test_text_after_a_block_that_the_format_does_not_tell(client: str) -> None:
     alone = encoder.encode([{**piece, "text": "b"}])
     assert together is not None
     assert dumps(together) == dumps(alone)
+
+
+@settings(max_examples=120, deadline=None)
+@given(data=st.data())
+def test_any_text_taken_as_it_comes(data: st.DataObject) -> None:
+    """What is steady first, and the rest after it, as a listener does: in pieces of one event, of some, of halves."""
+    client, upstream = data.draw(st.sampled_from(PAIRS))
+    events = events_of(EVENTS[upstream], data.draw(st.lists(TEXT, max_size=30)))
+    if data.draw(st.booleans()):
+        number = data.draw(st.integers(0, len(events) - 1))
+        event = events[number]
+        place = data.draw(st.integers(1, len(event) - 3))
+        events[number] = event[:place] + data.draw(st.sampled_from([b"0", b"x", b'"', b"\\", b'","'])) + event[place:]
+    raw = b"".join(events)
+    ends = set(itertools.accumulate(map(len, events)))
+    cuts = (ends - set(data.draw(st.lists(st.sampled_from(sorted(ends)), max_size=9)))) - {len(raw)}
+    cuts |= set(data.draw(st.lists(st.integers(1, len(raw) - 1), max_size=4)))
+    fast, slow = relay(client, upstream), relay(client, upstream)
+    slow._lane = None
+    assert _outcome(fast, raw, sorted(cuts)) == _outcome(slow, raw)
+    assert state(fast) == state(slow)

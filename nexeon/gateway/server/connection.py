@@ -42,6 +42,7 @@ class Connection(TCPServer):
         super().__init__(app, asyncio.get_running_loop(), settings, context, stall.state(self._stall), reader, writer)
         self._front = front
         self._patience = patience
+        self.transport = writer.transport
         self._taken = Taken(writer.transport)
         self._windows: asyncio.Task[None] | None = None
         self._idle = _Idle(self)
@@ -135,8 +136,11 @@ class Connection(TCPServer):
 
     def write(self, data: bytes) -> None:
         """With what is held."""
-        self._held.append(data)
-        self._flush()
+        if self._held:
+            self._held.append(data)
+            self._flush()
+        else:
+            self._put(data)
 
     async def drain(self) -> None:
         """Waits until the client has read most of what was written, or is gone."""
@@ -169,10 +173,13 @@ class Connection(TCPServer):
         if held:
             self._held = []
             self._size = 0
-            if not self.writer.is_closing():
-                data = held[0] if len(held) == 1 else b"".join(held)
-                self._taken.written += len(data)
-                self.writer.write(data)
+            self._put(held[0] if len(held) == 1 else b"".join(held))
+
+    def _put(self, data: bytes) -> None:
+        transport = self.transport
+        if not transport.is_closing():
+            self._taken.written += len(data)
+            transport.write(data)
 
     async def _drained(self) -> bool:
         """The same as `drain`: whether the client is there still."""

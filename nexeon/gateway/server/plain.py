@@ -272,7 +272,7 @@ class PlainCall:
         """As a `Writer` has it."""
         if self._start != b"" or self._ended or self._left or not self._chunked:
             return False
-        return self._connection.writer.transport.get_write_buffer_size() <= UNSENT
+        return self._connection.transport.get_write_buffer_size() <= UNSENT
 
     def write(self, data: bytes) -> None:
         """As a `Writer` has it; `data` is not empty."""
