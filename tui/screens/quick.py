@@ -70,6 +70,10 @@ class QuickScreen(Screen[R]):
         if not self.waits():
             super()._on_timer_update()
 
+    def _compositor_refresh(self) -> None:
+        if not self._repaint_required:  # else all of it is drawn next, and not what was just laid out before that
+            super()._compositor_refresh()
+
     def _screen_resized(self, size: Size) -> None:
         """A new screen hears the size that it was just laid out for, and has those below it hear it, too: Textual would
         lay out all of them once more."""
