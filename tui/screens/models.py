@@ -44,6 +44,7 @@ class ModelsScreen(ListScreen):
     searches = "a part of a model, an alias, an owner or provider/model"
     nothing = "No model is configured.\n\nAdd one under `models:` in gateway.yaml."
     every = 3.0
+    _look: tuple[str, Item | None] = ("", None)
 
     def compose_body(self) -> ComposeResult:
         with Horizontal():
@@ -80,7 +81,9 @@ class ModelsScreen(ListScreen):
     def pointed(self, item: Item | None) -> None:
         panel = self.query_one("#detail")
         panel.set_class(item is None, "-away")
-        if item is not None:
+        look = (self.app.theme, item)
+        if item is not None and look != self._look:  # else it would be laid out for nothing
+            self._look = look
             panel.border_title = Text(item["id"]).markup
             self.query_one("#about", Static).update(self._about(item))
 
