@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexeon.wire.sse import Event, SSEError, SSEParser, encode_comment, encode_event
+from nexeon.wire.sse import Event, SSEError, SSEParser, encode_comment, encode_event, first_event
 
 
 def parse(*chunks: bytes) -> list[Event]:
@@ -105,3 +105,23 @@ def test_a_large_event_in_small_chunks_is_joined_once() -> None:
     data = b"x" * 3_000_000
     whole = encode_event(data)
     assert parse(*(whole[i : i + 1000] for i in range(0, len(whole), 1000))) == [(None, data)]
+
+
+LINES = ("event: a", "event: ", "event:b", "data: 1", "data: {}", "data:2", "data", ": no", "id: 3", "é", "", "")
+
+
+@given(lines=st.lists(st.sampled_from(LINES), max_size=12), more=st.sampled_from(["", "\n", "\n\n"]))
+def test_one_event_after_the_other(lines: list[str], more: str) -> None:
+    raw = ("\n".join(lines) + more).encode()
+    found: list[Event] = []
+    position = 0
+    while True:
+        event, end = first_event(raw, position)
+        if not end:
+            break
+        assert end > position
+        assert raw[end - 2 : end] == b"\n\n"
+        found += [event] if event is not None else []
+        position = end
+    assert b"\n\n" not in raw[position:]
+    assert found == SSEParser().feed(raw)
