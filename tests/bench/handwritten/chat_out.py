@@ -24,6 +24,7 @@ _METADATA: Final = {
     "cache_key": "prompt_cache_key",
     "cache_retention": "prompt_cache_retention",
 }
+_LONGEST_USER: Final = 64
 _AUDIO: Final = {
     **dict.fromkeys(("audio/mpeg", "audio/mp3"), "mp3"),
     **dict.fromkeys(("audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave"), "wav"),
@@ -87,6 +88,8 @@ def encode_chat(request: Map, ctx: Map) -> Map:
         for name, key in _METADATA.items():
             if name in metadata:
                 body[key] = metadata[name]
+        if type(user := metadata.get("user")) is str and len(user) > _LONGEST_USER:
+            body["user"] = fitting(user, _LONGEST_USER)
     return body
 
 
@@ -157,11 +160,18 @@ def _result(block: Map, messages: list[Map], aside: list[Map], profile: Map, ctx
     told = _worded(block["blocks"])
     texts = [one for one in told if one["type"] == "text"]
     if len(texts) < len(told):
-        aside.append({"type": "text", "text": f"Result of the tool call {fitting(block['call_id'], 40)}:"})
-        aside += [one for one in told if one["type"] != "text"]
+        others = []
+        for one in told:
+            if one["type"] == "opaque" and one["format"] != NAME:
+                lose(ctx, f"a block that only {one['format']} knows", one)
+            elif one["type"] != "text":
+                others.append(one)
+        if others:
+            aside.append({"type": "text", "text": f"Result of the tool call {fitting(block['call_id'], 40)}:"})
+            aside += others
     if texts:
         content = _content(texts, profile, ctx)
-    elif told:
+    elif any(one["type"] not in ("text", "opaque") for one in block["blocks"]):
         content = "See the next message of the user."
     else:
         content = "error" if block.get("error") is True else ""
