@@ -7,7 +7,8 @@ How it is built
 `drivers.py`  what is typed: an Escape is heard as soon as it is told from an arrow key
 `palette.py`  the themes' colours on terminals that have few
 `sheets.py`   the style sheets, parsed once for each theme
-`screens/`    one file a screen; `base.py`, `listing.py`, `form.py`, `confirm.py`, `record.py` are what they are made of
+`screens/`    one file a screen; `base.py`, `listing.py`, `opened.py`, `form.py`, `confirm.py`, `record.py` are what they
+              are made of
 `widgets/`    what several screens show; widgets know no method of the admin service
 `nexeon.tcss` how it looks; `show.py` makes figures, amounts and times readable
 
@@ -27,6 +28,9 @@ Anything else is an `AdminScreen`:
   What needs values goes through `self.fill(Form(…), then)`.
 - A dialog of another kind is a `Dialog` (see `screens/confirm.py`): one of each is kept, so it takes what is asked in
   `ask`, and shows it in `show`; `self.admin.kept(Kind)` has it, `self.app.push_screen` opens it.
+- What Enter on a record opens is an `OpenedScreen` (see `screens/account.py`), kept in the same way: `open` takes the
+  record, `begin` shows what the list knew of it and nothing of the one before, `load` asks for the rest, `end` lets go
+  of it. It is made ahead where `places.py` names it. What is answered later is of no interest to it, but for acts.
 - Text that came from elsewhere is never markup: use `rich.text.Text`, or `Static(…, markup=False)`.
 
 Tests stand in `tests/tui`: the fixture `open_app` opens the app over a `FakeService`, for a screen's own behaviour,
