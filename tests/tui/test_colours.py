@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 from pilots import Open, press
 from rich.color import Color as RichColor
+from rich.console import Console
 from rich.segment import Segment
 from rich.style import Style
 from textual.color import Color
@@ -21,6 +22,7 @@ from tests.patience import PATIENCE
 from tui.palette import Palette, colourless
 from tui.themes import DARK, LIGHT
 from tui.widgets.table import RecordTable
+from tui.widgets.tabs import TabLine
 
 FEW, MANY = Palette(few=True), Palette(few=False)
 
@@ -59,6 +61,25 @@ def test_a_text_is_never_as_what_is_behind_it() -> None:
     assert shown(FEW, "#ffffff", "#ffffff") == (15, 15), "what is hidden stays so"
 
 
+def shown_in(segment: Segment) -> tuple[Color, Color] | None:
+    """The colours of a piece that has something to read, and of what is behind it."""
+    text, style, _ = segment
+    if not text.strip() or style is None or style.color is None or style.bgcolor is None:
+        return None
+    return Color.from_rich_color(style.color), Color.from_rich_color(style.bgcolor)
+
+
+def contrast(colours: tuple[Color, Color]) -> float:
+    """As WCAG has it, from 1 to 21."""
+    lights = []
+    for colour in colours:
+        red, green, blue = (
+            part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colour.normalized
+        )
+        lights.append(0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05)
+    return max(lights) / min(lights)
+
+
 def rows(pilot: Pilot[None]) -> list[list[Segment]]:
     return [list(strip) for strip in pilot.app.screen._compositor.render_strips()]
 
@@ -87,6 +108,20 @@ async def test_with_16_colours_the_row_in_front_is_seen_and_so_is_what_a_dialog_
         dimmed = [(text, style) for text, style, _ in rows(pilot)[0] if text.strip() and style]
         assert any("Accounts" in text for text, _ in dimmed)
         assert all(style.color != style.bgcolor for _, style in dimmed)
+
+
+@pytest.mark.parametrize("theme", [DARK.name, LIGHT.name])
+async def test_the_chosen_tab_and_the_others_can_be_told_apart_and_read(
+    open_app: Open, monkeypatch: pytest.MonkeyPatch, theme: str
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setattr(Console, "color_system", "truecolor")
+    async with open_app(theme=theme) as pilot:
+        await press(pilot, "6", "enter")
+        tabs = pilot.app.screen.query_one(TabLine)
+        titles, bar = rows(pilot)[tabs.region.y : tabs.region.y + 2]
+        assert max(map(contrast, filter(None, map(shown_in, bar)))) > 3, "the piece below the chosen one"
+        assert min(map(contrast, filter(None, map(shown_in, titles)))) > 4.5, "the titles"
 
 
 @pytest.mark.parametrize(("term", "none"), [("vt100", True), ("xterm-256color", False), ("linux", False)])

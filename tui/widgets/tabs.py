@@ -60,7 +60,7 @@ class TabLine(Widget, can_focus=True):
         width = self.size.width
         parts, start, end, used = [], 0, 0, 0
         for at, title in enumerate(self._titles):
-            style = "$foreground 50%"
+            style = "$foreground 65%"
             if at == self.active:
                 start, end = used + 1, used + 1 + Content(title).cell_length
                 style = "$foreground"
@@ -78,7 +78,7 @@ class TabLine(Widget, can_focus=True):
         quiet = f"$foreground {30 if self.has_focus else 10}%"
         before = "━" * (start - 1) + "╸" if start > 0 else ""
         after = "╺" + "━" * (width - end - 1) if end < width else ""
-        return Content.assemble((before, quiet), ("━" * (end - start), "$block-cursor-background"), (after, quiet))
+        return Content.assemble((before, quiet), ("━" * (end - start), "$primary"), (after, quiet))
 
     def on_click(self, event: events.Click) -> None:
         at = event.style.meta.get("tab")
