@@ -7,8 +7,8 @@ How it is built
 `drivers.py`  what is typed: an Escape is heard as soon as it is told from an arrow key
 `palette.py`  the themes' colours on terminals that have few
 `sheets.py`   the style sheets, parsed once for each theme
-`screens/`    one file a screen; `base.py`, `listing.py`, `opened.py`, `form.py`, `confirm.py`, `record.py` are what they
-              are made of
+`screens/`    one file a screen; `base.py`, `listing.py`, `opened.py`, `form.py`, `confirm.py`, `record.py` are what
+              they are made of
 `widgets/`    what several screens show; widgets know no method of the admin service
 `nexeon.tcss` how it looks; `show.py` makes figures, amounts and times readable
 
