@@ -6,7 +6,7 @@ How it is built
 `link.py`     the connection: an AdminClient in a thread of its own; nothing else here does I/O, but for the playground
 `drivers.py`  what is typed: an Escape is heard as soon as it is told from an arrow key
 `palette.py`  the themes' colours on terminals that have few
-`sheets.py`   the style sheets, parsed once for each theme
+`sheets.py`   the style sheets, parsed once for each theme; `compositing.py` draws what nothing covers
 `screens/`    one file a screen; `base.py`, `listing.py`, `opened.py`, `form.py`, `confirm.py`, `record.py` are what
               they are made of
 `widgets/`    what several screens show; widgets know no method of the admin service

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Container, VerticalScroll
 from textual.content import Content
-from textual.highlight import highlight
 from textual.widgets import Static
+
+from tui.widgets.colouring import coloured
 
 _LONGEST = 20_000
 """Characters of a body that are drawn; the rest is a copy away."""
@@ -20,15 +22,15 @@ def pretty(body: str | None) -> Content:
     """JSON indented and coloured; anything else (a stream's events) as it is."""
     if body is None or body == "":
         return Content.styled("nothing was kept", "dim")
-    text, kind = body, "json"
+    text = body
+    paint: Callable[[str], Content] = coloured
     try:
         text = json.dumps(json.loads(body), indent=2, ensure_ascii=False)
     except ValueError:
-        kind = ""
+        paint = Content
     more = len(text) - _LONGEST
-    if more > 0:
-        text = f"{text[:_LONGEST]}\n… {more} characters more: y copies all of it"
-    return highlight(text, language=kind) if kind else Content(text)
+    shown = paint(text[:_LONGEST])
+    return shown + Content(f"\n… {more} characters more: y copies all of it") if more > 0 else shown
 
 
 class BodyPane(VerticalScroll):

@@ -8,14 +8,17 @@ from rich.cells import cell_len, chop_cells
 from textual import events
 from textual.content import Content
 from textual.geometry import Size
-from textual.highlight import highlight
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.visual import Visual
 
+from tui.widgets.colouring import coloured
+
 
 class Lines(ScrollView, can_focus=True):
     """Each is `Content`, or a line of JSON as text. What is too long goes on in the next row."""
+
+    auto_links = False
 
     def __init__(self, *, classes: str | None = None) -> None:
         super().__init__(classes=classes)
@@ -66,14 +69,13 @@ class Lines(ScrollView, can_focus=True):
             return Strip.blank(width, self.rich_style)
         number, start, end = self._rows[place]
         content = self._content(number)[start:end]
-        strips = Visual.to_strips(self, content, width, 1, self.visual_style)
-        line = strips[0] if strips else Strip.blank(width, self.rich_style)
-        return line if line.cell_length == width else line.adjust_cell_length(width, self.rich_style)
+        strips = Visual.to_strips(self, content, width, 1, self.visual_style, pad=True)
+        return strips[0] if strips else Strip.blank(width, self.rich_style)
 
     def _content(self, number: int) -> Content:
         line = self._lines[number]
         if isinstance(line, Content):
             return line
         if number not in self._coloured:
-            self._coloured[number] = highlight(line, language="json")
+            self._coloured[number] = coloured(line)
         return self._coloured[number]
