@@ -97,6 +97,23 @@ def events_alone() -> Callable[[], None]:
     return run
 
 
+def events_as_they_come(client: str, upstream: str, name: str) -> Callable[[], None]:
+    """The same events, each by itself: those that are like the one before are taken at once."""
+    from nexeon.wire.sse import SSEParser
+    from tests.bench.answers import events_of
+    from tests.gateway.relays import relay
+
+    events = events_of(name)
+
+    def run() -> None:
+        one, parser = relay(client, upstream), SSEParser()
+        for event in events:
+            if not one.take_steady(event, parser)[0]:
+                one.take(event, parser)
+
+    return run
+
+
 def tools(model: str) -> dict[str, Any]:
     """20 messages with tools."""
     from tests.bench.requests import with_tools
@@ -176,6 +193,9 @@ CASES: Final[dict[str, Callable[[], Callable[[], None]]]] = {
     "stream of 208 events, responses to responses": lambda: stream("openai.responses", "openai.responses", "responses"),
     "stream of 206 events, messages to chat": lambda: stream("openai.chat", "anthropic.messages", "messages"),
     "10 events one by one, chat to messages": events_alone,
+    "203 events as they come, chat to chat": lambda: events_as_they_come(
+        "openai.chat", "openai.chat", "chat/completions"
+    ),
 }
 
 
