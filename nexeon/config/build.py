@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, fields
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +21,10 @@ _T = TypeVar("_T")
 _UNITS: Final = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _BUILTIN: Final = "builtin"
 _FOLDER_ENGINE: Final = "tinydb"
+_OF_TOKENS: Final = frozenset(
+    each.name for each in fields(out.Price) if each.default is each.default_factory is MISSING
+)
+"""Prices by the million tokens; the others are by the call or the search."""
 
 
 def build(tree: Tree, files: tuple[Path, ...], *, home: Path, shipped: Path | None) -> out.Config:
@@ -206,9 +211,29 @@ def _first(name: str, *places: Mapping[str, Any]) -> Any:
 
 
 def _price(value: Mapping[str, Any], **terms: Any) -> out.Price:
-    tiers = [(tier["above"], _flat({**value, **tier}, **terms)) for tier in value.get("tiers", ())]
-    services = {name: _flat({**value, **part}, **terms) for name, part in value.get("service_tiers", {}).items()}
-    return _flat(value, tiers=tuple(sorted(tiers, key=lambda tier: -tier[0])), service_tiers=services, **terms)
+    services = {name: _service_price(value, part, terms) for name, part in value.get("service_tiers", {}).items()}
+    return _long_too(value, value.get("tiers", ()), service_tiers=services, **terms)
+
+
+def _service_price(value: Mapping[str, Any], part: Mapping[str, Any], terms: Mapping[str, Any]) -> out.Price:
+    """A service tier's prices: its own, beside the model's `times` so much; only with `times` has it long inputs'."""
+    if (times := part.get("times")) is None:
+        return _flat({**value, **part}, **terms)
+    tiers = [_times(tier, times) for tier in value.get("tiers", ())]
+    return _long_too({**_times(value, times), **part}, tiers, **terms)
+
+
+def _times(value: Mapping[str, Any], times: float) -> dict[str, Any]:
+    """With the prices of tokens so many times as high; those of calls and searches stay."""
+    factor = Decimal(str(times))
+    return {name: Decimal(str(price)) * factor if name in _OF_TOKENS else price for name, price in value.items()}
+
+
+def _long_too(value: Mapping[str, Any], tiers: Sequence[Mapping[str, Any]], **more: Any) -> out.Price:
+    """A price with those of long inputs, the longest first."""
+    terms = {name: term for name, term in more.items() if name != "service_tiers"}
+    found = [(tier["above"], _flat({**value, **tier}, **terms)) for tier in tiers]
+    return _flat(value, tiers=tuple(sorted(found, key=lambda tier: -tier[0])), **more)
 
 
 def _flat(value: Mapping[str, Any], **more: Any) -> out.Price:
@@ -235,6 +260,6 @@ def _flat(value: Mapping[str, Any], **more: Any) -> out.Price:
 
 
 @lru_cache(maxsize=1024)
-def _nano(usd: float) -> int:
+def _nano(usd: float | Decimal) -> int:
     """By the text's own decimals, not the float's."""
     return round(Decimal(str(usd)) * out.NANO)

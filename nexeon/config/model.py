@@ -260,7 +260,8 @@ class Provider:
 class Price:
     """Integer nano-USD: per 1M tokens by class, `request` per call, `web_search` per search; every class is filled in.
 
-    `tiers` are (above how many input tokens, price), highest first; `service_tiers` are prices by the tier's name.
+    `tiers` are (above how many input tokens, price), highest first; `service_tiers` are prices by the tier's name, with
+    `tiers` of their own.
     `markup` multiplies whatever a call costs, in billionths; `reported`: a cost that the provider tells is taken
     instead of the classes.
     """
@@ -283,12 +284,11 @@ class Price:
 
     def at(self, input_tokens: int = 0, service_tier: str | None = None) -> Price:
         """What holds for a request with so many input tokens (cached ones included) in that service tier."""
-        if service_tier is not None and service_tier in self.service_tiers:
-            return self.service_tiers[service_tier]
-        for above, price in self.tiers:
+        chosen = self if service_tier is None else self.service_tiers.get(service_tier, self)
+        for above, price in chosen.tiers:
             if input_tokens > above:
                 return price
-        return self
+        return chosen
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from nexeon.config import Config, Model
 from nexeon.errors import BudgetExceeded, InsufficientCredit, NotFound, RequestError, StoreUnavailable
@@ -82,7 +83,8 @@ async def reserve(store: Store, exchange: Exchange, groups: Sequence[Group]) -> 
     model = exchange.model
     assert model is not None
     usage = {"input": exchange.input_tokens, "output": exchange.output_tokens}
-    amount = max(cost(plan.target.price, usage) for group in groups for plan in group.plans)
+    at = usage | tier_asked(exchange.format, exchange.body)
+    amount = max(cost(plan.target.price, at) for group in groups for plan in group.plans)
     detail: Detail = {"request": exchange.id, "model": model.id, "usage": usage}
     try:
         exchange.reservation = await store.reserve(
@@ -124,6 +126,14 @@ def input_tokens(config: Config, size: int, model: Model) -> int:
     """An estimate from the body's size in bytes; images make it large, so the context window bounds it."""
     tokens = int(size / config.estimate.bytes_per_token) + 1
     return tokens if model.context_window is None else min(tokens, model.context_window)
+
+
+def tier_asked(format: Format, body: Mapping[str, Any]) -> dict[str, str]:
+    """The service tier that a client's body asks for, as usage names it; empty where it asks for none."""
+    for path in format.wire.request.service_tier:
+        if isinstance(tier := path.get(body), str):
+            return {"service_tier": tier.lower()}
+    return {}
 
 
 def output_tokens(config: Config, format: Format, exchange: Exchange) -> int:

@@ -51,6 +51,7 @@ class RequestFacts:
     key_query: str | None
     key_header: str | None
     cache_key: Path | None = None
+    service_tier: tuple[Path, ...] = ()
     headers: tuple[str, ...] = ()
     fetches: Mapping[str, frozenset[str]] = field(default_factory=dict)
     unpiped: tuple[tuple[Path, frozenset[str]], ...] = ()
@@ -139,6 +140,7 @@ def wire_facts(data: Mapping[str, Any]) -> WireFacts:
             key_query=request.get("key_query"),
             key_header=request.get("key_header"),
             cache_key=Path(request["cache_key"]) if "cache_key" in request else None,
+            service_tier=_paths(request.get("service_tier")),
             headers=tuple(request.get("headers", ())),
             fetches={kind: frozenset(types) for kind, types in request.get("fetches", {}).items()},
             unpiped=tuple((Path(path), frozenset(words)) for path, words in request.get("unpiped", {}).items()),

@@ -212,7 +212,7 @@ models:
       output: 10
       request: 0.01
       tiers: [{above: 100, input: 2}, {above: 1000, output: 30}]
-      service_tiers: {flex: {input: 0.5, output: 5}}
+      service_tiers: {flex: {input: 0.5, output: 5}, fast: {times: 2.5, cached_input: 0.7}}
     targets: [{provider: up, model: m, weight: 3, price: {input: 4, output: 4}}]
 """,
     )
@@ -224,6 +224,9 @@ models:
     at = [(price.at(n).input, price.at(n).output) for n in (100, 101, 1000, 1001)]
     assert at == [(10**9, 10**10), (2 * 10**9, 10**10), (2 * 10**9, 10**10), (10**9, 3 * 10**10)]
     assert price.at(5000, "flex").output == 5 * 10**9
+    fast = [(fast.input, fast.output) for n in (100, 101, 1001) if (fast := price.at(n, "fast"))]
+    assert fast == [(25 * 10**8, 25 * 10**9), (5 * 10**9, 25 * 10**9), (25 * 10**8, 75 * 10**9)]
+    assert (price.at(1, "fast").cached_input, price.at(1, "fast").request) == (7 * 10**8, 10**7)
     assert price.at(5000, "unheard-of") == price.at(5000)
     assert price.at(101).request == 10**7
     assert (model.targets[0].weight, model.targets[0].price.input) == (3, 4 * 10**9)

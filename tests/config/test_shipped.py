@@ -50,6 +50,18 @@ def test_every_model_has_its_limits_and_a_plausible_price(shipped: Config) -> No
         assert 1_700_000_000 <= model.created < 1_800_000_000, model.id
 
 
+def test_a_service_tier_that_is_dearer_is_dearer_in_all_it_reads_and_writes(shipped: Config) -> None:
+    """Searches cost what they always cost."""
+    dear = {"priority", "fast", "ultrafast"}
+    for model in shipped.models.values():
+        for name, tier in model.price.service_tiers.items():
+            for tokens in (1, 1_000_000):
+                at, usual = model.price.at(tokens, name), model.price.at(tokens)
+                words = [(getattr(at, part), getattr(usual, part)) for part in ("input", "output", "cache_write")]
+                assert all(one > other if name in dear else one < other for one, other in words), (model.id, name)
+            assert tier.web_search == model.price.web_search, model.id
+
+
 def test_no_search_is_given_away(shipped: Config) -> None:
     """A search costs its own price where the provider takes one beside tokens and counts it in the answer."""
     paid = {"openai", "anthropic", "gemini", "xai"}

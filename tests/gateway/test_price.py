@@ -133,6 +133,27 @@ async def test_a_charge_keeps_the_price_that_it_was_made_at(opened: Opener) -> N
     assert [(price["input"], price["output"]) for price in kept] == [(3 * USD, 4 * USD)] * 2
 
 
+@pytest.mark.parametrize("model", ["plain", "noted"], ids=["pipe", "translation"])
+async def test_a_service_tier_is_held_for_as_asked_and_charged_as_answered(opened: Opener, model: str) -> None:
+    def change(value: dict[str, Any]) -> None:
+        price = {"input": 1, "output": 2, "request": 1, "service_tiers": {"swift": {"times": 10}}}
+        value["models"][model]["price"] = price
+
+    size = len(json.dumps({**_body(model=model), "limit": 100, "tier": "SWIFT"}, separators=(",", ":")))
+    held = (size // 4 + 1) * 1000 + 100 * 2000
+    for credit, status in ((USD + 10 * held - 1, 402), (USD + 10 * held, 200)):
+        gate = await opened(change, credit=credit)
+        gate.upstream.plays(talks() if model == "plain" else notes())
+        asked = await gate.client.post("/talk", json={**_body(model=model), "limit": 100, "tier": "SWIFT"})
+        assert asked.status_code == status
+    assert -(await gate.last_charge()).amount == USD + COST, "the answer named no tier"
+    if model == "plain":
+        gate = await opened(change)
+        gate.upstream.plays(says({**SAID, "usage": {"in": 10, "out": 5, "tier": "swift"}}))
+        await gate.talk(model)
+        assert -(await gate.last_charge()).amount == USD + 10 * COST
+
+
 async def test_a_call_without_usage_costs_what_it_produced(opened: Opener) -> None:
     gate = await opened()
     gate.upstream.plays(says({**SAID, "text": "x" * 400, "usage": None}), streams({"text": "y"}, {"end": "stop"}))
