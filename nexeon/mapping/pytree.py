@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, TypeVar
 
 Block = list[ast.stmt]
@@ -117,6 +117,15 @@ def type_is(value: ast.expr, kind: str) -> ast.Compare:
 
 def assigned(identifier: str, value: ast.expr, at: ast.AST) -> ast.Assign:
     return at_line(ast.Assign([ast.Name(identifier, ast.Store())], value), at)
+
+
+def blocks_in(block: Block) -> Iterator[Block]:
+    """The block, and those of its statements, down to the innermost."""
+    yield block
+    for one in block:
+        for inner in (getattr(one, "body", None), getattr(one, "orelse", None)):
+            if isinstance(inner, list):
+                yield from blocks_in(inner)
 
 
 def walk_all(block: Iterable[ast.AST]) -> list[ast.AST]:

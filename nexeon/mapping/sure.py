@@ -7,12 +7,11 @@ They are the fields of a turn of a conversation, and identifiers.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
 from typing import Final
 
 from nexeon.mapping.pytree import (
-    Block,
     at_line,
+    blocks_in,
     called,
     compared,
     got,
@@ -99,7 +98,7 @@ def look_at(name: str, at: ast.AST, kind: str = "dict") -> ast.stmt:
 def lists(function: ast.FunctionDef) -> None:
     """Of a turn's blocks that are asked for more than once it is made sure first that they are a list."""
     stores = stores_of(function)
-    for block in list(_blocks(function.body)):
+    for block in list(blocks_in(function.body)):
         for position in range(len(block) - 1, -1, -1):
             statement = block[position]
             target = statement.targets[0] if isinstance(statement, ast.Assign) else None
@@ -150,11 +149,3 @@ def _field(node: ast.AST) -> tuple[str, str]:
 
 def _read(owner: str, key: str) -> ast.Subscript:
     return ast.Subscript(ast.Name(owner, ast.Load()), ast.Constant(key), ast.Load())
-
-
-def _blocks(block: Block) -> Iterator[Block]:
-    yield block
-    for one in block:
-        for inner in (getattr(one, "body", None), getattr(one, "orelse", None)):
-            if isinstance(inner, list):
-                yield from _blocks(inner)

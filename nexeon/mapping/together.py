@@ -4,10 +4,9 @@ holds something come under one question."""
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
 from typing import Final
 
-from nexeon.mapping.pytree import Block, Names, at_line, clone, compared, is_missing, is_name, named
+from nexeon.mapping.pytree import Block, Names, at_line, blocks_in, clone, compared, is_missing, is_name, named
 from nexeon.mapping.statements import begins, guarded_by
 
 _FEWEST: Final = 2
@@ -16,7 +15,7 @@ _LISTED: Final = frozenset({"list", "missing", "none"})
 
 def together(function: ast.FunctionDef, names: Names) -> None:
     """Rewrites the function."""
-    for block in list(_blocks(function.body)):
+    for block in list(blocks_in(function.body)):
         asked: set[str] = set()
         position = 0
         while position < len(block):
@@ -133,11 +132,3 @@ def _kind_of(value: ast.IfExp) -> str:
     if isinstance(call, ast.Call) and call.args and isinstance(call.args[0], ast.Name):
         return call.args[0].id
     return ""
-
-
-def _blocks(block: Block) -> Iterator[Block]:
-    yield block
-    for one in block:
-        for inner in (getattr(one, "body", None), getattr(one, "orelse", None)):
-            if isinstance(inner, list):
-                yield from _blocks(inner)
