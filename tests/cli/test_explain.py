@@ -297,7 +297,7 @@ def test_check_reports_findings_for_people_scripts_and_pull_requests(tmp_path: P
     people = run("check", "-c", str(file))
     assert people.exit_code == 1
     assert f"{file}:2" in people.stdout
-    assert "errors" in people.stderr
+    assert people.stderr.endswith(": 1 error\n")
     (finding,) = json.loads(run("check", "--format", "json", "-c", str(file)).stdout)
     assert (finding["file"], finding["line"], finding["severity"]) == (str(file), 2, "error")
     assert run("check", "--format", "github", "-c", str(file)).stdout.startswith(f"::error file={file},line=2::")
