@@ -23,7 +23,8 @@ CHAT, MESSAGES = "openai.chat", "anthropic.messages"
 CONNECTIONS = (1, 16)
 FEW_STREAMS = 8
 STREAMS = (FEW_STREAMS, 32, 500)
-SLOW = 0.1
+SLOW = 0.02
+"""Seconds of one request: with many connections at once, none would be answered within a short load."""
 _PATIENCE = 60.0
 _WARMING = 5
 _LONG = 4
