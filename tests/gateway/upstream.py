@@ -108,6 +108,9 @@ class Upstream:
                 watch = asyncio.create_task(_watch(reader, call))
                 try:
                     await script(call)
+                except ConnectionError:  # it may be told before the watch is
+                    call.left.set()
+                    raise
                 finally:
                     call.done = True
                     watch.cancel()
