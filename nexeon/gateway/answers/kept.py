@@ -200,7 +200,12 @@ def _so_far(resource: Resource, events: list[dict[str, Any]]) -> list[Any]:
     answer = broken_off(resource.format, decoder, ctx)
     if answer is None:
         return []
-    return _visible(resource, resource.answer["output"].get(resource.broken_off(answer, decoder.open_calls)))
+    output = resource.answer["output"].get(resource.broken_off(answer, decoder.open_calls))
+    if isinstance(output, list):  # what was told as ended stays as it was told
+        id = resource.answer["id"].get
+        told = {id(item): item for event in events if isinstance(item := resource.make("finished", event), dict)}
+        output = [told.get(id(item), item) for item in output]
+    return _visible(resource, output)
 
 
 def _visible(resource: Resource, output: Any) -> list[Any]:

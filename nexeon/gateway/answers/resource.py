@@ -20,6 +20,7 @@ lean: template over `item`: the item for a model that takes no media
 reference: template over `item`: the id of the item that it stands for; missing where it is one itself
 bare: template over `item`: the id of an item that came without what is only shown where it is asked for
 broken: template over `item`: a call that breaks off
+finished: template over `event`: the item that it tells as ended
 unfinished: template over `part` (item; status of its answer): true for such a one, that nothing can go on from
 items: template over `list` (items, token)     page: template over `page` (items, more)
 deleted: template over `answer` (id)
@@ -48,7 +49,7 @@ _FOLDER: Final = "resources"
 _TEMPLATES: Final = {
     "input": "body", "echo": "turn", "lean": "item", "items": "list", "page": "page", "deleted": "answer",
     "reference": "item", "restored": "summary", "compact": "body", "compacted": "compact", "shown": "view",
-    "bare": "item", "broken": "item", "unfinished": "part", "begin": "state",
+    "bare": "item", "broken": "item", "finished": "event", "unfinished": "part", "begin": "state",
 }  # fmt: skip
 _STATES: Final = {"states": ("queued", "in_progress", "cancelled", "failed"), "ended": ("cancelled", "failed")}
 _MAPS: Final = {
