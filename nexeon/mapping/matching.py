@@ -10,6 +10,7 @@ from typing import Final
 from nexeon.mapping.pytree import (
     Block,
     at_line,
+    blocks_of,
     called,
     compared,
     got,
@@ -33,9 +34,8 @@ def read_for_sure(block: Block) -> None:
     `m = x if type(x) is dict else EMPTY` before it, `k = x['key']` and `m = x`. What is no map, or has no such key,
     fails a line earlier than it did: the plain function, which is asked then, fails at the match."""
     for position, statement in enumerate(block):
-        for inner in (getattr(statement, "body", None), getattr(statement, "orelse", None)):
-            if isinstance(inner, list):
-                read_for_sure(inner)
+        for inner in blocks_of(statement):
+            read_for_sure(inner)
         if position + 1 == len(block) or not isinstance(statement, ast.Assign):
             continue
         sure = _read_of(statement)
@@ -138,8 +138,7 @@ def _backwards(function: ast.FunctionDef) -> Iterator[tuple[Block, int]]:
     blocks = [function.body]
     for block in blocks:  # which grows
         for position in range(len(block) - 1, -1, -1):
-            both = (getattr(block[position], "body", None), getattr(block[position], "orelse", None))
-            blocks.extend(inner for inner in both if isinstance(inner, list))
+            blocks += blocks_of(block[position])
             yield block, position
 
 

@@ -119,13 +119,18 @@ def assigned(identifier: str, value: ast.expr, at: ast.AST) -> ast.Assign:
     return at_line(ast.Assign([ast.Name(identifier, ast.Store())], value), at)
 
 
+def blocks_of(statement: ast.stmt) -> list[Block]:
+    """The blocks that are a statement's own."""
+    both = (getattr(statement, "body", None), getattr(statement, "orelse", None))
+    return [block for block in both if isinstance(block, list)]
+
+
 def blocks_in(block: Block) -> Iterator[Block]:
     """The block, and those of its statements, down to the innermost."""
     yield block
     for one in block:
-        for inner in (getattr(one, "body", None), getattr(one, "orelse", None)):
-            if isinstance(inner, list):
-                yield from blocks_in(inner)
+        for inner in blocks_of(one):
+            yield from blocks_in(inner)
 
 
 def walk_all(block: Iterable[ast.AST]) -> list[ast.AST]:

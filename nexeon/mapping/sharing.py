@@ -11,6 +11,7 @@ from nexeon.mapping.filtering import KIND, LONE
 from nexeon.mapping.pytree import (
     Block,
     at_line,
+    blocks_of,
     called,
     compared,
     got,
@@ -107,7 +108,7 @@ class _Sharing:
             left.subtract(within)
             statement = block[position]
             if within:
-                for inner in _blocks(statement):
+                for inner in blocks_of(statement):
                     changed |= self.block(inner)
             position += 1
         return changed
@@ -273,9 +274,3 @@ def _head(statement: ast.stmt) -> list[ast.AST]:
     if isinstance(statement, ast.For):
         return [statement.iter]
     return [statement]
-
-
-def _blocks(statement: ast.stmt) -> list[Block]:
-    if isinstance(statement, ast.If):
-        return [statement.body, statement.orelse]
-    return [statement.body] if isinstance(statement, ast.For) else []

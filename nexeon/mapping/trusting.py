@@ -12,6 +12,7 @@ from nexeon.mapping.pytree import (
     RUNS,
     Block,
     at_line,
+    blocks_of,
     called,
     clone,
     compared,
@@ -46,9 +47,8 @@ def without_needless(block: Block) -> None:
     """Leaves out looks that what comes next does as well, and those at what is only handed on."""
     for position in range(len(block) - 1, -1, -1):
         statement = block[position]
-        for inner in (getattr(statement, "body", None), getattr(statement, "orelse", None)):
-            if isinstance(inner, list):
-                without_needless(inner)
+        for inner in blocks_of(statement):
+            without_needless(inner)
         name = looked_at(statement)
         if name is not None and (_fails_first(block[position + 1 :], name) or _handed_on(block[position + 1 :], name)):
             del block[position]
